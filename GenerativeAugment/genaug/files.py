@@ -1,0 +1,149 @@
+"""Writing without leaving anything half-written, and JSON in and out with errors that name the place.
+
+Every file and folder is made aside, under a hidden name in the same folder, and renamed when it is complete, so a
+reader sees the old state or the new one and an interrupted job leaves nothing behind that looks finished.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from genaug.errors import GenaugError, Reason
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file name with the same suffixes; rename it to `path` on success, remove it on any failure.
+
+    Raises:
+        GenaugError: DISK_FULL or NO_PERMISSION, naming `path`.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays last, because image writers choose the format by it.
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{path.name}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        _raise_explained(error, path)
+        raise
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """Like `writing`, for a folder. An existing non-empty `path` is refused unless `replace`."""
+    temporary: Path | None = None
+    try:
+        if path.exists() and not replace and any(path.iterdir()):
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                path,
+                "a folder that is not empty",
+                "a new or empty folder",
+                "Choose another output folder or remove this one first; nothing is ever overwritten.",
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".writing-{path.name}-", dir=path.parent))
+        temporary.chmod(0o755)
+        yield temporary
+        if path.exists():
+            discarded = Path(tempfile.mkdtemp(prefix=f".replaced-{path.name}-", dir=path.parent))
+            os.replace(path, discarded / path.name)
+            os.replace(temporary, path)
+            shutil.rmtree(discarded)
+        else:
+            os.replace(temporary, path)
+    except OSError as error:
+        _raise_explained(error, path)
+        raise
+    finally:
+        if temporary is not None and temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with LF line ends, atomically."""
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically; NaN and infinity are refused because JSON has neither."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, model: type[Model], reason: Reason = Reason.UNREADABLE_FILE) -> Model:
+    """Read `path` and validate it strictly against `model`.
+
+    Raises:
+        GenaugError: MISSING_FILE, or `reason` with every key at fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise GenaugError(
+            Reason.MISSING_FILE, path, "no such file", f"a {model.__name__} in JSON", "Check the path."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise GenaugError(reason, path, str(error), "readable UTF-8 JSON", "Check the file and its rights.") from error
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise invalid(error, path, model.__name__, reason) from error
+
+
+def invalid(error: ValidationError, subject: str | Path, expected: str, reason: Reason) -> GenaugError:
+    """A GenaugError that lists each key at fault, from pydantic's report."""
+    faults = [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'top level'}: {fault['msg'].lower()}"
+        for fault in error.errors(include_url=False)
+    ]
+    return GenaugError(reason, subject, "; ".join(faults), f"a valid {expected}", "Correct or remove the named keys.")
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _raise_explained(error: OSError, path: Path) -> None:
+    """Raise a GenaugError for the causes a user can act on; return for the others."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise GenaugError(
+            Reason.DISK_FULL,
+            path,
+            "no space left on the device",
+            "room for the output",
+            "Free disk space or choose another output folder, then run the job again.",
+        ) from error
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        raise GenaugError(
+            Reason.NO_PERMISSION,
+            path,
+            "writing is not permitted",
+            "a writable folder",
+            "Choose another output folder or change its rights.",
+        ) from error

@@ -1,0 +1,110 @@
+"""Record: how a case came to be, written beside it as JSON.
+
+A Record holds everything needed to make the case again, voxel for voxel, and to prove afterwards that it was not
+changed: the drawn values, not only the seed; the hash of the weights; the patients it descends from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from genaug import __version__
+from genaug.files import read_json, write_json
+from genaug.volume import AnyArray
+
+RECORD_SUFFIX = ".record.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Output(_Strict):
+    """One file of the case. `voxels` hashes values, shape and dtype, so compression and headers do not change it."""
+
+    file: str = Field(description="path relative to the record")
+    voxels: str = Field(description="SHA-256 of the voxel array, see hash_voxels")
+
+
+class Weights(_Strict):
+    """The model package that made the case."""
+
+    package: str = Field(description="folder name of the package")
+    sha256: str = Field(description="SHA-256 over its weight files, see package.weights_sha256")
+    recipe: str
+
+
+class Check(_Strict):
+    """One automatic check of the finished case, for instance that the label volumes lie in the training range."""
+
+    name: str
+    passed: bool
+    value: float | str
+    limit: str
+
+
+class Record(_Strict):
+    """How one case came to be.
+
+    `kind` and `parameters` are the job that makes it again; `draws` are the random values that were drawn before they
+    were applied. `parents` are case ids, `patients` the patients any voxel descends from (for a generated case all
+    those the model was trained on), which is what keeps test patients out of training.
+    """
+
+    schema_version: Literal[1] = 1
+    case_id: str
+    synthetic: Literal[True] = True
+    kind: Literal["synthesize", "translate", "insert", "template"]
+    seed: int
+    parameters: dict[str, Any]
+    draws: dict[str, Any] = Field(default_factory=dict)
+    weights: Weights | None = None
+    parents: list[str] = Field(default_factory=list)
+    patients: list[str] = Field(default_factory=list)
+    inputs: dict[str, Output] = Field(default_factory=dict)
+    outputs: dict[str, Output] = Field(default_factory=dict)
+    checks: list[Check] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write atomically beside the case."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read and validate; raises GenaugError naming the file and the key at fault."""
+        return read_json(path, cls)
+
+
+def hash_voxels(array: AnyArray) -> str:
+    """SHA-256 of shape, dtype (little endian) and values in C order."""
+    array = np.ascontiguousarray(array)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    digest = hashlib.sha256(f"{array.shape}{array.dtype.str}".encode())
+    digest.update(array.data)
+    return digest.hexdigest()
+
+
+def case_seed(seed: int, index: int) -> int:
+    """The seed of case `index` of a job, in [0, 2**63): independent of how many cases run or in which batch."""
+    digest = hashlib.sha256(f"genaug case {seed} {index}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what can change a voxel; read from metadata, so nothing is imported."""
+    versions = {"genaug": __version__, "python": platform.python_version()}
+    for name in ("torch", "monai", "numpy", "scipy", "SimpleITK"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,124 @@
+"""Volume: voxels together with where they are in the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genaug.errors import GenaugError, Reason
+
+FloatArray = npt.NDArray[np.floating[Any]]
+AnyArray = npt.NDArray[Any]
+
+LABEL = "label"
+"""The modality of a label map: integer voxels, nearest neighbour only."""
+
+GEOMETRY_TOLERANCE_MM = 1e-3
+"""Two grids are the same when no corner of one lies further than this from the other's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One scalar image or label map of a subject.
+
+    Attributes:
+        array: voxels, shape (I, J, K); a 2D image has K = 1. Never written to.
+        affine: (4, 4) float64, voxel index (i, j, k, 1) to patient position in mm, RAS. It may be oblique, anisotropic
+            and left-handed.
+        modality: "MR", "CT", ... or "label".
+        history: the steps that made these voxels from the stored ones, oldest first, as plain dictionaries.
+        source: the file it was read from, if any.
+    """
+
+    array: AnyArray
+    affine: npt.NDArray[np.float64]
+    modality: str = "MR"
+    history: tuple[Mapping[str, Any], ...] = field(default=())
+    source: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3:
+            raise ValueError(f"a Volume has three axes (I, J, K), got shape {self.array.shape}")
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise GenaugError(
+                Reason.GEOMETRY_MISMATCH,
+                self.source or "volume",
+                f"affine {affine.tolist()}",
+                "an invertible 4 x 4 matrix",
+                "Repair the image's orientation and spacing in the header.",
+            )
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along I, J, K."""
+        i, j, k = self.array.shape
+        return int(i), int(j), int(k)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel edge lengths along I, J, K in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def extent(self) -> tuple[float, float, float]:
+        """Field of view along I, J, K in mm: size times spacing."""
+        (a, b, c), (x, y, z) = self.shape, self.spacing
+        return a * x, b * y, c * z
+
+    @property
+    def is_label(self) -> bool:
+        """Whether this is a label map."""
+        return self.modality == LABEL
+
+    def with_array(self, array: AnyArray, **step: Any) -> Volume:
+        """The same grid with other voxels; `step` is appended to the history."""
+        if array.shape != self.array.shape:
+            raise ValueError(f"shape {array.shape} does not fit the grid {self.array.shape}")
+        return replace(self, array=array, history=(*self.history, step) if step else self.history)
+
+    def same_grid(self, other: Volume) -> bool:
+        """Whether both have the same size and every voxel at the same place (corners within GEOMETRY_TOLERANCE_MM)."""
+        return geometry_difference(self, other) == ""
+
+
+def geometry_difference(first: Volume, second: Volume) -> str:
+    """What differs between two grids, in words; "" when they agree.
+
+    Corners are compared rather than matrix entries, so that the tolerance is a distance in the patient.
+    """
+    if first.shape != second.shape:
+        return f"size {_cross(first.shape)} against {_cross(second.shape)}"
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in first.shape], indexing="ij")).reshape(3, -1)
+    corners = np.vstack([corners, np.ones(corners.shape[1])])
+    distance = np.linalg.norm((first.affine @ corners - second.affine @ corners)[:3], axis=0).max()
+    if distance > GEOMETRY_TOLERANCE_MM:
+        return (
+            f"voxels up to {distance:.3f} mm apart (spacing {_cross(first.spacing)} against {_cross(second.spacing)} mm,"
+            f" origin {_cross(first.affine[:3, 3])} against {_cross(second.affine[:3, 3])})"
+        )
+    return ""
+
+
+def require_same_grid(image: Volume, label: Volume) -> None:
+    """Raise GEOMETRY_MISMATCH, naming both files, unless the two volumes share one grid."""
+    difference = geometry_difference(image, label)
+    if difference:
+        raise GenaugError(
+            Reason.GEOMETRY_MISMATCH,
+            label.source or label.modality,
+            difference,
+            f"the grid of {image.source or image.modality}",
+            "Resample the label map onto the image with nearest neighbour, or export both from one reference geometry.",
+        )
+
+
+def _cross(values: Any) -> str:
+    return " x ".join(f"{v:g}" for v in values)
