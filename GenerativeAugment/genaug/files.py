@@ -39,7 +39,7 @@ def writing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         _raise_explained(error, path)
         raise
@@ -67,11 +67,11 @@ def writing_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         yield temporary
         if path.exists():
             discarded = Path(tempfile.mkdtemp(prefix=f".replaced-{path.name}-", dir=path.parent))
-            os.replace(path, discarded / path.name)
-            os.replace(temporary, path)
+            path.replace(discarded / path.name)
+            temporary.replace(path)
             shutil.rmtree(discarded)
         else:
-            os.replace(temporary, path)
+            temporary.replace(path)
     except OSError as error:
         _raise_explained(error, path)
         raise

@@ -101,7 +101,7 @@ def geometry_difference(first: Volume, second: Volume) -> str:
     distance = np.linalg.norm((first.affine @ corners - second.affine @ corners)[:3], axis=0).max()
     if distance > GEOMETRY_TOLERANCE_MM:
         return (
-            f"voxels up to {distance:.3f} mm apart (spacing {_cross(first.spacing)} against {_cross(second.spacing)} mm,"
+            f"voxels up to {distance:.3f} mm apart (spacing {_cross(first.spacing)} against {_cross(second.spacing)},"
             f" origin {_cross(first.affine[:3, 3])} against {_cross(second.affine[:3, 3])})"
         )
     return ""
