@@ -1,0 +1,1 @@
+"""The demo: the whole chain on one embedded brain, and the report it leaves behind."""
