@@ -6,21 +6,21 @@ summary of an interrupted run shows how far that run came.
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 from genaug.errors import Cancelled
+from genaug.evaluation.scores import CopyCheck, Evaluation, Score
 from genaug.files import read_json, write_json
 from genaug.record import software_versions
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 MEBIBYTE = 1 << 20
 SAMPLING_SECONDS = 0.05
@@ -45,40 +45,14 @@ class Step(_Strict):
     error: str | None = None
 
 
-class Score(_Strict):
-    """One number of the evaluation, beside what it would be between two halves of the real cohort.
-
-    A value that is not finite (a peak signal-to-noise ratio of two equal images, say) is kept as None, because JSON
-    has no infinity; `note` then says so.
-    """
-
-    name: str
-    value: float | None
-    interval: tuple[float, float] | None = Field(default=None, description="bootstrap interval, lower and upper end")
-    floor: float | None = Field(default=None, description="the same score, real against real")
-    better: str | None = Field(default=None, description='"lower", "higher", or what the value should be near to')
-    extractor: str | None = Field(default=None, description="features the score was computed on")
-    n_real: int | None = None
-    n_synthetic: int | None = None
-    note: str | None = None
-
-    @field_validator("value", "floor", mode="before")
-    @classmethod
-    def _finite(cls, value: Any) -> Any:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    @field_validator("interval", mode="before")
-    @classmethod
-    def _finite_interval(cls, value: Any) -> Any:
-        return None if value is None or not all(math.isfinite(float(end)) for end in value) else value
-
-
 class ScoreTable(_Strict):
-    """The scores of one model or task."""
+    """What the evaluation of one model or task found."""
 
     subject: str = Field(description='what was judged, for instance "Latent diffusion"')
     weights: str = Field(default="", description='which weights made it: "starter weights", "trained here, 90 s"')
     scores: list[Score]
+    copies: list[CopyCheck] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list, description="what was left out and why")
 
 
 class Picture(_Strict):
@@ -227,9 +201,15 @@ class StepClock:
                 f"[{_clock(self.seconds)}] {name}: {step.status}, {step.seconds:.1f} s, {step.peak_memory_mb:.0f} MiB"
             )
 
-    def add_scores(self, subject: str, scores: list[Mapping[str, Any]], weights: str = "") -> None:
-        """Keep scores as genaug.evaluation gives them; keys that Score does not know are refused."""
-        table = ScoreTable(subject=subject, weights=weights, scores=[Score.model_validate(dict(s)) for s in scores])
+    def add_evaluation(self, subject: str, evaluation: Evaluation, weights: str = "") -> None:
+        """Keep everything an evaluation found about a model or a task."""
+        table = ScoreTable(
+            subject=subject,
+            weights=weights,
+            scores=evaluation.scores,
+            copies=evaluation.copies,
+            notes=evaluation.notes,
+        )
         self.summary.scores.append(table)
         self.write()
 
