@@ -1,0 +1,352 @@
+"""Real lesions cut out of annotated cases: a small texture and a signed distance, ready for any host grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from genaug.errors import GenaugError, Reason
+from genaug.lesions.blend import SUPPORT_MM, Surroundings, surroundings
+from genaug.lesions.local import (
+    BoolArray,
+    Box,
+    Float32Array,
+    Vector,
+    as_index,
+    as_vector,
+    crop,
+    crop_edge,
+    mask_box,
+    require_orthogonal,
+)
+from genaug.volume import AnyArray, Volume, require_same_grid
+
+FEWEST_VOXELS = 4
+"""Components with fewer voxels are annotation noise rather than lesions with a shape and a texture."""
+
+_HALO_OUTLIER = 2.5
+_INTERPOLATION_LOSS = 0.54
+"""Linear interpolation between two voxels at a random place leaves (2/3)**3 of white noise's variance in 3D: 0.54 of
+its standard deviation."""
+
+
+class LesionReference(BaseModel):
+    """Which lesion of which case: what a Record needs to find it again.
+
+    Attributes:
+        case_id: the annotated case.
+        patient: whose lesion it is.
+        value: label value of the lesion.
+        centre_ras: centroid in mm.
+        volume_mm3: of all its voxels.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    case_id: str
+    patient: str
+    value: int
+    centre_ras: Vector
+    volume_mm3: float
+
+    @property
+    def diameter_mm(self) -> float:
+        """Diameter of the sphere of the same volume."""
+        return float((6 / np.pi * self.volume_mm3) ** (1 / 3))
+
+
+class CarveDraws(BaseModel):
+    """How a lesion of the bank is taken.
+
+    Attributes:
+        lesion: which one.
+        level_mm: signed distance at which it is cut; negative cuts inside the annotation.
+        mirror: left and right are swapped.
+        contrast: mean lesion minus tissue in contrast units; None keeps the contrast it was carved with.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Literal["bank"] = "bank"
+    lesion: LesionReference
+    level_mm: float
+    mirror: bool
+    contrast: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class LesionPatch:
+    """One lesion and its neighbourhood, cut out of its case.
+
+    Attributes:
+        texture: intensities of the source, (I, J, K) float32.
+        signed: distance to the annotation's border in mm, negative inside, (I, J, K) float32.
+        affine: (4, 4), index of this patch to RAS mm relative to the lesion's centroid.
+        around: statistics of the tissue around the lesion in its case.
+        reference: where it came from.
+        extent_mm: radius around the centroid that holds the lesion.
+        modality: of the source.
+    """
+
+    texture: Float32Array
+    signed: Float32Array
+    affine: npt.NDArray[np.float64]
+    around: Surroundings
+    reference: LesionReference
+    extent_mm: float
+    modality: str
+
+    @property
+    def depth_mm(self) -> float:
+        """Largest distance of a lesion voxel from the border."""
+        return float(-self.signed.min())
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the source's noise that is left after resampling, in the source's intensities."""
+        return _INTERPOLATION_LOSS * self.around.noise
+
+    def volume_mm3(self, level_mm: float = 0.0) -> float:
+        """Volume of the part deeper than `level_mm`."""
+        return float((self.signed <= min(level_mm, 0.0)).sum() * abs(np.linalg.det(self.affine[:3, :3])))
+
+    def sample(self, positions: Float32Array, mirror: bool = False) -> tuple[Float32Array, Float32Array]:
+        """The patch on another grid, in the same orientation of the patient.
+
+        The mask of the result is where the linearly interpolated distance is not positive: nearest neighbour without
+        its steps.
+
+        Args:
+            positions: (3, ...) mm RAS relative to the lesion's centroid.
+            mirror: swap left and right.
+
+        Returns:
+            Signed distance in mm and texture in the source's intensities, float32 of shape positions.shape[1:].
+        """
+        from scipy import ndimage
+
+        flip = np.array([-1.0 if mirror else 1.0, 1.0, 1.0])
+        inverse = np.linalg.inv(self.affine)
+        index = np.tensordot(inverse[:3, :3] * flip, positions.astype(np.float64), axes=1)
+        index += inverse[:3, 3].reshape(3, *[1] * (positions.ndim - 1))
+        far = float(self.signed.max())
+        signed = ndimage.map_coordinates(self.signed, index, order=1, mode="constant", cval=far)
+        texture = ndimage.map_coordinates(self.texture, index, order=1, mode="nearest")
+        return signed.astype(np.float32), texture.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """One connected lesion of a label map: its mask, the box that mask stands on, and what identifies it."""
+
+    mask: BoolArray
+    box: Box
+    reference: LesionReference
+
+
+def components(
+    label: Volume, value: int = 1, case_id: str = "", patient: str = "", fewest: int = FEWEST_VOXELS
+) -> list[Component]:
+    """The lesions of a label map, largest first; diagonal neighbours belong together.
+
+    Lesions below `fewest` voxels are left out.
+    """
+    from scipy import ndimage
+
+    mask = label.array == value
+    if not mask.any():
+        return []
+    box = mask_box(mask)
+    numbered, _ = ndimage.label(mask[box.slices], structure=np.ones((3, 3, 3)))
+    voxel_mm3 = abs(float(np.linalg.det(label.affine[:3, :3])))
+    found = []
+    for number, slices in enumerate(ndimage.find_objects(numbered), start=1):
+        part = numbered[slices] == number
+        count = int(part.sum())
+        if count < fewest:
+            continue
+        lower = [low + s.start for low, s in zip(box.lower, slices)]
+        own = Box(as_index(lower), as_index([low + n for low, n in zip(lower, part.shape)]))
+        centre = label.affine @ [*(np.argwhere(part).mean(axis=0) + own.lower), 1.0]
+        reference = LesionReference(
+            case_id=case_id,
+            patient=patient,
+            value=value,
+            centre_ras=as_vector(centre[:3]),
+            volume_mm3=count * voxel_mm3,
+        )
+        found.append(Component(part, own, reference))
+    return sorted(found, key=lambda c: -c.reference.volume_mm3)
+
+
+def carve(
+    image: Volume,
+    label: Volume,
+    value: int = 1,
+    component: int | Literal["largest"] | np.random.Generator = "largest",
+    case_id: str = "",
+    patient: str = "",
+) -> LesionPatch:
+    """Cut one lesion out of an annotated image.
+
+    Args:
+        image: the annotated image.
+        label: its lesions, on the same grid.
+        value: label value of the lesions.
+        component: position in the order of size, "largest", or a generator that draws one.
+        case_id: the annotated case, for the Record.
+        patient: whose lesion it is, for the Record.
+
+    Raises:
+        GenaugError: GEOMETRY_MISMATCH; WRONG_LABELS when there is no such lesion or none of 4 voxels; NOT_FINITE.
+    """
+    require_same_grid(image, label)
+    found = components(label, value, case_id, patient)
+    subject = case_id or str(label.source or "label map")
+    if not found:
+        raise _nothing_to_carve(label, value, subject)
+    if isinstance(component, np.random.Generator):
+        number = int(component.integers(len(found)))
+    else:
+        number = 0 if component == "largest" else component
+    if not 0 <= number < len(found):
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            f"component of {subject}",
+            str(number),
+            f"0 to {len(found) - 1}, the largest lesion first",
+            "Choose one of the lesions there are.",
+        )
+    return carve_component(image, label, found[number])
+
+
+def carve_component(image: Volume, label: Volume, component: Component) -> LesionPatch:
+    """Cut the given lesion out of its case; see `carve`."""
+    from scipy import ndimage
+
+    require_orthogonal(image)
+    spacing = np.array(image.spacing)
+    thickness = ndimage.distance_transform_edt(np.pad(component.mask, 1), sampling=spacing).max()
+    pad = np.where(np.array(image.shape) > 1, np.ceil((thickness + SUPPORT_MM) / spacing) + 1, 0).astype(int)
+    box = Box(as_index(np.array(component.box.lower) - pad), as_index(np.array(component.box.upper) + pad))
+    mask = np.pad(component.mask, [(p, p) for p in pad])
+    signed = _signed_distance(mask, spacing)
+    texture = _finite_texture(image, box, component.reference.case_id)
+    tissue = _neighbourhood(image, label, box, signed)
+    around = surroundings(texture, tissue, image.spacing)
+    if around is None:
+        raise GenaugError(
+            Reason.FIELD_OF_VIEW,
+            component.reference.case_id or image.source or "image",
+            f"{int(tissue.sum())} voxels of tissue within {SUPPORT_MM:g} mm around the lesion",
+            "20 or more, to know how the lesion differs from it",
+            "Leave this lesion out, or give an image that shows its surroundings.",
+        )
+    # Around the annotation nothing is carried over that is not like the tissue: a ventricle stays where it is.
+    halo = signed > 0
+    limits = around.mean - _HALO_OUTLIER * around.spread, around.mean + _HALO_OUTLIER * around.spread
+    texture[halo] = np.clip(texture[halo], *limits)
+    affine = image.affine.copy()
+    affine[:3, 3] = (image.affine @ [*box.lower, 1.0])[:3] - component.reference.centre_ras
+    corners = np.linalg.norm(affine[:3, :3] @ np.argwhere(mask).T + affine[:3, 3:4], axis=0)
+    extent = float(corners.max()) + 0.5 * float(np.linalg.norm(spacing))
+    return LesionPatch(texture, signed, affine, around, component.reference, extent, image.modality)
+
+
+def draw_carve(
+    rng: np.random.Generator,
+    patch: LesionPatch,
+    margin: Literal["carvemix", "none"],
+    mirror: bool,
+    contrast: float | None,
+) -> CarveDraws:
+    """Draw how a lesion is cut: CarveMix's level, half from [-depth/2, 0] and half from [0, depth] (Zhang et al. 2023).
+
+    Args:
+        rng: the case's generator.
+        patch: the lesion.
+        margin: "none" cuts at the annotation.
+        mirror: swap left and right in half of the draws.
+        contrast: what its contrast shall be, None for its own.
+    """
+    inwards, share, swap = rng.uniform() < 0.5, rng.uniform(), rng.uniform() < 0.5
+    level = 0.0
+    if margin == "carvemix":
+        level = -0.5 * patch.depth_mm * share if inwards else min(patch.depth_mm, SUPPORT_MM) * share
+    return CarveDraws(lesion=patch.reference, level_mm=level, mirror=mirror and swap, contrast=contrast)
+
+
+def _signed_distance(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> Float32Array:
+    """Distance to the border, which lies halfway between the last voxel inside and the first outside."""
+    from scipy import ndimage
+
+    half = 0.5 * float(spacing.min())
+    outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
+    inside = ndimage.distance_transform_edt(mask, sampling=spacing)
+    return np.asarray(np.where(mask, half - inside, outside - half), dtype=np.float32)
+
+
+def _neighbourhood(image: Volume, label: Volume, box: Box, signed: Float32Array) -> BoolArray:
+    """The voxels around a lesion that are tissue as far as one can tell without a tissue map.
+
+    They lie beyond the lesion's soft border, inside the image, belong to no lesion, and are not like background: their
+    intensity is the commonest there, because a lesion mostly lies within one tissue.
+    """
+    near = (signed > 0.5 * max(image.spacing)) & (signed <= SUPPORT_MM)
+    near &= (
+        crop(np.asarray(label.array), box, fill=-1 if np.issubdtype(label.array.dtype, np.signedinteger) else 0) == 0
+    )
+    near &= _inside(box, image.shape)
+    values = crop_edge(image.array, box)[near].astype(np.float64)
+    if values.size < 20:
+        return near
+    low, high = _densest_half(values)
+    near[near] = (values >= low) & (values <= high)
+    return near
+
+
+def _densest_half(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The shortest range with half of the values, widened on both sides to about 2.4 sigma of a normal distribution."""
+    ordered = np.sort(values)
+    half = ordered.size // 2
+    start = int(np.argmin(ordered[half:] - ordered[: ordered.size - half]))
+    low, high = float(ordered[start]), float(ordered[start + half])
+    return low - 1.25 * (high - low), high + 1.25 * (high - low)
+
+
+def _inside(box: Box, shape: tuple[int, int, int]) -> BoolArray:
+    i, j, k = (
+        (np.arange(low, high) >= 0) & (np.arange(low, high) < n) for low, high, n in zip(box.lower, box.upper, shape)
+    )
+    return np.asarray(i[:, None, None] & j[None, :, None] & k[None, None, :])
+
+
+def _finite_texture(image: Volume, box: Box, case_id: str) -> Float32Array:
+    texture = crop_edge(image.array, box).astype(np.float32)
+    bad = int((~np.isfinite(texture)).sum())
+    if bad:
+        raise GenaugError(
+            Reason.NOT_FINITE,
+            case_id or image.source or "image",
+            f"{bad} voxels that are not finite at or around the lesion",
+            "finite intensities",
+            "Repair the image, or leave this case out of the bank.",
+        )
+    return texture
+
+
+def _nothing_to_carve(label: Volume, value: int, subject: str) -> GenaugError:
+    count = int((label.array == value).sum())
+    values: AnyArray = np.unique(label.array)
+    return GenaugError(
+        Reason.WRONG_LABELS,
+        subject,
+        f"{count} voxels of value {value} and no connected group of {FEWEST_VOXELS} (values there:"
+        f" {', '.join(f'{v:g}' for v in values[:12])})",
+        f"a lesion of value {value} with {FEWEST_VOXELS} or more voxels",
+        "Name the label value of the lesions, or leave this case out.",
+    )
