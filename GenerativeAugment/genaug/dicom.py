@@ -52,7 +52,8 @@ def lps_affine(columns: npt.NDArray[np.float64], origin: npt.NDArray[np.float64]
     """RAS affine from the voxel vectors (columns, mm) and the origin in LPS."""
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = columns, origin
-    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    # + 0.0 turns -0 into 0.
+    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine + 0.0)
 
 
 def is_dicom(path: Path) -> bool:

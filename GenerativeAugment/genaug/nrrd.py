@@ -181,7 +181,7 @@ def _affine(path: Path, fields: dict[str, str]) -> npt.NDArray[np.float64]:
             path, f"space directions '{fields.get('space directions', '')}'", "three vectors and an origin"
         )
     affine = np.eye(4)
-    affine[:3] = columns.T * np.asarray(signs)[:, None]
+    affine[:3] = columns.T * np.asarray(signs)[:, None] + 0.0
     return affine
 
 

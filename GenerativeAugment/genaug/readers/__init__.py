@@ -1,0 +1,153 @@
+"""Reading a cohort from whatever layout it comes in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genaug.cohort import MANIFEST, Cohort
+from genaug.errors import GenaugError, Reason
+from genaug.readers.options import ReaderOptions
+
+__all__ = ["LAYOUTS", "ReaderOptions", "detect_layout", "read_cohort"]
+
+LAYOUTS = ("manifest", "nnunet", "datalist", "csv", "dicom", "folder")
+
+_COMMON = ("name", "modality", "patient_pattern", "label_names")
+
+
+def read_cohort(path: Path, layout: str | None = None, **options: Any) -> Cohort:
+    """Read a cohort without looking into its voxels; `Cohort.check` does that.
+
+    Args:
+        path: a folder or a file (cohort.json, a MONAI datalist, a CSV table).
+        layout: one of `LAYOUTS`; None finds it out, and refuses where two would fit.
+        options: see `ReaderOptions`; None counts as not given.
+
+    Raises:
+        GenaugError: MISSING_FILE, EMPTY_COHORT, UNREADABLE_FILE, UNPAIRED, LEAK; BAD_PARAMETER for an unknown option or
+            a layout that cannot be told.
+    """
+    path = Path(path)
+    given = ReaderOptions.parse(options)
+    if not path.exists():
+        raise GenaugError(Reason.MISSING_FILE, path, "nothing", "a cohort's folder or file", "Check the path.")
+    if layout is None:
+        layout = "folder" if given.pattern and path.is_dir() and not _holds_dicom(path) else detect_layout(path)
+    if layout == "manifest":
+        given.require_only(layout)
+        return Cohort.read(path)
+    if layout == "nnunet":
+        from genaug.readers.nnunet import read_nnunet
+
+        given.require_only(layout, *_COMMON)
+        return read_nnunet(path if path.is_dir() else path.parent, given)
+    if layout == "datalist":
+        from genaug.readers.datalist import read_datalist
+
+        given.require_only(layout, *_COMMON)
+        return read_datalist(_datalists(path)[0] if path.is_dir() else path, given)
+    if layout == "csv":
+        from genaug.readers.table import read_table
+
+        given.require_only(layout, *_COMMON)
+        return read_table(path, given)
+    if layout == "dicom":
+        from genaug.readers.dicom_tree import read_dicom_tree
+
+        given.require_only(layout, "name", "patient_pattern", "pattern")
+        return read_dicom_tree(path, given)
+    if layout == "folder":
+        from genaug.readers.folder import read_folder
+
+        return read_folder(path, given)
+    raise GenaugError(
+        Reason.BAD_PARAMETER, "layout", f"'{layout}'", f"one of {', '.join(LAYOUTS)}", "Correct the layout."
+    )
+
+
+def detect_layout(path: Path) -> str:
+    """Which of `LAYOUTS` a path has.
+
+    A manifest wins over all others, because it is written beside them and says more.
+
+    Raises:
+        GenaugError: BAD_PARAMETER, with what was found, when none or several fit.
+    """
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return "csv"
+        keys = _json_keys(path)
+        if {"schema_version", "cases"} <= keys:
+            return "manifest"
+        if "channel_names" in keys:
+            return "nnunet"
+        if "training" in keys:
+            return "datalist"
+        raise _unknown(path, "a file that is no cohort manifest, datalist or CSV table")
+    if (path / MANIFEST).is_file():
+        return "manifest"
+    fitting = []
+    if (path / "dataset.json").is_file() and "channel_names" in _json_keys(path / "dataset.json"):
+        fitting.append("nnunet")
+    if _datalists(path):
+        fitting.append("datalist")
+    if fitting:
+        if len(fitting) > 1 or (fitting == ["datalist"] and len(_datalists(path)) > 1):
+            names = ", ".join(file.name for file in sorted(path.glob("*.json")))
+            raise _unknown(path, f"several descriptions ({names})")
+        return fitting[0]
+    images, dicom = _holds_images(path), _holds_dicom(path)
+    if images and dicom:
+        raise _unknown(path, "image files beside DICOM series")
+    if dicom:
+        return "dicom"
+    if images:
+        return "folder"
+    raise GenaugError(
+        Reason.EMPTY_COHORT,
+        path,
+        "neither an image nor a description of a cohort",
+        "cohort.json, an nnU-Net dataset, a datalist, DICOM series or image files",
+        "Check the path.",
+    )
+
+
+def _json_keys(path: Path) -> set[str]:
+    """The top-level keys of a JSON object; none for any other file."""
+    if path.suffix.lower() != ".json":
+        return set()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GenaugError(
+            Reason.UNREADABLE_FILE, path, str(error), "a JSON file in UTF-8", "Correct the file or remove it."
+        ) from error
+    return set(content) if isinstance(content, dict) else set()
+
+
+def _datalists(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.json")) if "training" in _json_keys(path)]
+
+
+def _holds_images(folder: Path) -> bool:
+    from genaug.readers.folder import image_files
+
+    return bool(image_files(folder))
+
+
+def _holds_dicom(folder: Path) -> bool:
+    from genaug.readers.dicom_tree import dicom_folders
+
+    return bool(dicom_folders(folder))
+
+
+def _unknown(path: Path, found: str) -> GenaugError:
+    return GenaugError(
+        Reason.BAD_PARAMETER,
+        path,
+        found,
+        "one layout",
+        f"Name the layout ({', '.join(LAYOUTS)}) or the file to read.",
+    )

@@ -1,0 +1,83 @@
+"""A tree of DICOM folders, each with one image series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genaug.case import safe_name
+from genaug.cohort import Cohort
+from genaug.dicom import Slice, is_dicom, scan_folder
+from genaug.errors import GenaugError, Reason
+from genaug.readers.drafts import Draft, ambiguous, build
+from genaug.readers.folder import compile_pattern
+from genaug.readers.options import ReaderOptions
+
+_NAME_A_PATTERN = "Name a pattern for the series' folders, for instance pattern='{id}/{channel}'."
+
+
+def read_dicom_tree(root: Path, options: ReaderOptions) -> Cohort:
+    """Read every folder that holds a DICOM image series.
+
+    A case is a patient id of the DICOM header and its channels are called after their modality ("ct", "mr"), unless
+    `options.pattern` takes both from the folders. Structure sets and other objects that are no images are noted.
+
+    Raises:
+        GenaugError: UNREADABLE_FILE for several series in a folder; BAD_PARAMETER where two series claim one channel.
+    """
+    drafts: dict[str, Draft] = {}
+    channels: dict[str, str] = {}
+    notes: list[str] = []
+    for folder in dicom_folders(root):
+        series, others = scan_folder(folder)
+        if others:
+            notes.append(f"{folder.relative_to(root).as_posix()}: {len(others)} objects without an image were ignored")
+        if not series:
+            continue
+        if len(series) > 1:
+            found = ", ".join(f"'{items[0].description}'" for items in series.values())
+            raise GenaugError(
+                Reason.UNREADABLE_FILE,
+                folder,
+                f"{len(series)} series ({found})",
+                "one series in a folder",
+                "Export each series into a folder of its own.",
+            )
+        first = next(iter(series.values()))[0]
+        case_id, channel = _place(root, folder, first, options)
+        draft = drafts.setdefault(case_id, Draft(case_id))
+        if channel in draft.images:
+            found = (
+                f"{draft.images[channel].relative_to(root)} and {folder.relative_to(root)}, both {channel} of {case_id}"
+            )
+            raise ambiguous(root, found, _NAME_A_PATTERN)
+        if channels.setdefault(channel, first.modality) != first.modality:
+            raise ambiguous(
+                root, f"channel '{channel}' with {channels[channel]} and {first.modality} series", _NAME_A_PATTERN
+            )
+        draft.images[channel] = folder
+        if options.patient_pattern is None:
+            draft.patient = first.patient or None
+    return build(root, drafts.values(), options, channels=dict(sorted(channels.items())), notes=notes)
+
+
+def dicom_folders(root: Path) -> list[Path]:
+    """Folders, `root` included, that hold a DICOM file; of each only the first files are looked at."""
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    return [folder for folder in folders if any(is_dicom(path) for path in sorted(folder.iterdir())[:5])]
+
+
+def _place(root: Path, folder: Path, first: Slice, options: ReaderOptions) -> tuple[str, str]:
+    """Case id and channel of a series."""
+    if options.pattern is None:
+        if not first.patient:
+            raise ambiguous(root, f"a series without patient id in {folder.relative_to(root)}", _NAME_A_PATTERN)
+        return safe_name(first.patient), safe_name(first.modality.lower())
+    name = folder.relative_to(root).as_posix()
+    match = compile_pattern(options.pattern).fullmatch(name)
+    if match is None:
+        raise GenaugError(
+            Reason.BAD_PARAMETER, folder, f"folder '{name}'", f"folders like {options.pattern}", "Correct the pattern."
+        )
+    groups = match.groupdict()
+    case_id = groups.get("id") or groups["patient"]
+    return case_id, groups.get("channel") or safe_name(first.modality.lower())

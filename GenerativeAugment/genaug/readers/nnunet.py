@@ -1,0 +1,111 @@
+"""nnU-Net v2 raw dataset: dataset.json, imagesTr/<case>_0000.<ext>, labelsTr/<case>.<ext>.
+
+Format: https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from genaug.cohort import Cohort, Part
+from genaug.errors import GenaugError, Reason
+from genaug.files import read_json
+from genaug.readers.drafts import Draft, build
+from genaug.readers.options import ReaderOptions
+
+
+class _Listed(BaseModel):
+    images: list[str]
+    label: str
+
+
+class _Dataset(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    channel_names: dict[int, str]
+    labels: dict[str, int | list[int]]
+    file_ending: str
+    numTraining: int | None = None
+    name: str | None = None
+    dataset: dict[str, _Listed] | None = None
+
+
+def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
+    """Read imagesTr/labelsTr as train and, where it has labels, imagesTs/labelsTs as test.
+
+    Raises:
+        GenaugError: UNREADABLE_FILE for dataset.json; UNPAIRED for an image without label map or the reverse; as
+            `drafts.build`.
+    """
+    dataset = read_json(root / "dataset.json", _Dataset)
+    names = [name for _, name in sorted(dataset.channel_names.items())]
+    notes: list[str] = []
+    if dataset.dataset is not None:
+        drafts = [
+            Draft(case_id, dict(zip(names, (root / file for file in item.images))), root / item.label, part="train")
+            for case_id, item in dataset.dataset.items()
+        ]
+    else:
+        drafts = _part(root, dataset, "Tr", "train")
+    if (root / "labelsTs").is_dir():
+        drafts += _part(root, dataset, "Ts", "test")
+    elif (root / "imagesTs").is_dir():
+        notes.append("imagesTs has no labelsTs and was left out")
+    counted = sum(draft.part == "train" for draft in drafts)
+    if dataset.numTraining is not None and dataset.numTraining != counted:
+        notes.append(f"dataset.json announces {dataset.numTraining} training cases, found {counted}")
+    return build(
+        root,
+        drafts,
+        options,
+        name=dataset.name,
+        channels={
+            name: options.modality_of(name) if options.modality else ("CT" if name.upper() == "CT" else "MR")
+            for name in names
+        },
+        label_names=_label_names(dataset, notes),
+        notes=notes,
+    )
+
+
+def _part(root: Path, dataset: _Dataset, ending: str, part: Part) -> list[Draft]:
+    names = dataset.channel_names
+    regex = re.compile(r"(?P<id>.+)_(?P<channel>\d{4})" + re.escape(dataset.file_ending))
+    drafts: dict[str, Draft] = {}
+    for path in sorted((root / f"images{ending}").glob(f"*{dataset.file_ending}")):
+        match = regex.fullmatch(path.name)
+        if match is None or int(match["channel"]) not in names:
+            raise GenaugError(
+                Reason.UNREADABLE_FILE,
+                path,
+                "a file name without a known channel number",
+                f"<case>_0000{dataset.file_ending} up to _{max(names, default=0):04d}",
+                "Rename the file, or name its channel in dataset.json.",
+            )
+        drafts.setdefault(match["id"], Draft(match["id"], part=part)).images[names[int(match["channel"])]] = path
+    for path in sorted((root / f"labels{ending}").glob(f"*{dataset.file_ending}")):
+        case_id = path.name[: -len(dataset.file_ending)]
+        drafts.setdefault(case_id, Draft(case_id, part=part)).label = path
+    for draft in drafts.values():
+        if draft.label is None:
+            expected = root / f"labels{ending}" / f"{draft.id}{dataset.file_ending}"
+            raise GenaugError(
+                Reason.UNPAIRED,
+                expected,
+                f"no label map for case '{draft.id}'",
+                "one for every case",
+                "Add it or remove the images.",
+            )
+    return list(drafts.values())
+
+
+def _label_names(dataset: _Dataset, notes: list[str]) -> dict[int, str]:
+    names = {value: name for name, value in dataset.labels.items() if isinstance(value, int) and value}
+    regions = {value for item in dataset.labels.values() if isinstance(item, list) for value in item if value}
+    unnamed = sorted(regions - set(names))
+    if unnamed:
+        notes.append(f"label values {', '.join(map(str, unnamed))} occur in regions only and got names by number")
+    return dict(sorted({**names, **{value: f"label {value}" for value in unnamed}}.items()))

@@ -1,0 +1,125 @@
+"""A CSV file: one row a case; columns id, patient, split, label, one for each channel, the rest covariates."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import cast
+
+from genaug.cohort import Cohort, Part
+from genaug.errors import GenaugError, Reason
+from genaug.imageio import image_suffix
+from genaug.readers.drafts import Draft, build
+from genaug.readers.options import ReaderOptions
+
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "test": "test",
+    "": None,
+}
+_RESERVED = ("id", "patient", "split", "label")
+_ABSENT = ("", "na", "n/a", "nan", "none", "null")
+
+
+def read_table(path: Path, options: ReaderOptions) -> Cohort:
+    """Read a CSV cohort. Paths are relative to the file; a column is a channel when a cell in it names an image file
+    or an existing folder (a DICOM series).
+
+    Raises:
+        GenaugError: UNREADABLE_FILE for a broken table, BAD_PARAMETER for an unknown split; as `drafts.build`.
+    """
+    header, rows = read_rows(path)
+    if "id" not in header:
+        raise _unreadable(path, f"columns {', '.join(header)}", "a column id")
+    channels = [
+        name for name in header if name not in _RESERVED and any(_is_image(path.parent, row[name]) for row in rows)
+    ]
+    drafts = [_draft(path, row, channels) for row in rows]
+    return build(path.parent, drafts, options, name=path.stem)
+
+
+def read_covariates(path: Path, drafts: list[Draft], options: ReaderOptions) -> list[str]:
+    """Add the columns of a CSV file, whose first column is the case or patient id, to the drafts; returns notes."""
+    header, rows = read_rows(path)
+    by_key = {row[header[0]]: row for row in rows}
+    missing = []
+    for draft in drafts:
+        row = by_key.get(draft.id) or by_key.get(draft.patient or options.patient_of(draft.id))
+        if row is None:
+            missing.append(draft.id)
+        else:
+            draft.covariates |= _covariates(row, header[1:])
+    return [f"{len(missing)} cases have no row in {path.name}, for instance {missing[0]}"] if missing else []
+
+
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Column names and rows, comma or semicolon separated, in UTF-8, cells stripped.
+
+    Raises:
+        GenaugError: MISSING_FILE, UNREADABLE_FILE.
+    """
+    if not path.is_file():
+        raise GenaugError(Reason.MISSING_FILE, path, "no such file", "a CSV file", "Check the path.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error), "UTF-8 text") from error
+    first = lines[0] if lines else ""
+    reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",")
+    table = [[cell.strip() for cell in row] for row in reader if any(row)]
+    if not table:
+        raise _unreadable(path, "no line", "a header and one row a case")
+    header, *rows = table
+    if len(set(header)) != len(header):
+        raise _unreadable(path, f"columns {', '.join(header)}", "each column name once")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise _unreadable(path, f"{len(row)} cells in row {number}", f"{len(header)}, one for each column")
+    return header, [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _draft(path: Path, row: dict[str, str], channels: list[str]) -> Draft:
+    part = _PARTS.get(row.get("split", "").lower(), "unknown")
+    if part == "unknown":
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            path,
+            f"split '{row['split']}' of case '{row['id']}'",
+            "train, validation or test",
+            "Correct the cell.",
+        )
+    if not row["id"]:
+        raise _unreadable(path, "a row without id", "an id in every row")
+    return Draft(
+        row["id"],
+        images={name: path.parent / row[name] for name in channels if row[name]},
+        label=path.parent / row["label"] if row.get("label") else None,
+        covariates=_covariates(row, [name for name in row if name not in (*_RESERVED, *channels)]),
+        patient=row.get("patient") or None,
+        part=cast("Part | None", part),
+    )
+
+
+def _covariates(row: dict[str, str], names: list[str]) -> dict[str, float | str]:
+    return {name: parse_number(row[name]) for name in names if row[name].lower() not in _ABSENT}
+
+
+def parse_number(text: str) -> float | str:
+    """The number a cell holds, or its text; infinities stay text, because JSON has none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def _is_image(folder: Path, cell: str) -> bool:
+    return bool(cell) and (bool(image_suffix(Path(cell))) or (folder / cell).is_dir())
+
+
+def _unreadable(path: Path, found: str, expected: str) -> GenaugError:
+    return GenaugError(Reason.UNREADABLE_FILE, path, found, expected, "Correct the table and save it as UTF-8 CSV.")
