@@ -1,0 +1,132 @@
+"""Autoencoders: with one vector per volume (the VAE), or with a small code volume (the first stage of an LDM)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import ResidualUnit
+from monai.networks.nets import AutoencoderKL
+from torch import Tensor, nn
+
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.generator import UpPath
+from genaug.networks.haar import Haar, band_channels
+
+
+class VectorAutoencoder(OnePass):
+    """Variational autoencoder with a vector code (Kingma and Welling 2014); its decoder is the GANs' generator."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        latent: int = 128,
+        channels: Sequence[int] = (128, 64, 32),
+        haar_levels: int = 1,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__(signature)
+        d = signature.dimension
+        self.latent = latent
+        widths = list(reversed(channels))
+        before = band_channels(signature.channels, d, haar_levels)
+        layers: list[nn.Module] = [Haar(haar_levels)]
+        for index, after in enumerate(widths):
+            layers.append(ResidualUnit(d, before, after, strides=1 if index == 0 else 2, norm=norm, act="leakyrelu"))
+            before = after
+        self.down = nn.Sequential(*layers)
+        factor = 2 ** (len(channels) - 1 + haar_levels)
+        self.posterior = nn.Linear(before * math.prod(n // factor for n in signature.window), 2 * latent)
+        self.up = UpPath(signature, latent, channels, haar_levels, norm)
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """(latent,): the prior is the standard normal."""
+        return (self.latent,)
+
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output (B, C, *window) for codes (B, latent)."""
+        return torch.as_tensor(self.up(noise))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the posterior, (B, latent) each."""
+        mean, log_variance = self.posterior(self.down(x).flatten(1)).chunk(2, dim=1)
+        return mean, log_variance.clamp(-20, 10)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """Reconstruction of the target by one draw from its posterior."""
+        mean, log_variance = self.encode(batch.target)
+        z = mean + (0.5 * log_variance).exp() * draw(tuple(mean.shape), mean, generator)
+        raw = self.generate(z, batch)
+        return {
+            "raw": raw,
+            "generated": activate(raw, self.signature.image_channels),
+            "mean": mean,
+            "log_variance": log_variance,
+        }
+
+
+class SpatialAutoencoder(OnePass):
+    """MONAI's AutoencoderKL behind a Haar front: the code is a volume at 1 / 2^(levels) of the resolution.
+
+    Used as the first stage of latent diffusion (Rombach 2022): `encode` gives the means that the second stage learns,
+    `decode` takes them back.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        latent_channels: int = 4,
+        channels: Sequence[int] = (32, 64),
+        res_blocks: int = 1,
+        groups: int = 8,
+        haar_levels: int = 1,
+    ) -> None:
+        super().__init__(signature)
+        d = signature.dimension
+        bands = band_channels(signature.channels, d, haar_levels)
+        self.factor = 2 ** (len(channels) - 1 + haar_levels)
+        if any(n % self.factor for n in signature.window):
+            raise ValueError(f"window {signature.window} is not divisible by {self.factor}")
+        self.latent_channels = latent_channels
+        self.front, self.back = Haar(haar_levels), Haar(haar_levels, inverse=True)
+        self.network = AutoencoderKL(
+            spatial_dims=d,
+            in_channels=bands,
+            out_channels=bands,
+            num_res_blocks=(res_blocks,) * len(channels),
+            channels=tuple(channels),
+            attention_levels=(False,) * len(channels),
+            latent_channels=latent_channels,
+            norm_num_groups=groups,
+            with_encoder_nonlocal_attn=False,
+            with_decoder_nonlocal_attn=False,
+        )
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """(latent_channels, *code size)."""
+        return (self.latent_channels, *(n // self.factor for n in self.signature.window))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the posterior, (B, latent_channels, *code size) each."""
+        mean, deviation = self.network.encode(self.front(x))
+        return mean, deviation
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Raw output (B, C, *window)."""
+        return torch.as_tensor(self.back(self.network.decode(codes)))
+
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output for codes given as noise."""
+        return self.decode(noise)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """Reconstruction of the target by one draw from its posterior."""
+        mean, deviation = self.encode(batch.target)
+        raw = self.decode(mean + deviation * draw(tuple(mean.shape), mean, generator))
+        return {
+            "raw": raw,
+            "generated": activate(raw, self.signature.image_channels),
+            "mean": mean,
+            "log_variance": 2 * deviation.clamp(min=1e-10).log(),
+        }

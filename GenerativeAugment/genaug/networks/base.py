@@ -1,0 +1,133 @@
+"""What the trainer and the samplers need of a network, whatever its method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genaug.recipe import Sampler
+
+Noise = Callable[[], Tensor]
+"""Draws standard normal numbers of the sampled shape (B, ...), one generator per case."""
+
+StepCallback = Callable[[int, int], None]
+"""Called with (done, total) network calls; raising stops the sampling at once."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network sees of some cases. Spatial axes (I, J, K), or (I, J) in 2D.
+
+    Attributes:
+        target: what is to be generated: images in [-1, 1], then one-hot labels as ±1; (B, C, *S). In the latent space
+            the scaled codes.
+        source: condition images in [-1, 1], (B, Cs, *S).
+        label_map: condition labels, one-hot 0/1, (B, L, *S).
+    """
+
+    target: Tensor
+    source: Tensor | None = None
+    label_map: Tensor | None = None
+
+    @property
+    def condition(self) -> Tensor | None:
+        """Everything the output is conditioned on, channels joined; None for an unconditional network."""
+        parts = [part for part in (self.source, self.label_map) if part is not None]
+        return torch.cat(parts, dim=1) if parts else None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
+        moved = {
+            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+
+Outputs = dict[str, Tensor]
+"""What a forward pass leaves for the objective terms, by name:
+
+raw: network output before activation, (B, C, *S); generated: the same as images in [-1, 1] and labels in [-1, 1];
+mean, log_variance: the posterior; prediction, truth: of a denoiser, in its parameterisation.
+"""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The shapes a network is built for. It is stored in the package."""
+
+    dimension: int
+    window: tuple[int, ...]
+    image_channels: int
+    label_channels: int
+    condition_channels: int
+
+    @property
+    def channels(self) -> int:
+        """Channels of the generated tensor."""
+        return self.image_channels + self.label_channels
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for JSON."""
+        return {**vars(self), "window": list(self.window)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Signature:
+        """Inverse of `to_dict`."""
+        return cls(**{**data, "window": tuple(data["window"])})
+
+
+def activate(raw: Tensor, image_channels: int) -> Tensor:
+    """Bound a network's raw output: tanh for images, softmax scaled to [-1, 1] for label channels."""
+    images, labels = raw[:, :image_channels], raw[:, image_channels:]
+    parts = [torch.tanh(images)] if image_channels else []
+    if labels.shape[1]:
+        parts.append(2 * torch.softmax(labels, dim=1) - 1)
+    return torch.cat(parts, dim=1)
+
+
+class System(nn.Module, ABC):
+    """A network as the rest of the code sees it: a training pass, and cases from noise."""
+
+    def __init__(self, signature: Signature) -> None:
+        super().__init__()
+        self.signature = signature
+
+    @abstractmethod
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """The training pass; every random number comes from `generator`."""
+
+    @abstractmethod
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of one case's noise, without the batch axis."""
+
+    @abstractmethod
+    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: StepCallback | None = None) -> Tensor:
+        """Cases (B, C, *S) in model space, from noise and the conditions of `batch` (its target is not read)."""
+
+
+class OnePass(System):
+    """A system whose cases are one call of `generate` away from the noise."""
+
+    @abstractmethod
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output for given noise."""
+
+    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: StepCallback | None = None) -> Tensor:
+        """One call; `sampler` has nothing to choose."""
+        result = activate(self.generate(noise(), batch), self.signature.image_channels)
+        if callback is not None:
+            callback(1, 1)
+        return result
+
+
+def draw(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers drawn on the generator's device, then moved to `like`'s.
+
+    Training draws on the CPU, so that a run has the same numbers on every device.
+    """
+    return torch.randn(shape, generator=generator, device=generator.device).to(like.device, like.dtype)

@@ -1,0 +1,62 @@
+"""The second player: judges whole volumes or patches, given the condition where there is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from monai.networks.layers.factories import Conv
+from monai.networks.nets import PatchDiscriminator
+from torch import Tensor, nn
+
+from genaug.networks.base import Signature
+from genaug.networks.haar import Haar, band_channels
+
+
+class Critic(nn.Module):
+    """One number per volume, without normalisation, as the gradient penalty demands (Gulrajani 2017).
+
+    The standard deviation over the batch is one more feature (Karras 2018, section 3), which lets the critic see a
+    generator that repeats itself.
+    """
+
+    def __init__(self, signature: Signature, channels: Sequence[int] = (32, 64, 128), haar_levels: int = 1) -> None:
+        super().__init__()
+        d = signature.dimension
+        before = band_channels(signature.channels + signature.condition_channels, d, haar_levels)
+        layers: list[nn.Module] = [Haar(haar_levels)]
+        for after in channels:
+            layers += [Conv[Conv.CONV, d](before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            before = after
+        self.features = nn.Sequential(*layers)
+        factor = 2 ** (len(channels) + haar_levels)
+        size = math.prod(n // factor for n in signature.window)
+        self.last = nn.Sequential(nn.Linear(before * size + 1, before), nn.LeakyReLU(0.2), nn.Linear(before, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, 1) for generated or real tensors joined with their condition, (B, C, *window)."""
+        features = self.features(x).flatten(1)
+        # Variance with a floor: its square root must stay differentiable for a batch of equal volumes.
+        spread = (features.var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1)
+        return torch.as_tensor(self.last(torch.cat([features, spread], dim=1)))
+
+
+class PatchCritic(nn.Module):
+    """One number per overlapping patch (Isola 2017), MONAI's PatchDiscriminator, optionally behind a Haar front."""
+
+    def __init__(self, signature: Signature, channels: int = 32, layers: int = 3, haar_levels: int = 0) -> None:
+        super().__init__()
+        d = signature.dimension
+        self.front = Haar(haar_levels)
+        self.network = PatchDiscriminator(
+            spatial_dims=d,
+            channels=channels,
+            in_channels=band_channels(signature.channels + signature.condition_channels, d, haar_levels),
+            num_layers_d=layers,
+            norm="INSTANCE",
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, 1, *patches)."""
+        return torch.as_tensor(self.network(self.front(x))[-1])

@@ -1,0 +1,94 @@
+"""The denoiser of the diffusion models, in voxels or in the codes of an autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.networks.nets import DiffusionModelUNet
+from torch import Tensor
+
+from genaug.denoiser import Conditions, Denoiser, guided
+from genaug.networks.base import Batch, Noise, Outputs, Signature, StepCallback, System, draw
+from genaug.networks.haar import Haar, band_channels
+from genaug.recipe import Sampler
+from genaug.samplers import find_sampler
+from genaug.schedule import Prediction, Schedule
+
+
+class DenoisingSystem(System):
+    """MONAI's DiffusionModelUNet under a noise schedule (Ho 2020), optionally seeing its input through a Haar front.
+
+    Args:
+        schedule: `Schedule` as a plain dictionary.
+        prediction: "epsilon", "v" (Salimans 2022) or "x0".
+        clip: largest absolute value of the denoised estimate while sampling; for voxel space, whose range is known.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        channels: Sequence[int] = (64, 128, 128),
+        attention: Sequence[bool] = (False, False, True),
+        res_blocks: int = 1,
+        head_channels: int = 32,
+        groups: int = 16,
+        haar_levels: int = 0,
+        schedule: Mapping[str, Any] | None = None,
+        prediction: Prediction = "v",
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(signature)
+        d = signature.dimension
+        self.front, self.back = Haar(haar_levels), Haar(haar_levels, inverse=True)
+        self.network = DiffusionModelUNet(
+            spatial_dims=d,
+            in_channels=band_channels(signature.channels + signature.condition_channels, d, haar_levels),
+            out_channels=band_channels(signature.channels, d, haar_levels),
+            num_res_blocks=(res_blocks,) * len(channels),
+            channels=tuple(channels),
+            attention_levels=tuple(attention),
+            norm_num_groups=groups,
+            num_head_channels=tuple(head_channels if a else 0 for a in attention),
+        )
+        self.schedule = Schedule.from_dict(schedule or {})
+        self.prediction: Prediction = prediction
+        self.clip = None if clip is None else (-clip, clip)
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """(C, *window) of the space that is denoised."""
+        return (self.signature.channels, *self.signature.window)
+
+    def predict(self, x: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
+        """The network's prediction for noised x (B, C, *S) at timesteps (B,)."""
+        condition = conditions.get("condition")
+        seen = torch.cat([x, condition], dim=1) if isinstance(condition, Tensor) else x
+        return torch.as_tensor(self.back(self.network(self.front(seen), timesteps)))
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """Prediction and truth at one random timestep per case."""
+        timesteps = torch.randint(self.schedule.steps, (len(batch.target),), generator=generator)
+        noise = draw(tuple(batch.target.shape), batch.target, generator)
+        timesteps = timesteps.to(batch.target.device)
+        noised = self.schedule.add_noise(batch.target, noise, timesteps)
+        return {
+            "prediction": self.predict(noised, timesteps, _conditions(batch)),
+            "truth": self.schedule.target(self.prediction, batch.target, noise, timesteps),
+        }
+
+    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: StepCallback | None = None) -> Tensor:
+        """Run the sampler named in the recipe from pure noise down to sigma 0."""
+        denoiser = Denoiser(self.predict, self.schedule, self.prediction, self.clip)
+        return find_sampler(sampler.name).sample(
+            guided(denoiser, _conditions(batch)),
+            self.schedule,
+            noise,
+            steps=sampler.steps,
+            callback=callback,
+            **sampler.options,
+        )
+
+
+def _conditions(batch: Batch) -> Conditions:
+    return {} if batch.condition is None else {"condition": batch.condition}

@@ -1,0 +1,84 @@
+"""Latent vector to volume: the generator of the GANs, which is also the decoder of the vector autoencoders."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import ResidualUnit
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.haar import Haar, band_channels
+
+
+class UpPath(nn.Module):
+    """Vector (B, latent) to raw volume (B, C, *window).
+
+    A linear layer makes the coarsest feature map; each further level is nearest-neighbour upsampling and a residual
+    unit. Nearest neighbour rather than transposed convolution, which leaves a checkerboard (Odena 2016).
+
+    Args:
+        signature: shapes to build for; the window must be divisible by 2 ** (len(channels) - 1 + haar_levels).
+        latent: length of the vector.
+        channels: feature channels from coarse to fine.
+        haar_levels: finest levels that come from the inverse Haar transform instead of convolutions.
+        norm: MONAI normalisation name.
+    """
+
+    def __init__(
+        self, signature: Signature, latent: int, channels: Sequence[int], haar_levels: int = 1, norm: str = "instance"
+    ) -> None:
+        super().__init__()
+        d = signature.dimension
+        factor = 2 ** (len(channels) - 1 + haar_levels)
+        self.start = tuple(n // factor for n in signature.window)
+        if any(n % factor for n in signature.window):
+            raise ValueError(f"window {signature.window} is not divisible by {factor}")
+        self.first = nn.Linear(latent, channels[0] * math.prod(self.start))
+        layers: list[nn.Module] = [ResidualUnit(d, channels[0], channels[0], norm=norm, act="leakyrelu")]
+        for before, after in itertools.pairwise(channels):
+            layers += [
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                ResidualUnit(d, before, after, norm=norm, act="leakyrelu"),
+            ]
+        bands = band_channels(signature.channels, d, haar_levels)
+        layers += [Conv[Conv.CONV, d](channels[-1], bands, 3, padding=1), Haar(haar_levels, inverse=True)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Raw output for vectors (B, latent)."""
+        x = self.first(z).unflatten(1, (-1, *self.start))
+        return torch.as_tensor(self.layers(x))
+
+
+class LatentGenerator(OnePass):
+    """The generator of a GAN: normal noise vector in, images and label maps out."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        latent: int = 128,
+        channels: Sequence[int] = (128, 64, 32),
+        haar_levels: int = 1,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__(signature)
+        self.latent = latent
+        self.up = UpPath(signature, latent, channels, haar_levels, norm)
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """(latent,)."""
+        return (self.latent,)
+
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output (B, C, *window)."""
+        return torch.as_tensor(self.up(noise))
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """As many fakes as the batch has cases."""
+        raw = self.generate(draw((len(batch.target), self.latent), batch.target, generator), batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}

@@ -1,0 +1,52 @@
+"""Image to image: the translator of pix2pix and of the plain regression baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.nets import BasicUNet
+from torch import Tensor
+
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate
+
+
+class Translator(OnePass):
+    """MONAI's BasicUNet (Ronneberger 2015), source images in, target images out. Deterministic.
+
+    Upsampling is interpolation followed by convolution, which leaves no checkerboard. The network is fully
+    convolutional: windows may have any size divisible by 16.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        features: Sequence[int] = (32, 32, 64, 128, 256, 32),
+        norm: str = "instance",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(signature)
+        self.network = BasicUNet(
+            spatial_dims=signature.dimension,
+            in_channels=signature.condition_channels,
+            out_channels=signature.channels,
+            features=tuple(features),
+            norm=(norm, {"affine": True}),
+            dropout=dropout,
+            upsample="nontrainable",
+        )
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """One number, which is not used: the translator is deterministic."""
+        return (1,)
+
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output for the batch's condition."""
+        if batch.condition is None:
+            raise ValueError("a translator needs a source image or a label map")
+        return torch.as_tensor(self.network(batch.condition))
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """The translated source."""
+        raw = self.generate(batch.target.new_zeros(len(batch.target), 1), batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}

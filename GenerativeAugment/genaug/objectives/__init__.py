@@ -1,0 +1,33 @@
+"""The objective axis: loss terms by the name a recipe gives them.
+
+A term is a function of what the forward pass left (`Outputs`), the batch, and the play: the critics and the step.
+The two players have terms of the same name for the same game: "adversarial" in `LOSSES` is what the network minimises,
+in `CRITIC_LOSSES` what the critic does.
+"""
+
+from __future__ import annotations
+
+from genaug.objectives.adversarial import adversarial, critic_adversarial, feature_matching, gradient_penalty, r1
+from genaug.objectives.base import CriticTerm, LossTerm, Play
+from genaug.objectives.denoising import denoising
+from genaug.objectives.reconstruction import cross_entropy, gradient_difference, kl, l1, l2, ssim
+
+__all__ = ["CRITIC_LOSSES", "LOSSES", "CriticTerm", "LossTerm", "Play"]
+
+LOSSES: dict[str, LossTerm] = {
+    "l1": l1,
+    "l2": l2,
+    "ssim": ssim,
+    "gradient_difference": gradient_difference,
+    "cross_entropy": cross_entropy,
+    "kl": kl,
+    "adversarial": adversarial,
+    "feature_matching": feature_matching,
+    "denoising": denoising,
+}
+
+CRITIC_LOSSES: dict[str, CriticTerm] = {
+    "adversarial": critic_adversarial,
+    "gradient_penalty": gradient_penalty,
+    "r1": r1,
+}

@@ -1,0 +1,84 @@
+"""What each job of the engine can be told: plain, validated, torch-free; the same in job.json, console and CLI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FileFormat = Literal["nii.gz", "nrrd"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TrainingOptions(_Strict):
+    """The few settings of a training that matter; everything else stands in the recipe."""
+
+    recipe: str = Field(description="name of a recipe or path of a .toml file")
+    channels: list[str] = Field(default_factory=list, description="image channels to generate; all when empty")
+    source_channels: list[str] = Field(default_factory=list, description="input channels of a translation")
+    with_labels: bool | None = Field(None, description="generate label maps too; as the recipe says when null")
+    dimension: Literal[2, 3] | None = Field(None, description="as the cohort when null")
+    spacing: tuple[float, float, float] | None = Field(None, description="mm; the cohort's median when null")
+    window: tuple[int, int, int] | None = Field(None, description="training window of a translation in voxels")
+    max_voxels: int | None = Field(None, ge=512, description="coarsen the spacing until the volume has no more voxels")
+    iterations: dict[str, int] = Field(default_factory=dict, description="per stage, instead of the recipe's")
+    minutes: float | None = Field(None, gt=0, description="stop after this much training time, shared by the stages")
+    batch_size: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    overrides: dict[str, Any] = Field(default_factory=dict, description="any key of the recipe, merged over it")
+    initial: Path | None = Field(None, description="package whose weights to start from")
+    checkpoint_every: int = Field(500, ge=1, description="iterations")
+    preview_every: int = Field(500, ge=1, description="iterations")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    devices: int = Field(1, ge=1, description="GPUs to train on")
+    threads: int | None = Field(None, ge=1, description="CPU threads; all cores when null")
+    seed: int = 0
+
+
+class SynthesisParameters(_Strict):
+    """Which cases to synthesise from a package."""
+
+    count: int = Field(1, ge=1)
+    start: int = Field(0, ge=0, description="index of the first case; case 17 is the same alone or in a series")
+    sampler: str | None = Field(None, description="as the package says when null")
+    steps: int | None = Field(None, ge=1)
+    sampler_options: dict[str, Any] = Field(default_factory=dict)
+    prefix: str | None = Field(None, description="start of the case ids; the package's name when null")
+    file_format: FileFormat = "nii.gz"
+
+
+class TranslationParameters(_Strict):
+    """How to translate whole volumes."""
+
+    overlap: float = Field(0.5, ge=0, lt=1, description="of neighbouring windows, as a fraction of the window")
+    modality: str | None = Field(None, description="of the input, when the file does not say")
+    prefix: str | None = None
+    file_format: FileFormat = "nii.gz"
+
+
+class EvaluationParameters(_Strict):
+    """What to compare and how."""
+
+    task: Literal["synthesis", "translation"] = "synthesis"
+    channel: str | None = Field(None, description="image channel to score; the first common one when null")
+    features: list[str] = Field(default_factory=lambda: ["conv3d-v1", "anatomy-v1"])
+    spacing: tuple[float, float, float] | None = None
+    reference_part: Literal["train", "validation", "test", "all"] = "train"
+    held_out_part: Literal["validation", "test"] = "test"
+    neighbours: int = Field(5, ge=1)
+    seed: int = 0
+
+
+class ExportParameters(_Strict):
+    """How to lay out the augmented cohort."""
+
+    layout: Literal["nnunet", "datalist", "plain"] = "nnunet"
+    name: str = "Augmented"
+    dataset_id: int = Field(501, ge=1, le=999)
+    require_review: bool = Field(False, description="leave out synthetic cases nobody accepted")
+    require_checks: bool = Field(True, description="leave out synthetic cases whose automatic checks failed")
+    file_format: FileFormat = "nii.gz"

@@ -1,0 +1,186 @@
+"""Recipe: what a method is, as data.
+
+A method of the literature is one combination of four axes (network x objective x condition x sampler) with defaults for
+its training. Each is a TOML file in `recipes/`; a new method is a new file, and at most a new term in one of the axes.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from genaug.errors import GenaugError, Reason
+from genaug.files import invalid
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).parent / "recipes"
+
+Task = Literal["synthesis", "translation", "label_to_image"]
+Dimension = Literal[2, 3]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Term(_Strict):
+    """One summand of a player's loss: a name from `objectives.TERMS` with its weight and options.
+
+    In TOML a bare number stands for the weight alone.
+    """
+
+    weight: float = 1.0
+    start: int = Field(0, ge=0, description="first iteration at which the term counts")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: Any) -> Any:
+        return {"weight": value} if isinstance(value, (int, float)) else value
+
+
+class Network(_Strict):
+    """A network by its kind (`networks.SYSTEMS` or `networks.CRITICS`) and its constructor's arguments."""
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Training(_Strict):
+    """Defaults of one stage's training."""
+
+    iterations: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: int = Field(0, ge=0, description="iterations of linear learning-rate warm-up")
+    decay: Literal["none", "cosine"] = "cosine"
+    clip: float | None = Field(1.0, gt=0, description="largest gradient norm of the network's player")
+    critic_updates: int = Field(1, ge=1, description="critic updates per network update")
+    critic_learning_rate: float | None = Field(None, gt=0, description="as the network's where not given")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights, the ones that are packaged")
+    shift: int = Field(0, ge=0, description="augmentation: largest random shift in voxels")
+    flip: bool = Field(False, description="augmentation: random left-right mirror")
+
+
+class Stage(_Strict):
+    """One network trained with its critics. A stage in the space "latent" sees the codes of the stage before it."""
+
+    network: Network
+    critics: dict[str, Network] = Field(default_factory=dict)
+    space: Literal["voxel", "latent"] = "voxel"
+    loss: dict[str, Term]
+    critic_loss: dict[str, dict[str, Term]] = Field(default_factory=dict, description="per critic")
+    training: Training
+
+    @model_validator(mode="after")
+    def _every_critic_has_a_loss(self) -> Stage:
+        if set(self.critics) != set(self.critic_loss):
+            raise ValueError(f"critics {sorted(self.critics)} and critic_loss {sorted(self.critic_loss)} must agree")
+        return self
+
+
+class Sampler(_Strict):
+    """How cases are drawn: a name from `samplers.SAMPLERS`, or "one_pass" for networks that need a single call."""
+
+    name: str = "one_pass"
+    steps: int = Field(1, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Recipe(_Strict):
+    """A method: its description for people, and its four axes for the trainer."""
+
+    name: str
+    title: str
+    family: Literal["gan", "vae", "diffusion", "translation", "regression"]
+    task: Task
+    citation: str
+    distinct: str
+    suits: str
+    unsuited: str
+    conditions: tuple[Literal["label_map", "image"], ...] = ()
+    dimensions: tuple[Dimension, ...] = (2, 3)
+    with_labels: bool = Field(True, description="whether label maps are generated together with the image")
+    multiple_of: int = Field(8, ge=1, description="the network's window is a multiple of this along every axis")
+    stages: dict[str, Stage]
+    sampler: Sampler = Field(default_factory=lambda: Sampler.model_validate({}))
+    defaults: dict[Literal["2d", "3d"], dict[str, Any]] = Field(default_factory=dict)
+
+    def resolve(self, dimension: int, overrides: dict[str, Any] | None = None) -> Recipe:
+        """The recipe for 2D or 3D data: its defaults for that dimension and then `overrides` merged over it.
+
+        Raises:
+            GenaugError: BAD_RECIPE when the dimension is not offered or an override names an unknown key.
+        """
+        if dimension not in self.dimensions:
+            raise GenaugError(
+                Reason.BAD_RECIPE,
+                self.name,
+                f"{dimension}D data",
+                f"one of {list(self.dimensions)}",
+                "Choose another recipe; `genaug methods` lists what each one suits.",
+            )
+        merged = self.model_dump(exclude={"defaults"})
+        for layer in (self.defaults.get("2d" if dimension == 2 else "3d", {}), overrides or {}):
+            merged = _merge(merged, layer)
+        return parse_recipe(merged, self.name)
+
+
+def parse_recipe(data: dict[str, Any], subject: str | Path) -> Recipe:
+    """Validate a plain dictionary; raises BAD_RECIPE with every key at fault."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise invalid(error, subject, "recipe", Reason.BAD_RECIPE) from error
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """A recipe by name, or from a TOML file.
+
+    Raises:
+        GenaugError: BAD_RECIPE, with the known names.
+    """
+    path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise GenaugError(
+            Reason.BAD_RECIPE,
+            str(name),
+            "no such recipe",
+            f"one of {', '.join(recipe_names())}, or a .toml file",
+            "`genaug methods` describes each.",
+        )
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GenaugError(Reason.BAD_RECIPE, path, str(error), "a TOML file", "Correct the line it names.") from error
+    return parse_recipe(data, path)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@lru_cache(maxsize=1)
+def list_recipes() -> tuple[Recipe, ...]:
+    """Every recipe that comes with the package, by name."""
+    return tuple(load_recipe(name) for name in recipe_names())
+
+
+def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
+    """`layer` over `base`, table by table; lists and scalars are replaced."""
+    merged = dict(base)
+    for key, value in layer.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged

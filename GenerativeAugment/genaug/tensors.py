@@ -1,0 +1,218 @@
+"""Prepared cases on disk: what training reads.
+
+Every case is mapped into model space once and kept as an uncompressed array that is mapped into memory, so an epoch
+costs what the windows cost that are cut from it, and memory does not grow with the cohort. Images are kept as int16
+(steps of 1 / 32767 of the range [-1, 1]), label maps as indices of the layout's values in uint8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from genaug.errors import GenaugError, Reason
+from genaug.files import read_json, write_json
+from genaug.networks.base import Batch
+
+SCALE = 32767.0
+"""int16 per unit of model intensity."""
+
+
+class Roles(BaseModel):
+    """Which channels are generated and which are given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: list[str]
+    source: list[str] = []
+    generate_labels: bool = False
+    given_labels: bool = False
+    label_values: list[int] = []
+
+    @property
+    def label_channels(self) -> int:
+        """Generated one-hot channels."""
+        return len(self.label_values) if self.generate_labels else 0
+
+    @property
+    def condition_channels(self) -> int:
+        """Given channels: source images and one-hot labels."""
+        return len(self.source) + (len(self.label_values) if self.given_labels else 0)
+
+
+class Source(Protocol):
+    """Something training can draw batches from."""
+
+    def __len__(self) -> int:
+        """Number of items."""
+
+    def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
+        """The items' tensors; augmentation and window positions are drawn from `rng`."""
+
+
+class _Index(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    roles: Roles
+    dimension: int
+    cases: list[str]
+
+
+class TensorStore:
+    """Cases of one cohort in model space.
+
+    Args:
+        folder: where `write_store` put them.
+        window: size of the windows to cut, (I, J, K) or (I, J); smaller than a case only for translation.
+        shift: largest random displacement in voxels, along every axis.
+        flip: whether to mirror left-right at random (the first axis of a RAS grid).
+    """
+
+    def __init__(self, folder: Path, window: Sequence[int], shift: int = 0, flip: bool = False) -> None:
+        index = read_json(folder / "index.json", _Index)
+        self.roles, self.dimension, self.cases = index.roles, index.dimension, index.cases
+        self.window, self.shift, self.flip = tuple(window), shift, flip
+        self._images = [_map(folder / f"{i:05d}.images.npy") for i in range(len(self.cases))]
+        labelled = self.roles.generate_labels or self.roles.given_labels
+        self._labels = [_map(folder / f"{i:05d}.labels.npy") for i in range(len(self.cases))] if labelled else []
+        self._items = self._list_items()
+
+    def __len__(self) -> int:
+        """Cases in 3D, slices with content in 2D."""
+        return len(self._items)
+
+    def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
+        """Windows of the items, with augmentation drawn from `rng`."""
+        parts = [self._cut(*self._items[item], rng) for item in items]
+        images = torch.from_numpy(np.stack([image for image, _ in parts])).float() / SCALE
+        found = [label for _, label in parts if label is not None]
+        labels = torch.from_numpy(np.stack(found)) if found else None
+        return assemble(images, labels, self.roles)
+
+    def _list_items(self) -> list[tuple[int, int | None]]:
+        if self.dimension == 3:
+            return [(case, None) for case in range(len(self.cases))]
+        items: list[tuple[int, int | None]] = []
+        for case, images in enumerate(self._images):
+            content = (images > images.min()).mean(axis=(0, 1, 2))
+            # Slices beyond the body teach a generator to draw nothing.
+            items += [(case, int(k)) for k in np.flatnonzero(content > 0.1 * content.max())]
+        return items
+
+    def _cut(
+        self, case: int, plane: int | None, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8] | None]:
+        images = self._images[case] if plane is None else self._images[case][..., plane]
+        labels = None
+        if self._labels:
+            labels = self._labels[case] if plane is None else self._labels[case][..., plane]
+        size = images.shape[1:]
+        start = [int(rng.integers(0, n - w + 1)) for n, w in zip(size, self.window)]
+        shift = [int(rng.integers(-self.shift, self.shift + 1)) if self.shift else 0 for _ in self.window]
+        mirrored = self.flip and bool(rng.integers(2))
+        image = _window(images, start, self.window, shift, background=-SCALE)
+        label = None if labels is None else _window(labels[None], start, self.window, shift, background=0)[0]
+        if mirrored:
+            image, label = image[:, ::-1], None if label is None else label[::-1]
+        return np.ascontiguousarray(image), None if label is None else np.ascontiguousarray(label)
+
+
+class CodeStore:
+    """Codes of an autoencoder, kept in memory: the second stage's data."""
+
+    def __init__(self, codes: Tensor) -> None:
+        self.codes = codes
+
+    def __len__(self) -> int:
+        """Number of codes."""
+        return len(self.codes)
+
+    def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
+        """The items' codes."""
+        return Batch(target=self.codes[list(items)])
+
+
+def assemble(images: Tensor, labels: Tensor | None, roles: Roles) -> Batch:
+    """A Batch from stacked channels.
+
+    Args:
+        images: (B, target + source, *S) in [-1, 1].
+        labels: (B, *S), indices into `roles.label_values`.
+        roles: which channel is what.
+    """
+    targets = [images[:, : len(roles.target)]]
+    one_hot = None
+    if labels is not None:
+        one_hot = torch.nn.functional.one_hot(labels.long(), len(roles.label_values)).movedim(-1, 1).float()
+        if roles.generate_labels:
+            targets.append(2 * one_hot - 1)
+    return Batch(
+        target=torch.cat(targets, dim=1),
+        source=images[:, len(roles.target) :] if roles.source else None,
+        label_map=one_hot if roles.given_labels else None,
+    )
+
+
+class StoreWriter:
+    """Writes a TensorStore case by case; the index, written last, makes it valid."""
+
+    def __init__(self, folder: Path, roles: Roles, dimension: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._roles, self._dimension = folder, roles, dimension
+        self._cases: list[str] = []
+
+    def add(self, case_id: str, images: npt.NDArray[np.float32], labels: npt.NDArray[Any] | None) -> None:
+        """One case.
+
+        Args:
+            case_id: its id.
+            images: (target + source, I, J, K) in [-1, 1].
+            labels: (I, J, K) label values, where the roles have labels.
+        """
+        stem = self._folder / f"{len(self._cases):05d}"
+        np.save(stem.with_suffix(".images.npy"), np.rint(images * SCALE).astype(np.int16))
+        if labels is not None:
+            values = np.asarray(self._roles.label_values)
+            indices = np.searchsorted(values, labels).clip(0, len(values) - 1)
+            if not np.array_equal(values[indices], labels):
+                unknown = sorted(set(np.unique(labels)) - set(values))
+                raise GenaugError(
+                    Reason.WRONG_LABELS,
+                    case_id,
+                    f"label values {[int(v) for v in unknown]}",
+                    f"values among {self._roles.label_values}",
+                    "Correct the label map or add the values to the cohort's label names.",
+                )
+            np.save(stem.with_suffix(".labels.npy"), indices.astype(np.uint8))
+        self._cases.append(case_id)
+
+    def finish(self) -> None:
+        """Make the store valid."""
+        index = _Index(roles=self._roles, dimension=self._dimension, cases=self._cases)
+        write_json(self._folder / "index.json", index.model_dump(mode="json"))
+
+
+def _map(path: Path) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _window(
+    array: npt.NDArray[Any], start: Sequence[int], window: Sequence[int], shift: Sequence[int], background: float
+) -> npt.NDArray[Any]:
+    """`window` voxels of (C, *S) from `start + shift`; what lies outside the array is background."""
+    result = np.full((len(array), *window), background, dtype=array.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for first, n, moved, size in zip(start, window, shift, array.shape[1:]):
+        low, high = first + moved, first + moved + n
+        source.append(slice(max(low, 0), min(high, size)))
+        target.append(slice(max(-low, 0), n - max(high - size, 0)))
+    result[tuple(target)] = array[tuple(source)]
+    return result

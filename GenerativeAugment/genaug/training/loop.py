@@ -1,0 +1,292 @@
+"""The one training loop.
+
+Every method is played by the same two kinds of players: a network and its critics. All randomness of iteration i is
+derived from (seed, stage, i): the order of the data, the augmentation, the noise, dropout. A run that was killed and
+resumed therefore draws what the uninterrupted one draws, and no generator's state has to be carried along.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.networks import Batch, Outputs, System
+from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
+from genaug.progress import Reporter
+from genaug.recipe import Stage, Term
+from genaug.tensors import Source
+from genaug.training.checkpoint import load_checkpoint, save_checkpoint
+from genaug.training.curves import Curves
+
+CHECK_EVERY_ON_GPU = 20
+"""Iterations between looks at the loss on a GPU, where each look waits for the device."""
+
+
+@dataclass
+class Setting:
+    """Where and how a stage is trained."""
+
+    fabric: Fabric
+    folder: Path
+    seed: int
+    reporter: Reporter
+    checkpoint_every: int = 500
+    preview_every: int = 500
+    preview: Callable[[System, int], None] | None = None
+    deadline: float | None = None
+    """`time.monotonic()` value after which the stage stops early."""
+
+
+@dataclass
+class StageRun:
+    """One stage in training: players, optimisers, averaged weights."""
+
+    name: str
+    stage: Stage
+    system: System
+    critics: dict[str, nn.Module]
+    data: Source
+    setting: Setting
+    iteration: int = 0
+    seconds: float = 0.0
+    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
+    average: AveragedModel = field(init=False)
+
+    def __post_init__(self) -> None:
+        t = self.stage.training
+        fabric = self.setting.fabric
+        self._plain = self.system.to(fabric.device)
+        averaging = get_ema_multi_avg_fn(t.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self._plain, multi_avg_fn=averaging, use_buffers=True)
+        self._players: dict[str, nn.Module] = {}
+        self.optimizers = {}
+        rates = {"network": t.learning_rate}
+        rates.update(dict.fromkeys(self.critics, t.critic_learning_rate or t.learning_rate))
+        for name, module in {"network": self._plain, **self.critics}.items():
+            optimizer = torch.optim.AdamW(
+                module.parameters(), lr=rates[name], betas=t.betas, weight_decay=t.weight_decay
+            )
+            self._players[name], self.optimizers[name] = fabric.setup(module, optimizer)
+        self._rates = rates
+
+    def train(self) -> System:
+        """Run to the last iteration, from the last checkpoint if there is one; returns the averaged network.
+
+        Raises:
+            GenaugError: DIVERGED, OUT_OF_MEMORY, CANCELLED (after writing a checkpoint).
+        """
+        total = self.stage.training.iterations
+        curves = Curves(self.setting.folder, self.name, after=self._resume())
+        try:
+            while self.iteration < total and not self._out_of_time():
+                started = time.monotonic()
+                losses = self._iterate()
+                self.iteration += 1
+                self._check(losses)
+                curves.add(self.iteration, losses)
+                self.seconds += time.monotonic() - started
+                if self.iteration % self.setting.checkpoint_every == 0:
+                    self._save()
+                if self.setting.preview and self.iteration % self.setting.preview_every == 0:
+                    self.setting.preview(self.averaged(), self.iteration)
+                self.setting.reporter.progress(self.iteration, total, f"{self.name}: {curves.summary()}")
+        except Cancelled:
+            self._save()
+            raise
+        except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+                raise
+            raise self._out_of_memory(error) from error
+        finally:
+            curves.close()
+        self._save()
+        return self.averaged()
+
+    def averaged(self) -> System:
+        """The network with averaged weights, in evaluation mode."""
+        module = self.average.module
+        assert isinstance(module, System)
+        return module.eval()
+
+    def _iterate(self) -> dict[str, float | Tensor]:
+        """One iteration: the critics' updates, then the network's."""
+        t = self.stage.training
+        self._set_rates()
+        losses: dict[str, float | Tensor] = {}
+        torch.manual_seed(derive(self.setting.seed, self.name, self.iteration, "global"))
+        generator = torch.Generator().manual_seed(derive(self.setting.seed, self.name, self.iteration, "draws"))
+        play = Play(
+            self.system.signature,
+            {name: self._players[name] for name in self.critics},
+            generator,
+            self.iteration,
+        )
+        if self.critics:
+            for update in range(t.critic_updates):
+                batch = self._batch(update + 1)
+                with torch.no_grad():
+                    outputs = self._players["network"](batch, generator)
+                for name in self.critics:
+                    losses.update(self._update_critic(name, outputs, batch, play))
+        batch = self._batch(0)
+        for critic in self.critics.values():
+            critic.requires_grad_(False)
+        outputs = self._players["network"](batch, generator)
+        terms = {
+            name: self._weigh(term, LOSSES[name](outputs, batch, play, **term.options))
+            for name, term in self.stage.loss.items()
+            if self.iteration >= term.start
+        }
+        losses.update(self._step("network", terms))
+        for critic in self.critics.values():
+            critic.requires_grad_(True)
+        self.average.update_parameters(self._plain)
+        return losses
+
+    def _update_critic(self, name: str, outputs: Outputs, batch: Batch, play: Play) -> dict[str, float | Tensor]:
+        terms = {
+            term_name: self._weigh(
+                term, CRITIC_LOSSES[term_name](self._players[name], outputs, batch, play, **term.options)
+            )
+            for term_name, term in self.stage.critic_loss[name].items()
+            if self.iteration >= term.start
+        }
+        return self._step(name, terms)
+
+    @staticmethod
+    def _weigh(term: Term, value: Tensor) -> tuple[Tensor, Tensor]:
+        return value, term.weight * value
+
+    def _step(self, player: str, terms: dict[str, tuple[Tensor, Tensor]]) -> dict[str, float | Tensor]:
+        """Descend the sum of the weighted terms; returns the unweighted ones for the curves."""
+        optimizer, fabric = self.optimizers[player], self.setting.fabric
+        if not terms:
+            return {}
+        optimizer.zero_grad(set_to_none=True)
+        total = torch.stack([weighted.float() for _, weighted in terms.values()]).sum()
+        fabric.backward(total)
+        clip = self.stage.training.clip
+        if player == "network" and clip is not None:
+            fabric.clip_gradients(self._players[player], optimizer, max_norm=clip, error_if_nonfinite=False)
+        optimizer.step()
+        return {f"{player}/{name}": value.detach() for name, (value, _) in terms.items()}
+
+    def _batch(self, update: int) -> Batch:
+        """Batch of this iteration; `update` counts the further batches that critics are given."""
+        size, per_iteration = self.stage.training.batch_size, 1 + self._extra_batches()
+        first = (self.iteration * per_iteration + update) * size * self.setting.fabric.world_size
+        first += self.setting.fabric.global_rank * size
+        items = [shuffled_item(self.setting.seed, self.name, first + i, len(self.data)) for i in range(size)]
+        rng = np.random.default_rng(derive(self.setting.seed, self.name, self.iteration, f"items {first}"))
+        return self.data.batch(items, rng).to(self.setting.fabric.device)
+
+    def _extra_batches(self) -> int:
+        return self.stage.training.critic_updates if self.critics else 0
+
+    def _set_rates(self) -> None:
+        t = self.stage.training
+        factor = min(1.0, (self.iteration + 1) / t.warmup) if t.warmup else 1.0
+        if t.decay == "cosine":
+            factor *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.iteration / t.iterations)))
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._rates[name] * factor
+
+    def _check(self, losses: dict[str, float | Tensor]) -> None:
+        if self.setting.fabric.device.type == "cuda" and self.iteration % CHECK_EVERY_ON_GPU:
+            return
+        bad = sorted(name for name, value in losses.items() if not math.isfinite(float(value)))
+        if bad:
+            t = self.stage.training
+            raise GenaugError(
+                Reason.DIVERGED,
+                f"stage {self.name}, iteration {self.iteration}",
+                f"{', '.join(bad)} is not a number",
+                "finite losses",
+                f"The likely cause is a learning rate of {t.learning_rate:g} that is too high for batches of "
+                f"{t.batch_size}: lower it threefold"
+                + (", or the critic is winning: raise the gradient penalty." if self.critics else ".")
+                + " The last checkpoint is kept.",
+            )
+
+    def _out_of_memory(self, error: BaseException) -> GenaugError:
+        t = self.stage.training
+        return GenaugError(
+            Reason.OUT_OF_MEMORY,
+            f"stage {self.name}, iteration {self.iteration}",
+            f"not enough memory on {self.setting.fabric.device} ({str(error).splitlines()[0][:160]})",
+            f"room for batches of {t.batch_size} windows of {self.system.signature.window}",
+            f"Lower the batch size to {max(1, t.batch_size // 2)}, or the window, or the network's channels.",
+        )
+
+    def _out_of_time(self) -> bool:
+        return self.setting.deadline is not None and time.monotonic() > self.setting.deadline
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "network": self._plain.state_dict(),
+            "average": self.average.state_dict(),
+            "critics": {name: critic.state_dict() for name, critic in self.critics.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            # Loss scaling of 16-bit training; empty in other precisions.
+            "precision": self.setting.fabric._precision.state_dict(),
+        }
+
+    def _save(self) -> None:
+        if self.setting.fabric.is_global_zero:
+            save_checkpoint(self.setting.folder / f"{self.name}.checkpoint.pt", self._state())
+
+    def _resume(self) -> int:
+        path = self.setting.folder / f"{self.name}.checkpoint.pt"
+        if not path.exists():
+            return 0
+        state = load_checkpoint(path, self.setting.fabric.device)
+        self.iteration, self.seconds = int(state["iteration"]), float(state["seconds"])
+        self._plain.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        for name, critic in self.critics.items():
+            critic.load_state_dict(state["critics"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.setting.fabric._precision.load_state_dict(state["precision"])
+        self.setting.reporter.log(f"{self.name}: resumed at iteration {self.iteration}")
+        return self.iteration
+
+
+def derive(seed: int, *parts: object) -> int:
+    """A seed in [0, 2**63) for one purpose."""
+    digest = hashlib.sha256(" ".join(["genaug training", str(seed), *map(str, parts)]).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+_orders: dict[tuple[int, str, int, int], np.ndarray[Any, Any]] = {}
+
+
+def shuffled_item(seed: int, stage: str, position: int, count: int) -> int:
+    """The item at a position of the endless stream of epochs, each its own permutation of all items."""
+    epoch = position // count
+    key = (seed, stage, epoch, count)
+    if key not in _orders:
+        if len(_orders) > 8:
+            _orders.clear()
+        _orders[key] = np.random.default_rng(derive(seed, stage, "epoch", epoch)).permutation(count)
+    return int(_orders[key][position % count])
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

@@ -1,0 +1,278 @@
+"""From a cohort and a few options to everything a training needs, written down before it starts.
+
+The plan and the prepared tensors stand in one folder, so that the training itself needs neither the cohort nor
+SimpleITK: the folder can be carried to a machine with a GPU and trained there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from genaug.cohort import Case, Cohort
+from genaug.errors import GenaugError, Reason
+from genaug.files import read_json, write_json
+from genaug.grid import Grid, IntensityMap
+from genaug.package import LabelRange, TrainedOn
+from genaug.parameters import TrainingOptions
+from genaug.progress import Reporter
+from genaug.recipe import Recipe, load_recipe
+from genaug.tensors import Roles, StoreWriter
+from genaug.volume import Volume
+
+PLAN = "plan.json"
+TENSORS = "tensors"
+
+
+class TrainingPlan(BaseModel):
+    """What will be trained, on what, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    options: TrainingOptions
+    recipe: Recipe
+    grid: Grid
+    roles: Roles
+    trained_on: TrainedOn
+    key: str
+
+    @classmethod
+    def read(cls, folder: Path) -> TrainingPlan:
+        """The plan of a training folder."""
+        return read_json(folder / PLAN, cls)
+
+
+def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: Reporter) -> TrainingPlan:
+    """Write the plan and the prepared tensors into `folder`, or find them there.
+
+    Only cases of the cohort's training part are read.
+
+    Raises:
+        GenaugError: what the cohort's check finds; BAD_PARAMETER when the folder holds another training.
+    """
+    cohort.require_no_leak()
+    cases = cohort.part("train")
+    if not cases:
+        raise GenaugError(
+            Reason.EMPTY_COHORT,
+            cohort.name,
+            "no case in the training part",
+            "at least one",
+            "Check the split: every case may have been put into validation or test.",
+        )
+    recipe, roles, dimension = _choose(cohort, cases, options)
+    key = _key(cohort, options)
+    if (folder / PLAN).is_file():
+        return _same_plan(folder, key)
+    grid, labels = _measure(cohort, cases, roles, dimension, recipe, options, reporter)
+    plan = TrainingPlan(
+        options=options,
+        recipe=recipe,
+        grid=grid,
+        roles=roles,
+        trained_on=TrainedOn(
+            cohort=cohort.name,
+            sha256=cohort.sha256(),
+            cases=len(cases),
+            patients=sorted({patient for case in cases for patient in [case.patient, *case.derived_from]}),
+            modalities={name: cohort.channels[name] for name in [*roles.target, *roles.source]},
+            labels=labels,
+        ),
+        key=key,
+    )
+    _prepare(cases, plan, folder / TENSORS, reporter)
+    write_json(folder / PLAN, plan.model_dump(mode="json"))
+    return plan
+
+
+def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> tuple[Recipe, Roles, Literal[2, 3]]:
+    """The recipe resolved for this cohort, and what each channel is for."""
+    recipe = load_recipe(options.recipe)
+    first = cases[0].volume(next(iter(cohort.channels)))
+    dimension: Literal[2, 3] = options.dimension or (2 if min(first.shape) == 1 else 3)
+    resolved = recipe.resolve(dimension, _overrides(recipe, options))
+    for name in [*options.channels, *options.source_channels]:
+        if name not in cohort.channels:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "channels",
+                f"channel {name!r}",
+                f"one of {', '.join(cohort.channels)}",
+                "Name channels of the cohort.",
+            )
+    translation = resolved.task == "translation"
+    if translation and not options.source_channels:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "source_channels",
+            "none",
+            f"the input of the translation, one of {', '.join(cohort.channels)}",
+            "Give the source and the target channel, for instance --source T1 --channel T2.",
+        )
+    target = options.channels or [name for name in cohort.channels if name not in options.source_channels]
+    wanted = resolved.with_labels if options.with_labels is None else options.with_labels
+    given = "label_map" in resolved.conditions
+    labelled = all(case.label is not None for case in cases)
+    if given and not labelled:
+        missing = [case.id for case in cases if case.label is None]
+        raise GenaugError(
+            Reason.UNPAIRED,
+            missing[0],
+            f"no label map ({len(missing)} of {len(cases)} cases)",
+            f"a label map for every case, which {resolved.name} is conditioned on",
+            "Add the label maps or choose an unconditional recipe.",
+        )
+    generate = wanted and labelled and not given and not translation
+    values = sorted({0, *cohort.label_names}) if generate or given else []
+    roles = Roles(
+        target=target,
+        source=list(options.source_channels),
+        generate_labels=generate,
+        given_labels=given,
+        label_values=values,
+    )
+    return resolved, roles, dimension
+
+
+def _overrides(recipe: Recipe, options: TrainingOptions) -> dict[str, Any]:
+    """The options that change the recipe, in its own form."""
+    training: dict[str, dict[str, Any]] = {name: {} for name in recipe.stages}
+    for name, iterations in options.iterations.items():
+        if name not in training:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "iterations",
+                f"stage {name!r}",
+                f"one of {', '.join(recipe.stages)}",
+                f"Name stages of {recipe.name}.",
+            )
+        training[name]["iterations"] = iterations
+    for values in training.values():
+        if options.batch_size is not None:
+            values["batch_size"] = options.batch_size
+        if options.learning_rate is not None:
+            values["learning_rate"] = options.learning_rate
+    merged: dict[str, Any] = json.loads(json.dumps(options.overrides))
+    for name, values in training.items():
+        if values:
+            merged.setdefault("stages", {}).setdefault(name, {}).setdefault("training", {}).update(values)
+    return merged
+
+
+def _measure(
+    cohort: Cohort,
+    cases: Sequence[Case],
+    roles: Roles,
+    dimension: Literal[2, 3],
+    recipe: Recipe,
+    options: TrainingOptions,
+    reporter: Reporter,
+) -> tuple[Grid, list[LabelRange]]:
+    """One pass over the cases: geometry, intensities, label volumes."""
+    names = [*roles.target, *roles.source]
+    maps = {name: IntensityMap.for_modality(cohort.channels[name]) for name in names}
+    headers, volumes = [], []
+    fitted: dict[str, list[Any]] = {name: [] for name in names}
+    for done, case in enumerate(cases):
+        for name in names:
+            volume = case.volume(name)
+            fitted[name].append(maps[name].fit(volume))
+        headers.append((volume.shape, volume.affine))
+        if roles.label_values:
+            volumes.append(_label_volumes(_label(case), roles.label_values))
+        reporter.progress(done + 1, len(cases), "measuring the cohort")
+    grid = Grid.plan(
+        headers,
+        maps,
+        roles.label_values,
+        fitted=fitted,
+        dimension=dimension,
+        spacing=options.spacing,
+        multiple_of=recipe.multiple_of,
+        max_voxels=options.max_voxels,
+        window=_window(recipe, options, dimension),
+    )
+    table = np.array(volumes)
+    ranges = [
+        LabelRange(
+            value=value,
+            name=cohort.label_names.get(value, "background" if value == 0 else f"label {value}"),
+            smallest=float(table[:, i].min()),
+            mean=float(table[:, i].mean()),
+            largest=float(table[:, i].max()),
+        )
+        for i, value in enumerate(roles.label_values)
+        if value != 0
+    ]
+    return grid, ranges
+
+
+def _window(recipe: Recipe, options: TrainingOptions, dimension: int) -> tuple[int, ...] | None:
+    """A translation is learnt on windows and applied by sliding them; everything else sees whole volumes."""
+    if recipe.task != "translation":
+        if options.window is not None:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "window",
+                f"a window for the {recipe.task} recipe {recipe.name}",
+                "none: it generates whole volumes",
+                "Leave the window out; use spacing or max_voxels to make volumes smaller.",
+            )
+        return None
+    if options.window is not None:
+        return options.window[:dimension]
+    return (128, 128) if dimension == 2 else (64, 64, 32)
+
+
+def _prepare(cases: Sequence[Case], plan: TrainingPlan, folder: Path, reporter: Reporter) -> None:
+    """Map every case into model space and write it."""
+    roles, grid = plan.roles, plan.grid
+    writer = StoreWriter(folder, roles, grid.dimension)
+    sliding = plan.recipe.task == "translation"
+    for done, case in enumerate(cases):
+        images = {name: case.volume(name) for name in [*roles.target, *roles.source]}
+        placement = grid.place(images[roles.target[0]], images, whole=sliding)
+        stacked = np.stack([grid.map_in(image, placement, name) for name, image in images.items()])
+        labels = grid.map_in(_label(case), placement, None) if roles.label_values else None
+        writer.add(case.id, stacked, labels)
+        reporter.progress(done + 1, len(cases), "preparing")
+    writer.finish()
+
+
+def _label(case: Case) -> Volume:
+    label = case.label_map()
+    assert label is not None  # the roles have labels only where every case has a label map
+    return label
+
+
+def _label_volumes(label: Volume, values: Sequence[int]) -> list[float]:
+    """mm3 of each label value."""
+    voxel = abs(float(np.linalg.det(label.affine[:3, :3])))
+    return [float(np.count_nonzero(label.array == value)) * voxel for value in values]
+
+
+def _key(cohort: Cohort, options: TrainingOptions) -> str:
+    """Tells whether a folder holds this training; how often it saves or looks does not matter."""
+    told = options.model_dump(
+        mode="json", exclude={"checkpoint_every", "preview_every", "devices", "threads", "minutes", "precision"}
+    )
+    return hashlib.sha256(json.dumps([cohort.sha256(), told], sort_keys=True).encode()).hexdigest()
+
+
+def _same_plan(folder: Path, key: str) -> TrainingPlan:
+    plan = TrainingPlan.read(folder)
+    if plan.key != key:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            folder,
+            "a training of another cohort or with other options",
+            "the same training, to resume it",
+            "Choose another output folder, or remove this one.",
+        )
+    return plan

@@ -1,0 +1,244 @@
+"""Training a recipe: its stages one after another, then the package."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from genaug.cohort import Cohort
+from genaug.errors import GenaugError, Reason
+from genaug.generation import CodeScale
+from genaug.networks import Signature, System, build_critic, build_system
+from genaug.package import PackageInfo, TrainedStage, load_package, write_package
+from genaug.parameters import TrainingOptions
+from genaug.progress import Part, Reporter
+from genaug.recipe import Stage
+from genaug.tensors import CodeStore, Source, TensorStore
+from genaug.training.loop import Setting, StageRun, derive
+from genaug.training.plan import TENSORS, TrainingPlan, make_plan
+from genaug.training.preview import write_preview
+
+CODE_BATCH = 8
+
+
+def train(cohort: Cohort, options: TrainingOptions, output: Path, device: str, reporter: Reporter) -> Path:
+    """Train a recipe on a cohort's training part and write the package.
+
+    Checkpoints, curves and previews stand in `<output>.training`; when the same training is started again it goes on
+    from there, and what comes out is the same, bit for bit on a CPU, as if it had never been interrupted.
+
+    Args:
+        cohort: split by patient; test and validation cases are not read.
+        options: recipe and settings.
+        output: package folder to write.
+        device: "auto", "cpu", "cuda".
+        reporter: told of every iteration.
+
+    Raises:
+        GenaugError: from the cohort, the recipe, or the training (DIVERGED, OUT_OF_MEMORY, CANCELLED).
+    """
+    folder = training_folder(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    make_plan(cohort, options, folder, Part(reporter, 0.0, 0.05))
+    return run_training(folder, output, options, device, Part(reporter, 0.05, 0.95))
+
+
+def training_folder(output: Path) -> Path:
+    """Where checkpoints, curves and previews of the package `output` are kept."""
+    return output.with_name(output.name + ".training")
+
+
+def run_training(
+    folder: Path, output: Path, options: TrainingOptions, device: str, reporter: Reporter, half: bool = False
+) -> Path:
+    """Train what `make_plan` wrote into `folder`; see `train`. `half` stores the weights as float16."""
+    plan = TrainingPlan.read(folder)
+    fabric = make_fabric(options, device)
+    deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+    weights = [stage.training.iterations for stage in plan.recipe.stages.values()]
+    systems: dict[str, System] = {}
+    stages: dict[str, TrainedStage] = {}
+    scale: CodeScale | None = None
+    for index, (name, stage) in enumerate(plan.recipe.stages.items()):
+        data: Source
+        if stage.space == "latent":
+            codes, scale = encode_all(plan, folder, list(systems.values())[-1], fabric)
+            data = CodeStore(codes)
+            signature = Signature(plan.grid.dimension, tuple(codes.shape[2:]), codes.shape[1], 0, 0)
+        else:
+            data = _tensors(plan, folder, stage)
+            signature = voxel_signature(plan)
+        part = Part(reporter, sum(weights[:index]) / sum(weights), weights[index] / sum(weights))
+        share = None
+        if deadline is not None:
+            share = time.monotonic() + (deadline - time.monotonic()) * weights[index] / sum(weights[index:])
+        setting = Setting(
+            fabric=fabric,
+            folder=folder,
+            seed=options.seed,
+            reporter=part,
+            checkpoint_every=options.checkpoint_every,
+            preview_every=options.preview_every,
+            preview=_preview(plan, folder, name, systems, scale, part),
+            deadline=share,
+        )
+        run = _train_stage(name, stage, signature, data, setting, options)
+        systems[name] = run.averaged()
+        stages[name] = TrainedStage(
+            file="",
+            sha256="",
+            signature=signature.to_dict(),
+            iterations=run.iteration,
+            seconds=round(run.seconds, 1),
+            device=_device_name(fabric.device),
+        )
+    info = PackageInfo(
+        name=output.name,
+        title=f"{plan.recipe.title}: {', '.join(plan.roles.target)} from {plan.trained_on.cohort}",
+        recipe=plan.recipe,
+        grid=plan.grid,
+        roles=plan.roles,
+        stages=stages,
+        code_scale=scale,
+        trained_on=plan.trained_on,
+        seed=options.seed,
+    )
+    if fabric.is_global_zero:
+        write_package(output, info, systems, half=half, replace=True)
+        reporter.product("package", output)
+    return output
+
+
+def make_fabric(options: TrainingOptions, device: str) -> Fabric:
+    """Lightning Fabric for the device: mixed precision on GPUs only, as many processes as GPUs are asked for."""
+    cuda = torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
+    if cuda and not torch.cuda.is_available():
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "device",
+            f"{device!r}, but torch sees no GPU",
+            "cpu, or a machine with a CUDA GPU and a torch built for it",
+            "Choose the device cpu or auto.",
+        )
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    precision = options.precision
+    if precision == "auto":
+        precision = "32-true"
+        if cuda:
+            precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    if not cuda and precision != "32-true":
+        raise GenaugError(
+            Reason.BAD_PARAMETER, "precision", precision, "32-true on a CPU", "Leave the precision at auto."
+        )
+    fabric = Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=options.devices if cuda else 1,
+        strategy="ddp" if cuda and options.devices > 1 else "auto",
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def voxel_signature(plan: TrainingPlan) -> Signature:
+    """Shapes of a network that works on voxels."""
+    roles = plan.roles
+    return Signature(
+        plan.grid.dimension,
+        plan.grid.size,
+        len(roles.target),
+        roles.label_channels,
+        roles.condition_channels,
+    )
+
+
+def encode_all(plan: TrainingPlan, folder: Path, autoencoder: System, fabric: Fabric) -> tuple[torch.Tensor, CodeScale]:
+    """Codes (N, C, *code size) of all cases, standardised per channel, and the scale to take them back.
+
+    The codes are the posterior means, drawn once; where the autoencoder was trained with random shifts, each case gives
+    several shifted codes, which keeps the denoiser from learning single cases by heart.
+    """
+    stage = next(iter(plan.recipe.stages.values()))
+    store = _tensors(plan, folder, stage)
+    copies = 4 if stage.training.shift else 1
+    rng = np.random.default_rng(derive(plan.options.seed, "codes"))
+    codes = []
+    autoencoder.to(fabric.device)
+    with torch.no_grad():
+        for _ in range(copies):
+            for first in range(0, len(store), CODE_BATCH):
+                batch = store.batch(range(first, min(first + CODE_BATCH, len(store))), rng).to(fabric.device)
+                mean, _ = autoencoder.encode(batch.target)  # type: ignore[operator]
+                codes.append(mean.float().cpu())
+    joined = torch.cat(codes)
+    scale = CodeScale.of(joined)
+    return scale.scale(joined), scale
+
+
+def _tensors(plan: TrainingPlan, folder: Path, stage: Stage) -> TensorStore:
+    return TensorStore(folder / TENSORS, plan.grid.size, stage.training.shift, stage.training.flip)
+
+
+def _train_stage(
+    name: str, stage: Stage, signature: Signature, data: Source, setting: Setting, options: TrainingOptions
+) -> StageRun:
+    """Build the players from a seed, start from given weights where asked, and train."""
+    torch.manual_seed(derive(options.seed, name, "weights"))
+    system = build_system(stage.network, signature)
+    critics = {key: build_critic(critic, signature) for key, critic in stage.critics.items()}
+    if options.initial is not None:
+        _start_from(system, name, options.initial)
+    if setting.fabric.device.type == "cpu" and signature.dimension == 3:
+        # 1.5 times faster training on CPUs; the values differ in rounding only.
+        for module in (system, *critics.values()):
+            for parameter in module.parameters():
+                if parameter.ndim == 5:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    run = StageRun(name, stage, system, critics, data, setting)
+    run.train()
+    return run
+
+
+def _start_from(system: System, stage: str, initial: Path) -> None:
+    given = load_package(initial).systems.get(stage)
+    if given is None or {k: v.shape for k, v in given.state_dict().items()} != {
+        k: v.shape for k, v in system.state_dict().items()
+    }:
+        raise GenaugError(
+            Reason.BAD_PACKAGE,
+            initial,
+            f"no stage {stage!r} with the same network",
+            "a package of the same recipe, grid size and channels",
+            "Train with the package's own recipe options and spacing, or without initial weights.",
+        )
+    system.load_state_dict(given.state_dict())
+
+
+def _preview(
+    plan: TrainingPlan,
+    folder: Path,
+    name: str,
+    trained: Mapping[str, System],
+    scale: CodeScale | None,
+    reporter: Reporter,
+) -> Callable[[System, int], None]:
+    """A function that draws what the stage makes at an iteration, beside the first two real cases."""
+    store = TensorStore(folder / TENSORS, plan.grid.size)
+    batch = store.batch([0, len(store) // 2], np.random.default_rng(0))
+
+    def write(system: System, iteration: int) -> None:
+        path = folder / "previews" / f"{name}-{iteration:06d}.png"
+        write_preview(path, name, {**trained, name: system}, plan.recipe, scale, batch)
+        reporter.product("preview", path)
+
+    return write
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,208 @@
+"""Translate whole volumes: one contrast or modality into another, on the same voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genaug.case import Case, write_case
+from genaug.cohort import Cohort
+from genaug.errors import GenaugError, Reason
+from genaug.generation import generate
+from genaug.grid import Placement
+from genaug.imageio import read_volume
+from genaug.networks import Batch
+from genaug.package import Package, load_package
+from genaug.parameters import TranslationParameters
+from genaug.progress import Reporter, Silent
+from genaug.record import Output, Record, case_seed, hash_voxels, software_versions
+from genaug.samplers import CaseNoise
+from genaug.synthesis import machine, require_weights, resolve_device, weights_of
+from genaug.volume import Volume, require_same_grid
+from genaug.windows import apply_windows
+
+MICRO_BATCH = 2
+"""Windows per network call."""
+
+
+def translate(
+    package_folder: Path,
+    inputs: Sequence[Case],
+    output: Path,
+    parameters: TranslationParameters,
+    seed: int = 0,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> Cohort:
+    """Translate each case and write the results as a cohort, in the inputs' geometry, with a Record each.
+
+    Args:
+        package_folder: a package of the task "translation".
+        inputs: cases that hold the package's source channels.
+        output: folder for the results and their cohort.json.
+        parameters: overlap, ...
+        seed: of the job; case i draws from `case_seed(seed, i)` where the network is random.
+        device: "auto", "cpu" or "cuda".
+        reporter: told of every batch of windows.
+
+    Raises:
+        GenaugError: BAD_PACKAGE, UNPAIRED, WRONG_MODALITY, FIELD_OF_VIEW, GEOMETRY_MISMATCH, CANCELLED.
+    """
+    reporter = reporter or Silent()
+    package = load_package(package_folder, resolve_device(device))
+    info = package.info
+    _require_translation(package)
+    cases = []
+    for index, case in enumerate(inputs):
+        sources = _sources(package, case, parameters)
+
+        def tell(done: int, total: int, index: int = index, name: str = case.id) -> None:
+            reporter.progress(index * total + done, len(inputs) * total, f"{name}, window {done} of {total}")
+
+        results, placement = _translate_volume(package, sources, parameters.overlap, case_seed(seed, index), tell)
+        record = Record(
+            case_id=f"{parameters.prefix or info.name}-{case.id}",
+            kind="translate",
+            seed=seed,
+            parameters={"index": index, "translation": parameters.model_dump(mode="json")},
+            draws={"case_seed": case_seed(seed, index), "placement": placement.model_dump(mode="json")},
+            weights=weights_of(package),
+            parents=[case.id],
+            patients=sorted({case.patient, *case.derived_from, *info.trained_on.patients}),
+            inputs={
+                name: Output(file=str(volume.source or ""), voxels=hash_voxels(volume.array))
+                for name, volume in sources.items()
+            },
+            versions=software_versions(),
+            machine=machine(package.device),
+        )
+        label = case.label_map()
+        made = write_case(output, record.case_id, case.patient, results, label, record, parameters.file_format)
+        cases.append(made)
+        reporter.product("case", output / made.id)
+    cohort = Cohort(
+        name=f"{info.name} translations",
+        root=output,
+        channels={name: info.trained_on.modalities[name] for name in info.roles.target},
+        cases=cases,
+    )
+    cohort.write(output)
+    return cohort
+
+
+def remake(record: Record, package_folder: Path, given: Case) -> dict[str, Volume]:
+    """Make the volumes of a translated case again from its Record, by channel.
+
+    Raises:
+        GenaugError: BAD_PACKAGE, or UNREADABLE_FILE when the input is not the one that was translated.
+    """
+    package = load_package(package_folder, "cpu" if record.machine["device"] == "cpu" else "cuda")
+    require_weights(package, record)
+    parameters = TranslationParameters.model_validate(record.parameters["translation"])
+    sources = _sources(package, given, parameters)
+    for name, volume in sources.items():
+        if hash_voxels(volume.array) != record.inputs[name].voxels:
+            raise GenaugError(
+                Reason.UNREADABLE_FILE,
+                volume.source or name,
+                "other voxels than were translated",
+                f"the input that the record of {record.case_id} names",
+                "Give the original input.",
+            )
+    seed = case_seed(record.seed, int(record.parameters["index"]))
+    results, _ = _translate_volume(package, sources, parameters.overlap, seed, lambda done, total: None)
+    return results
+
+
+def _translate_volume(
+    package: Package,
+    sources: dict[str, Volume],
+    overlap: float,
+    seed: int,
+    callback: Callable[[int, int], None],
+) -> tuple[dict[str, Volume], Placement]:
+    """Windows over the whole volume, blended; results on the input's own grid."""
+    info, grid = package.info, package.info.grid
+    first = next(iter(sources.values()))
+    grid.require_field_of_view(first, whole=True)
+    placement = grid.place(first, sources, whole=True)
+    stacked = np.stack([grid.map_in(volume, placement, name) for name, volume in sources.items()])
+    system = package.system
+    generator = torch.Generator().manual_seed(seed)
+
+    def function(windows: Tensor) -> Tensor:
+        padded = _full_batch(windows)
+        noise = CaseNoise([generator] * len(padded), system.noise_shape(), package.device)
+        empty = padded.new_zeros(len(padded), len(info.roles.target), *padded.shape[2:])
+        batch = Batch(empty, source=padded)
+        made = generate(info.recipe, package.systems, info.code_scale, noise, batch, info.recipe.sampler)
+        return made[: len(windows)]
+
+    if grid.dimension == 3:
+        made = apply_windows(
+            function, stacked, grid.size, overlap, MICRO_BATCH, callback, device=package.device
+        ).numpy()
+    else:
+        planes = []
+        for k in range(stacked.shape[-1]):
+            plane = np.ascontiguousarray(stacked[..., k])
+            planes.append(apply_windows(function, plane, grid.size, overlap, MICRO_BATCH, device=package.device))
+            callback(k + 1, stacked.shape[-1])
+        made = torch.stack(planes, dim=-1).numpy()
+    results = {name: grid.map_out(made[i], placement, name) for i, name in enumerate(info.roles.target)}
+    return {name: _stored(volume) for name, volume in results.items()}, placement
+
+
+def _full_batch(windows: Tensor) -> Tensor:
+    """Pad the last batch, so that a window's arithmetic does not depend on how many windows there are."""
+    missing = MICRO_BATCH - len(windows)
+    return torch.cat([windows, windows[-1:].expand(missing, *windows.shape[1:])]) if missing > 0 else windows
+
+
+def _stored(volume: Volume) -> Volume:
+    """CT is stored in whole HU, as scanners do."""
+    return replace(volume, array=np.rint(volume.array).astype(np.int16)) if volume.modality == "CT" else volume
+
+
+def _sources(package: Package, case: Case, parameters: TranslationParameters) -> dict[str, Volume]:
+    """The inputs by source channel, of the modality the model was trained on, all on one grid."""
+    info = package.info
+    sources = {}
+    for name in info.roles.source:
+        if name in case.images:
+            volume = case.volume(name)
+        elif len(case.images) == 1 and len(info.roles.source) == 1:
+            # A file given by itself has no channel name of its own.
+            volume = read_volume(next(iter(case.images.values())), next(iter(case.modalities.values()), None))
+        else:
+            volume = case.volume(name)
+        expected = info.trained_on.modalities[name]
+        found = parameters.modality or volume.modality
+        if found != expected:
+            raise GenaugError(
+                Reason.WRONG_MODALITY,
+                volume.source or case.id,
+                found,
+                f"{expected}, which {info.title} was trained on",
+                "Choose a model for this modality, or state the modality if the file's is wrong.",
+            )
+        sources[name] = volume
+    for volume in list(sources.values())[1:]:
+        require_same_grid(next(iter(sources.values())), volume)
+    return sources
+
+
+def _require_translation(package: Package) -> None:
+    if package.info.recipe.task != "translation":
+        raise GenaugError(
+            Reason.BAD_PACKAGE,
+            package.folder,
+            f"a model for {package.info.recipe.task}",
+            "a translation model",
+            "Use `genaug synthesize` with this package.",
+        )
