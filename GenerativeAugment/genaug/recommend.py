@@ -1,0 +1,268 @@
+"""Which recipe fits a cohort, and why: plain rules over its fingerprint, so that every advice can be checked.
+
+The thresholds are reported experience or, where none was reported, judgement; each says which.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from genaug.errors import GenaugError, Reason
+from genaug.fingerprint import Fingerprint
+
+Task = Literal["synthesis", "conditioned", "translation", "lesions"]
+"""New cases; cases on given label maps; one channel from another; lesions in existing images."""
+
+Recipe = Literal["wgan-gp", "vae", "ddpm", "ldm", "pix2pix", "spade", "lesion-mixing", "label-to-image"]
+
+TOO_FEW_FOR_A_VAE = 20
+# Judgement: the smallest reported gain is RHVAE's on 50 + 50 subjects (ADNI, balanced accuracy 66.3 to 74.3), and
+# below 20 nothing remains to hold out.
+
+TOO_FEW_FOR_DIFFUSION = 50
+# 50 cases at 256³ failed (pfriedri/wdm-3d, issue 16); small data favours RHVAE, CarveMix and label-to-image.
+
+ENOUGH_FOR_LATENT_DIFFUSION = 100
+# Judgement: between the failing 50 and the 150 small MR volumes of this project's own benchmark (docs/RESULTS.md).
+
+FEW_ENOUGH_TO_BE_COPIED = 1000
+# Latent diffusion memorised up to 41.7 % of the training images in CT, 19.6 % in MR (arXiv 2402.01054).
+
+ENOUGH_FOR_A_GAN_ALONE = 3000
+# "At least 3000 images or mode collapse" (HA-GAN, README).
+
+ANATOMY_SHARE = 0.2
+# Judgement: from here on a label map describes the image well enough to be turned into one; below it marks a finding.
+ANATOMY_LABELS = 5
+
+PIXEL_DIFFUSION_VOXELS = {"cpu": 64**2, "cuda": 128**2}
+# Judgement: beyond that a denoiser at full resolution takes seconds a step; a latent one has 64 times fewer voxels.
+
+LARGE_FOR_A_CPU = 96**3
+# Judgement: a training step of a small 3D network takes tens of seconds on two cores from here on.
+
+
+class Recommendation(BaseModel):
+    """What to do, why, what else would do (recipe to when), and what to beware of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: Recipe
+    reason: str
+    alternatives: dict[Recipe, str] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the rules look at."""
+
+    task: Task
+    cases: int
+    dimension: int
+    labelled: int
+    anatomy: bool
+    voxels: float
+    on_cpu: bool
+
+    @property
+    def pixel_diffusion(self) -> bool:
+        return self.voxels <= PIXEL_DIFFUSION_VOXELS["cpu" if self.on_cpu else "cuda"]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    recipe: Recipe
+    applies: Callable[[_Facts], bool]
+    reason: str
+
+
+# The first rule that applies is the advice; later ones that apply too are alternatives. {cases}, {labelled},
+# {dimension} and {few} are filled in.
+_RULES: dict[Task, tuple[_Rule, ...]] = {
+    "translation": (
+        _Rule(
+            "pix2pix",
+            lambda facts: True,
+            "The channels are paired on one grid ({cases} cases), and on small paired data pix2pix beats diffusion and "
+            "flow matching (arXiv 2507.14575).",
+        ),
+    ),
+    "lesions": (
+        _Rule(
+            "lesion-mixing",
+            lambda facts: True,
+            "Carved and procedural lesions need no training, and {labelled} annotated cases are enough to begin with.",
+        ),
+    ),
+    "conditioned": (
+        _Rule(
+            "spade",
+            lambda facts: facts.labelled >= TOO_FEW_FOR_A_VAE,
+            "{labelled} label maps let a network learn the appearance of every region, and the result fits the map.",
+        ),
+        _Rule(
+            "label-to-image",
+            lambda facts: True,
+            "Contrast drawn for each label needs no training; {labelled} label maps are enough.",
+        ),
+    ),
+    "synthesis": (
+        _Rule(
+            "label-to-image",
+            lambda facts: facts.cases < TOO_FEW_FOR_DIFFUSION and facts.labelled > 0 and facts.anatomy,
+            "{few} The label maps describe most of the anatomy, so images can be drawn from them.",
+        ),
+        _Rule(
+            "lesion-mixing",
+            lambda facts: facts.cases < TOO_FEW_FOR_DIFFUSION and facts.labelled > 0 and not facts.anatomy,
+            "{few} The label maps mark findings, which can be carved out and placed elsewhere.",
+        ),
+        _Rule(
+            "ldm",
+            lambda facts: facts.cases >= ENOUGH_FOR_LATENT_DIFFUSION and not facts.pixel_diffusion,
+            "{cases} cases are enough for a latent diffusion model, which has the best image quality of what exists "
+            "here, and its latent space keeps {dimension}D affordable.",
+        ),
+        _Rule(
+            "ddpm",
+            lambda facts: facts.cases >= ENOUGH_FOR_LATENT_DIFFUSION and facts.pixel_diffusion,
+            "{cases} cases are enough for diffusion, and images this small need no lossy latent space.",
+        ),
+        _Rule(
+            "vae",
+            lambda facts: True,
+            "{cases} cases are few; a variational autoencoder gains on such data where diffusion copies or fails.",
+        ),
+        _Rule(
+            "wgan-gp",
+            lambda facts: facts.cases >= TOO_FEW_FOR_DIFFUSION,
+            "One pass a case makes it the fastest; watch the diversity, for GANs on few cases collapse.",
+        ),
+    ),
+}
+
+
+def recommend(fingerprint: Fingerprint, device: str = "cpu", task: Task | None = None) -> Recommendation:
+    """The recipe for a cohort.
+
+    Args:
+        fingerprint: of the cohort; only its train part counts as data.
+        device: "cpu", "cuda", "cuda:0", "mps".
+        task: what is wanted. None takes "translation" for paired channels of different modalities, else "synthesis".
+
+    Raises:
+        GenaugError: BAD_PARAMETER for an unknown task; UNPAIRED when the task needs paired channels or label maps that
+            the cohort does not have.
+    """
+    facts = _facts(fingerprint, device, task)
+    _require_possible(fingerprint, facts)
+    few = _too_few(facts.cases)
+    fitting = [rule for rule in _RULES[facts.task] if rule.applies(facts)]
+    words = {
+        "cases": facts.cases,
+        "labelled": facts.labelled,
+        "dimension": facts.dimension,
+        "few": few,
+    }
+    first, *others = ((rule.recipe, rule.reason.format(**words)) for rule in fitting)
+    return Recommendation(
+        recipe=first[0],
+        reason=first[1],
+        alternatives=dict(others),
+        warnings=_warnings(fingerprint, facts, first[0], few),
+    )
+
+
+def _facts(fingerprint: Fingerprint, device: str, task: Task | None) -> _Facts:
+    if task is not None and task not in get_args(Task):
+        raise GenaugError(
+            Reason.BAD_PARAMETER, "task", f"'{task}'", f"one of {', '.join(get_args(Task))}", "Correct the task."
+        )
+    modalities = {channel.modality for channel in fingerprint.channels.values()}
+    default: Task = "translation" if fingerprint.pairing == "paired" and len(modalities) > 1 else "synthesis"
+    share = fingerprint.foreground_share
+    anatomy = share is not None and (share.median >= ANATOMY_SHARE or len(fingerprint.labels) >= ANATOMY_LABELS)
+    return _Facts(
+        task=task or default,
+        cases=fingerprint.parts["train"],
+        dimension=fingerprint.dimension,
+        labelled=fingerprint.labelled,
+        anatomy=anatomy,
+        voxels=max(math.prod(axis.median for axis in channel.size) for channel in fingerprint.channels.values()),
+        on_cpu=device.split(":")[0] == "cpu",
+    )
+
+
+def _require_possible(fingerprint: Fingerprint, facts: _Facts) -> None:
+    if facts.task == "translation" and fingerprint.pairing != "paired":
+        raise GenaugError(
+            Reason.UNPAIRED,
+            fingerprint.name,
+            f"channels {', '.join(fingerprint.channels)} that are {fingerprint.pairing}",
+            "two channels of every case on one grid",
+            "Register and resample the images of each case; unpaired translation does not exist here yet.",
+        )
+    if facts.task in ("lesions", "conditioned") and facts.labelled == 0:
+        raise GenaugError(
+            Reason.UNPAIRED,
+            fingerprint.name,
+            "no label map",
+            f"label maps for task '{facts.task}'",
+            "Segment at least one case.",
+        )
+
+
+def _too_few(cases: int) -> str:
+    return (
+        f"too few cases: use lesion mixing or label-to-image instead of diffusion ({cases} of at least "
+        f"{TOO_FEW_FOR_DIFFUSION})."
+    )
+
+
+def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str) -> list[str]:
+    diffusion = recipe in ("ldm", "ddpm")
+    trained = recipe not in ("lesion-mixing", "label-to-image")
+    table = (
+        (facts.task == "synthesis" and trained and facts.cases < TOO_FEW_FOR_DIFFUSION, few),
+        (
+            facts.task == "synthesis" and facts.labelled == 0 and facts.cases < TOO_FEW_FOR_DIFFUSION,
+            "No case is annotated; one label map already makes lesion mixing or label-to-image possible.",
+        ),
+        (
+            recipe == "vae" and facts.cases < TOO_FEW_FOR_A_VAE,
+            f"Fewer than {TOO_FEW_FOR_A_VAE} cases are too few for any network of images; expect copies of them.",
+        ),
+        (
+            diffusion and facts.cases < FEW_ENOUGH_TO_BE_COPIED,
+            f"With fewer than {FEW_ENOUGH_TO_BE_COPIED} cases diffusion models copy training images: keep a test part "
+            "and read the copy check before using the result.",
+        ),
+        (
+            recipe == "wgan-gp" and facts.cases < ENOUGH_FOR_A_GAN_ALONE,
+            f"GANs were reported to collapse below {ENOUGH_FOR_A_GAN_ALONE} images.",
+        ),
+        (
+            trained and facts.on_cpu and facts.voxels > LARGE_FOR_A_CPU,
+            f"{facts.voxels:.3g} voxels a case are slow to train on a CPU: use a GPU or a coarser grid.",
+        ),
+        (
+            trained and not {"validation", "test"} & {part for part, count in fingerprint.parts.items() if count},
+            "The cohort has no validation or test part: split it by patient first, or nothing can be measured.",
+        ),
+        (
+            fingerprint.synthetic > 0,
+            f"{fingerprint.synthetic} of {fingerprint.cases} cases are synthetic; a model trained on them learns their "
+            "generator's errors.",
+        ),
+        (
+            fingerprint.pairing == "unpaired" and facts.task == "synthesis",
+            "Not every case has every channel on one grid; train on one channel or complete the cases.",
+        ),
+    )
+    return [text for applies, text in table if applies]
