@@ -35,7 +35,7 @@ Position = tuple[float, float, float]
 NOISE_SHARE = 0.002
 """Of a plane's pixels: fewer bright ones are noise."""
 
-BACKGROUND = 0.05
+BACKGROUND = 0.1
 """Of the window: what is darker all around is not shown, so that the patient fills the picture."""
 
 
@@ -99,8 +99,8 @@ def triplanar(
     colours = _colours(exhibits, label_names)
     plain, outlined = list[Cell](), list[Cell]()
     headings = []
-    for exhibit in exhibits:
-        cells, twins = _planes(exhibit, _frame([exhibit])[0], colours, position)
+    for exhibit, turned in zip(exhibits, _frame(exhibits)):
+        cells, twins = _planes(exhibit, turned, colours, position)
         plain += cells
         outlined += twins
         headings.append(Heading(exhibit.title, exhibit.origin, len(cells)))

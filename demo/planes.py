@@ -20,7 +20,7 @@ PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
 Box = tuple[tuple[int, int], ...]
 """First and one past the last index along each axis."""
 
-MARGIN_MM = 8.0
+MARGIN_MM = 11.0
 """Kept around the patient when the empty space around it is not shown."""
 
 _NORMAL: dict[PlaneName, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
