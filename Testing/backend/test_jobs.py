@@ -43,7 +43,7 @@ def run_kind(tmp_path: Path, handler: str, **changes: Any) -> tuple[list[Any], F
 
 
 def kind_of(handler: str, **changes: Any) -> Kind:
-    return Kind("genaug.jobs.kinds:NoParameters", f"{__name__}:{handler}", required=("cohort",), **changes)
+    return Kind("genaug.jobs.parameters:NoParameters", f"{__name__}:{handler}", required=("cohort",), **changes)
 
 
 def edit(folder: Path, **changes: Any) -> None:

@@ -62,7 +62,8 @@ sys.path.insert(0, sys.argv[1])
 from genaug import worker
 from genaug.jobs.kinds import Kind
 worker.GRACE_SECONDS = 0.5
-worker.serve({"replay": Kind("genaug.jobs.kinds:NoParameters", "handlers:chosen_by_seed", required=("case",))}, warm=())
+kind = Kind("genaug.jobs.parameters:NoParameters", "handlers:chosen_by_seed", required=("case",))
+worker.serve({"replay": kind}, warm=())
 """
 
 

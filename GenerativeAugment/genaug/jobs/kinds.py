@@ -11,18 +11,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from genaug.progress import Reporter
 
 Handler = Callable[["Any", Reporter], Mapping[str, Any]]
 """Called with a schema.Task; its answer becomes the summary in result.json."""
-
-
-class NoParameters(BaseModel):
-    """For kinds that have none."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ KINDS: dict[str, Kind] = {
         repeated=("image",),
     ),
     "insert": Kind(
-        "genaug.lesions:InsertParameters",
+        "genaug.insertion:InsertionParameters",
         "genaug.jobs.handlers.insert:run",
         required=("host",),
         optional=("tissue", "bank"),
@@ -99,8 +93,15 @@ KINDS: dict[str, Kind] = {
         optional=("real",),
         repeated=("synthetic", "reviews"),
     ),
-    "fingerprint": Kind("genaug.jobs.kinds:NoParameters", "genaug.jobs.handlers.fingerprint:run", required=("cohort",)),
-    "replay": Kind("genaug.jobs.kinds:NoParameters", "genaug.jobs.handlers.replay:run", required=("case",)),
+    "fingerprint": Kind(
+        "genaug.jobs.parameters:FingerprintParameters", "genaug.jobs.handlers.fingerprint:run", required=("cohort",)
+    ),
+    "replay": Kind(
+        "genaug.jobs.parameters:NoParameters",
+        "genaug.jobs.handlers.replay:run",
+        required=("case",),
+        optional=("package", "given", "host", "tissue", "label", "bank"),
+    ),
 }
 
 

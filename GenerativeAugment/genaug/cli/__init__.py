@@ -1,0 +1,5 @@
+"""The command line `genaug`."""
+
+from genaug.cli.app import main
+
+__all__ = ["main"]

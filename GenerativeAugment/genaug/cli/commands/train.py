@@ -1,0 +1,55 @@
+"""The command `genaug train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from genaug.cli.foreground import run_new, show_result
+from genaug.cli.options import given, job_options, model_options, random_options
+from genaug.parameters import TrainingOptions
+
+
+@click.command("train")
+@click.argument("cohort", type=click.Path(path_type=Path))
+@click.argument("recipe")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--initial", type=click.Path(path_type=Path), help="Package whose weights to start from.")
+@model_options(TrainingOptions, skip=("recipe", "seed", "initial"))
+@random_options
+@job_options
+def command(
+    cohort: Path,
+    recipe: str,
+    output: Path,
+    initial: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+    job_folder: Path | None,
+    **options: Any,
+) -> None:
+    """Train RECIPE (a name from `genaug methods`, or a .toml file) on COHORT into OUTPUT.
+
+    Ctrl-C stops at the next step; `genaug run` on the job folder goes on from the last checkpoint.
+    """
+    parameters = {"recipe": _recipe(recipe), **given(options)}
+    inputs = {"cohort": cohort, **({"initial": initial} if initial else {})}
+    result = run_new(
+        "train",
+        parameters,
+        inputs,
+        output=output,
+        job_folder=job_folder,
+        seed=seed,
+        device=device,
+        as_json=as_json,
+    )
+    show_result(result, as_json)
+
+
+def _recipe(name: str) -> str:
+    """A file's path made absolute, because the job may run from another folder."""
+    return str(Path(name).resolve()) if name.endswith(".toml") else name

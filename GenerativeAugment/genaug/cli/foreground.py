@@ -1,0 +1,109 @@
+"""Building and running one job in this process, with a bar on stderr and a clean stop on Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from genaug.cli.bar import Bar
+from genaug.cli.messages import exit_code, show_error
+from genaug.jobs.events import BaseEvent, Emit, Failed, Finished, to_line
+from genaug.jobs.folder import Paths, build_job
+from genaug.jobs.run import run_job
+from genaug.jobs.schema import Result, read_result
+
+JOBS_FOLDER = "genaug-jobs"
+
+
+def run_new(
+    kind: str,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, Paths],
+    *,
+    output: Path | None,
+    job_folder: Path | None,
+    seed: int = 0,
+    device: str = "auto",
+    as_json: bool = False,
+) -> Result:
+    """Build a job and run it; returns its result or ends the process with the exit code of its failure.
+
+    The job folder is `job_folder`, else one named by time and kind in `genaug-jobs` beside `output`, else (for jobs
+    that only answer a question) a temporary one.
+    """
+    with ExitStack() as stack:
+        folder = job_folder or _new_folder(kind, output, stack)
+        build_job(folder, kind, parameters, inputs, output=output, seed=seed, device=device)
+        return run_existing(folder, as_json=as_json)
+
+
+def run_existing(folder: Path, *, as_json: bool = False, events: bool = False) -> Result:
+    """Run a job folder; returns its result or ends the process. With `events` stdout carries the event stream."""
+    with _stop_on_interrupt() as stop, Bar(sys.stderr) as bar:
+        last = run_job(folder, _print_event if events else bar, stop=stop)
+    if isinstance(last, Finished):
+        return read_result(folder)
+    _fail(last, as_json)
+    raise AssertionError("unreachable")
+
+
+def show_result(result: Result, as_json: bool) -> None:
+    """The result on stdout: as JSON, or its products one a line."""
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+        return
+    for product in result.products:
+        click.echo(f"{product.role}\t{product.path}")
+
+
+def _fail(last: Failed, as_json: bool) -> None:
+    if as_json:
+        click.echo(to_line(last))
+    show_error(last.error())
+    sys.exit(exit_code(last.reason))
+
+
+def _print_event(event: BaseEvent) -> None:
+    click.echo(to_line(event))
+
+
+def _new_folder(kind: str, output: Path | None, stack: ExitStack) -> Path:
+    if output is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="genaug-"))) / kind
+    parent = output.resolve().parent / JOBS_FOLDER
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{kind}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
+    return next(parent / name for name in names if not (parent / name).exists())
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM stop the job at its next step; a second one stops it at once."""
+    stop = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        # os.write-like echo is avoided: click.echo on stderr is unbuffered enough and this handler runs in Python.
+        click.echo("\nStopping at the next step; once more stops at once.", err=True)
+
+    former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["Emit", "run_existing", "run_new", "show_result"]

@@ -1,0 +1,140 @@
+"""Command-line options from pydantic models, so that command line, job.json and console always take the same keys."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def model_options(model: type[BaseModel], skip: Collection[str] = ()) -> Callable[[Decorated], Decorated]:
+    """One option for each field of `model` that is not in `skip`.
+
+    The command receives them by field name; `given` keeps those that were used, and the model's defaults stand for
+    the others. Strings, numbers, Literals, flags and lists look as usual; a table is given as KEY=VALUE, repeatedly,
+    and anything deeper as JSON.
+    """
+
+    def decorate(command: Decorated) -> Decorated:
+        for name, field in reversed(model.model_fields.items()):
+            if name not in skip:
+                command = _option(name, field)(command)
+        return command
+
+    return decorate
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were used, as JSON values."""
+    used = {name: value for name, value in values.items() if value is not None and value != ()}
+    return {name: _plain(value) for name, value in used.items()}
+
+
+def job_options(command: Decorated) -> Decorated:
+    """The options that every job has."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        click.option("--job-folder", type=click.Path(path_type=Path), help="Where to keep the job; new or empty."),
+    ):
+        command = option(command)
+    return command
+
+
+def random_options(command: Decorated) -> Decorated:
+    """The options of jobs that draw random numbers on a device."""
+    for option in (
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+        click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same voxels."),
+    ):
+        command = option(command)
+    return command
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Decorated], Decorated]:
+    flag = "--" + name.replace("_", "-")
+    settings: dict[str, Any] = {"default": None, "help": _help(field)}
+    kind = _without_none(field.annotation)
+    if kind is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
+    return click.option(flag, name, **settings, **_click_type(kind))
+
+
+def _click_type(kind: Any) -> dict[str, Any]:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind in (int, float, str):
+        return {"type": kind}
+    if kind is Path:
+        return {"type": click.Path(path_type=Path)}
+    if origin is Literal:
+        return _choice(arguments)
+    repeated = origin is list or (origin is tuple and arguments[1:] == (Ellipsis,))
+    if repeated and arguments[0] in (int, float, str):
+        return {"type": arguments[0], "multiple": True}
+    if origin is tuple and Ellipsis not in arguments and set(arguments) <= {int, float, str}:
+        return {"type": tuple(arguments)}
+    if origin is dict:
+        return {"type": _pair, "multiple": True, "metavar": "KEY=VALUE"}
+    return {"type": _json, "metavar": "JSON"}
+
+
+def _choice(values: tuple[Any, ...]) -> dict[str, Any]:
+    """A Literal; numbers come back as numbers."""
+    by_name = {str(value): value for value in values}
+
+    def pick(ctx: click.Context, param: click.Parameter, name: str | None) -> Any:
+        return None if name is None else by_name[name]
+
+    return {"type": click.Choice(list(by_name)), "callback": pick}
+
+
+def _without_none(annotation: Any) -> Any:
+    """X for `X | None` and for `Annotated[X, ...]`; any other union is left to JSON."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        annotation = kinds[0] if len(kinds) == 1 else annotation
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _help(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=False)
+    shown = "" if field.is_required() or default in (None, ()) or field.default_factory else f" [default: {default}]"
+    return (field.description or "") + shown
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.resolve())
+    if isinstance(value, tuple) and value and all(isinstance(item, _KeyValue) for item in value):
+        return {item.key: item.value for item in value}
+    return list(value) if isinstance(value, tuple) else value
+
+
+class _KeyValue:
+    def __init__(self, key: str, value: Any) -> None:
+        self.key, self.value = key, value
+
+
+def _pair(text: str) -> _KeyValue:
+    """KEY=VALUE; the value is JSON where it parses as such, else text."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+    try:
+        return _KeyValue(key, json.loads(value))
+    except json.JSONDecodeError:
+        return _KeyValue(key, value)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.BadParameter(f"{text!r} is not JSON: {error}") from error

@@ -1,0 +1,249 @@
+"""Who is exported and who is left out, with the reason.
+
+The order of the reasons is fixed, so a case counts once: a leak first, because it must never be argued away, then the
+reviewer's word, then the automatic checks, then what the layout needs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from genaug.case import Case, safe_name
+from genaug.cohort import Cohort, Part
+from genaug.errors import GenaugError, Reason
+from genaug.parameters import ExportParameters
+from genaug.record import Record
+from genaug.review import REVIEWS, Review, State, corrected_mask, latest, read_reviews
+
+Cause = Literal["leak", "rejected", "needs edit", "not reviewed", "failed checks", "missing channel", "no label map"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A case that is exported.
+
+    Attributes:
+        name: its file name in the export; unique also where upper and lower case are one.
+        case: as in its cohort.
+        part: where it stands; a synthetic case is always in "train".
+        label: its label map, or the corrected one a reviewer left.
+        ancestors: every patient it descends from; a real case descends from its own.
+        record: how it came to be, for a synthetic case that has one.
+        review: the decision that stands, if any.
+    """
+
+    name: str
+    case: Case
+    part: Part
+    label: Path | None
+    ancestors: frozenset[str]
+    record: Record | None = None
+    review: Review | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a generator made it."""
+        return self.case.origin == "synthetic"
+
+    @property
+    def state(self) -> State:
+        """What the review says."""
+        return self.review.decision if self.review else "unreviewed"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A case that is not exported."""
+
+    case: Case
+    cause: Cause
+    detail: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What an export consists of.
+
+    Attributes:
+        channels: name to modality, those that every given cohort has.
+        label_names: value to name, of all cohorts together.
+    """
+
+    channels: dict[str, str]
+    label_names: dict[int, str]
+    kept: list[Chosen]
+    left_out: list[LeftOut]
+    notes: list[str] = field(default_factory=list)
+
+    def real(self, *parts: Part) -> list[Chosen]:
+        """The real cases of some parts."""
+        return [chosen for chosen in self.kept if not chosen.synthetic and chosen.part in parts]
+
+    def synthetic(self) -> list[Chosen]:
+        """The synthetic cases."""
+        return [chosen for chosen in self.kept if chosen.synthetic]
+
+    def counts(self) -> dict[str, int]:
+        """How many of each, with "left out: <cause>" for the others."""
+        kept = Counter(
+            f"synthetic {chosen.part}" if chosen.synthetic else f"real {chosen.part}" for chosen in self.kept
+        )
+        return {**dict(sorted(kept.items())), **{f"left out: {c}": n for c, n in Counter(self.causes()).items()}}
+
+    def causes(self) -> list[Cause]:
+        """The cause of every case left out."""
+        return [one.cause for one in self.left_out]
+
+
+def select(
+    real: Cohort | None, synthetic: Sequence[Cohort], reviews: Sequence[Path], parameters: ExportParameters
+) -> Selection:
+    """Choose the cases of an export.
+
+    Args:
+        real: its split says who is for validation and test; without a split everybody is for training.
+        synthetic: each may have a reviews.jsonl in its folder.
+        reviews: further review files, which overrule those; they apply to every cohort.
+        parameters: what is required of a synthetic case.
+
+    Raises:
+        GenaugError: EMPTY_COHORT when nothing is left, with the counts; BAD_PARAMETER when the cohorts share no
+            channel; WRONG_LABELS when two cohorts name one label differently; what reading records and reviews raises.
+    """
+    cohorts = [*([real] if real is not None else []), *synthetic]
+    chooser = _Chooser(cohorts, real, parameters)
+    for cohort in cohorts:
+        decisions = {} if cohort is real else _decisions(cohort, reviews)
+        for case in cohort.cases:
+            chooser.consider(case, decisions.get(case.id))
+    if not chooser.selection.kept:
+        raise GenaugError(
+            Reason.EMPTY_COHORT,
+            ", ".join(cohort.name for cohort in cohorts) or "export",
+            f"no case to export ({chooser.selection.counts() or 'no cohort given'})",
+            "at least one case that passed its checks and its review",
+            "Review the cases, or relax what the export requires.",
+        )
+    return chooser.selection
+
+
+class _Chooser:
+    """Goes through the cases of all cohorts and fills a Selection."""
+
+    def __init__(self, cohorts: Sequence[Cohort], real: Cohort | None, parameters: ExportParameters) -> None:
+        self._parameters = parameters
+        self._split = {patient: part for cohort in reversed(cohorts) for patient, part in cohort.split.items()}
+        self._by_id: dict[str, list[Case]] = {}
+        for cohort in cohorts:
+            for case in cohort.cases:
+                self._by_id.setdefault(case.id, []).append(case)
+        self._names: set[str] = set()
+        channels, notes = _common_channels(cohorts)
+        self.selection = Selection(channels, _merged_labels(cohorts), [], [], notes)
+
+    def consider(self, case: Case, decision: tuple[Path, Review] | None) -> None:
+        """Put the case on one of the two lists."""
+        record = Record.read(case.record) if case.record is not None else None
+        ancestors = self._ancestors(case, record)
+        part: Part = "train" if case.origin == "synthetic" else self._split.get(case.patient, "train")
+        review = decision[1] if decision else None
+        problem = self._problem(case, part, ancestors, record, review)
+        if problem is not None:
+            self.selection.left_out.append(LeftOut(case, *problem))
+            return
+        corrected = corrected_mask(*decision) if decision else None
+        chosen = Chosen(self._name(case), case, part, corrected or case.label, frozenset(ancestors), record, review)
+        self.selection.kept.append(chosen)
+
+    def _problem(
+        self, case: Case, part: Part, ancestors: set[str], record: Record | None, review: Review | None
+    ) -> tuple[Cause, str] | None:
+        if case.origin == "synthetic":
+            held_out = sorted(patient for patient in ancestors if self._split.get(patient, "train") != "train")
+            if held_out:
+                return "leak", f"descends from {self._split[held_out[0]]} patient {held_out[0]}"
+            problem = self._unwanted(record, review)
+            if problem is not None:
+                return problem
+        missing = [channel for channel in self.selection.channels if channel not in case.images]
+        if missing:
+            return "missing channel", missing[0]
+        if case.label is None and part != "test" and self._parameters.layout == "nnunet":
+            return "no label map", "nnU-Net trains on annotated cases only"
+        return None
+
+    def _unwanted(self, record: Record | None, review: Review | None) -> tuple[Cause, str] | None:
+        if review is not None and review.decision != "accepted":
+            cause: Cause = "rejected" if review.decision == "rejected" else "needs edit"
+            return cause, " ".join(part for part in (f"by {review.reviewer}", review.reason, review.comment) if part)
+        if review is None and self._parameters.require_review:
+            return "not reviewed", "nobody has accepted it"
+        failed = [check for check in record.checks if not check.passed] if record else []
+        if failed and self._parameters.require_checks:
+            return "failed checks", "; ".join(f"{check.name}: {check.value}, limit {check.limit}" for check in failed)
+        return None
+
+    def _ancestors(self, case: Case, record: Record | None) -> set[str]:
+        """Every patient a voxel of the case may come from, followed through the parents of all cohorts."""
+        found = {case.patient, *case.derived_from, *(record.patients if record else ())}
+        waiting, seen = [*case.parents, *(record.parents if record else ())], {case.id}
+        while waiting:
+            parent_id = waiting.pop()
+            if parent_id not in seen:
+                seen.add(parent_id)
+                for parent in self._by_id.get(parent_id, ()):
+                    found |= {parent.patient, *parent.derived_from}
+                    waiting += parent.parents
+        return found
+
+    def _name(self, case: Case) -> str:
+        stem, number = safe_name(case.id), 1
+        name = stem
+        while name.lower() in self._names:
+            number += 1
+            name = f"{stem}-{number}"
+        self._names.add(name.lower())
+        return name
+
+
+def _decisions(cohort: Cohort, reviews: Sequence[Path]) -> dict[str, tuple[Path, Review]]:
+    """Case id to the standing decision and the file that holds it."""
+    decisions: dict[str, tuple[Path, Review]] = {}
+    for path in (cohort.root / REVIEWS, *reviews):
+        decisions |= {case_id: (path, review) for case_id, review in latest(read_reviews(path)).items()}
+    return decisions
+
+
+def _common_channels(cohorts: Sequence[Cohort]) -> tuple[dict[str, str], list[str]]:
+    first = cohorts[0].channels if cohorts else {}
+    common = {name: kind for name, kind in first.items() if all(name in cohort.channels for cohort in cohorts)}
+    dropped = sorted({name for cohort in cohorts for name in cohort.channels} - set(common))
+    if cohorts and not common:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "channels",
+            "; ".join(f"{cohort.name}: {', '.join(cohort.channels)}" for cohort in cohorts),
+            "a channel that every cohort has",
+            "Export cohorts of the same contrasts together.",
+        )
+    notes = [f"Channels left out because not every cohort has them: {', '.join(dropped)}."] if dropped else []
+    return common, notes
+
+
+def _merged_labels(cohorts: Sequence[Cohort]) -> dict[int, str]:
+    merged: dict[int, str] = {}
+    for cohort in cohorts:
+        for value, name in cohort.label_names.items():
+            if merged.setdefault(value, name) != name:
+                raise GenaugError(
+                    Reason.WRONG_LABELS,
+                    cohort.name,
+                    f"label {value} called '{name}'",
+                    f"'{merged[value]}', as in the other cohorts",
+                    "Give the same label the same name and value everywhere.",
+                )
+    return dict(sorted(merged.items()))

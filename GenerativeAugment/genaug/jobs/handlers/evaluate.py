@@ -1,0 +1,30 @@
+"""Score a synthetic cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genaug.evaluation.cohorts import evaluate_cohorts
+from genaug.jobs.handlers import parameters_of
+from genaug.jobs.schema import Task
+from genaug.parameters import EvaluationParameters
+from genaug.progress import Reporter
+from genaug.readers import read_cohort
+
+EVALUATION = "evaluation.json"
+
+
+def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
+    """Inputs: real and synthetic cohort. The output folder gets evaluation.json."""
+    evaluation = evaluate_cohorts(
+        read_cohort(task.input("real")),
+        read_cohort(task.input("synthetic")),
+        parameters_of(task.parameters, EvaluationParameters, task.job.seed),
+        task.job.seed,
+        reporter,
+    )
+    path = task.output / EVALUATION
+    evaluation.write(path)
+    reporter.product("evaluation", path)
+    return {"evaluation": evaluation.model_dump(mode="json"), "text": "\n".join(evaluation.summary_lines())}

@@ -1,0 +1,228 @@
+"""Making a case again from its Record and comparing it voxel by voxel.
+
+Three things are compared for every file: what the Record says, what lies beside it now, and what comes out when the
+same draws are applied to the same inputs again. So a changed file is told apart from a changed machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from genaug.case import Case, write_case
+from genaug.errors import GenaugError, Reason
+from genaug.imageio import read_volume
+from genaug.progress import Reporter
+from genaug.readers import read_cohort
+from genaug.record import RECORD_SUFFIX, Record, hash_voxels, software_versions
+from genaug.sources import read_sources
+from genaug.storage import storable
+from genaug.volume import LABEL, Volume
+
+Difference = Literal["same", "file changed", "file missing", "made differently", "not made again"]
+
+
+class Compared(BaseModel):
+    """One file of the case; `changed_voxels` counts where it differs from the new one, if both exist."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: str
+    file: str
+    verdict: list[Difference]
+    changed_voxels: int | None = None
+
+
+class ReplayResult(BaseModel):
+    """Whether the case is what its Record says, file by file, and what may explain a difference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    case_id: str
+    same: bool
+    outputs: list[Compared]
+    notes: list[str]
+
+    def lines(self) -> list[str]:
+        """The result for a person."""
+        head = f"{self.case_id}: {'the same, voxel for voxel' if self.same else 'DIFFERENT'}"
+        rows = [f"  {one.file}: {', '.join(one.verdict)}{_count(one.changed_voxels)}" for one in self.outputs]
+        return [head, *rows, *(f"note: {note}" for note in self.notes)]
+
+
+def replay(case: Path, output: Path, reporter: Reporter, sources: Mapping[str, Path] | None = None) -> ReplayResult:
+    """Make a case again into `output` and compare.
+
+    Args:
+        case: its folder, or its .record.json.
+        output: folder for the new files.
+        reporter: told of the two stages.
+        sources: where inputs lie, by role ("package", "given", "host", "tissue", "label", "bank"), where neither the
+            Record nor the cohort's sources.json leads there.
+
+    Raises:
+        GenaugError: MISSING_FILE for the Record or an input, BAD_PACKAGE when the weights are not the recorded ones,
+            and what the room that made the case raises when its inputs have changed.
+    """
+    path = find_record(case)
+    record = Record.read(path)
+    found = {**read_sources(path.parent.parent), **(sources or {})}
+    reporter.progress(0, 2, f"making {record.case_id} again")
+    made = _MAKERS[record.kind](record, path, found)
+    reporter.progress(1, 2, "comparing")
+    write_case(
+        output,
+        record.case_id,
+        record.case_id,
+        {role: volume for role, volume in made.items() if role != "label"},
+        made.get("label"),
+        file_format="nii.gz",
+    )
+    reporter.product("case", output / record.case_id)
+    outputs = [_compare(role, record, path, made.get(role)) for role in record.outputs]
+    reporter.progress(2, 2)
+    same = all(one.verdict == ["same"] for one in outputs)
+    return ReplayResult(case_id=record.case_id, same=same, outputs=outputs, notes=_notes(record))
+
+
+def find_record(case: Path) -> Path:
+    """The Record of a case folder, or the file itself.
+
+    Raises:
+        GenaugError: MISSING_FILE, or BAD_PARAMETER when the folder holds several.
+    """
+    if case.is_file():
+        return case
+    records = sorted(case.glob(f"*{RECORD_SUFFIX}"))
+    if len(records) == 1:
+        return records[0]
+    raise GenaugError(
+        Reason.BAD_PARAMETER if records else Reason.MISSING_FILE,
+        case,
+        f"{len(records)} records in it" if case.is_dir() else "no such file or folder",
+        f"a case folder with one *{RECORD_SUFFIX}, or that file",
+        "Give the folder of a generated case.",
+    )
+
+
+def _remake_synthetic(record: Record, path: Path, sources: Mapping[str, Path]) -> dict[str, Volume]:
+    from genaug.synthesis import remake
+
+    given = _parent(record, path, sources) if record.parents else None
+    return remake(record, _source("package", record, path, sources), given)
+
+
+def _remake_translation(record: Record, path: Path, sources: Mapping[str, Path]) -> dict[str, Volume]:
+    from genaug.translation import remake
+
+    return remake(record, _source("package", record, path, sources), _parent(record, path, sources))
+
+
+def _remake_insertion(record: Record, path: Path, sources: Mapping[str, Path]) -> dict[str, Volume]:
+    from genaug.insertion import remake
+
+    carved = record.parameters["source"]["kind"] == "bank"
+    return remake(
+        record,
+        _source("host", record, path, sources),
+        _source("tissue", record, path, sources),
+        _source("label", record, path, sources) if "label" in record.inputs else None,
+        read_cohort(_source("bank", record, path, sources)) if carved else None,
+    )
+
+
+def _remake_from_template(record: Record, path: Path, sources: Mapping[str, Path]) -> dict[str, Volume]:
+    from genaug.templates.brain import brain_template
+    from genaug.templates.cohort import SubjectDraws, make_subject
+
+    template = brain_template(float(record.parameters["spacing_mm"][0]))
+    if hash_voxels(template.image.array) != record.inputs["template"].voxels:
+        raise GenaugError(
+            Reason.GEOMETRY_MISMATCH,
+            template.name,
+            "other voxels than the case was made from",
+            f"the template '{record.inputs['template'].file}' as it was then",
+            "Install the version of genaug and of the template that the record names.",
+        )
+    images, label = make_subject(template, SubjectDraws.model_validate(record.draws))
+    return {**images, "label": label}
+
+
+Maker = Callable[[Record, Path, Mapping[str, Path]], dict[str, Volume]]
+
+_MAKERS: dict[str, Maker] = {
+    "synthesize": _remake_synthetic,
+    "translate": _remake_translation,
+    "insert": _remake_insertion,
+    "template": _remake_from_template,
+}
+
+
+def _source(role: str, record: Record, path: Path, sources: Mapping[str, Path]) -> Path:
+    """Where an input lies: as told, else as the Record says."""
+    if role in sources:
+        return sources[role]
+    if role in record.inputs:
+        return (path.parent / record.inputs[role].file).resolve()
+    raise GenaugError(
+        Reason.MISSING_FILE,
+        path,
+        f"nothing that says where the {role} is",
+        f"the {role} that {record.case_id} was made with",
+        f"Name it, with --{role} on the command line.",
+    )
+
+
+def _parent(record: Record, path: Path, sources: Mapping[str, Path]) -> Case:
+    """The case that this one was conditioned on: from the given cohort, else from the files the Record names."""
+    if "given" in sources:
+        for case in read_cohort(sources["given"]).cases:
+            if case.id in record.parents:
+                return case
+        raise GenaugError(
+            Reason.MISSING_FILE,
+            sources["given"],
+            f"no case {' or '.join(record.parents)}",
+            "the cohort that the case was made from",
+            "Name it with --given.",
+        )
+    files = {role: (path.parent / entry.file).resolve() for role, entry in record.inputs.items()}
+    label = files.pop("label_map", None)
+    return Case(id=record.parents[0], patient=record.parents[0], images=files, label=label)
+
+
+def _compare(role: str, record: Record, path: Path, made: Volume | None) -> Compared:
+    entry = record.outputs[role]
+    file = path.parent / entry.file
+    stored = read_volume(file, LABEL if role == "label" else None) if file.is_file() else None
+    verdict: list[Difference] = []
+    if stored is None:
+        verdict.append("file missing")
+    elif hash_voxels(storable(stored)) != entry.voxels:
+        verdict.append("file changed")
+    if made is None:
+        verdict.append("not made again")
+    elif hash_voxels(storable(made)) != entry.voxels:
+        verdict.append("made differently")
+    changed = None
+    if stored is not None and made is not None and stored.shape == made.shape:
+        changed = int(np.count_nonzero(stored.array != made.array))
+    return Compared(role=role, file=entry.file, verdict=verdict or ["same"], changed_voxels=changed)
+
+
+def _notes(record: Record) -> list[str]:
+    """What is not as it was when the case was made."""
+    now = software_versions()
+    return [
+        f"{name} was {then}, is {now.get(name, 'not installed')}"
+        for name, then in sorted(record.versions.items())
+        if now.get(name) != then
+    ]
+
+
+def _count(changed: int | None) -> str:
+    return f" ({changed} voxels)" if changed else ""
