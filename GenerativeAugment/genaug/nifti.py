@@ -1,7 +1,7 @@
-"""NIfTI: writing it, and the two checks ITK leaves out when it reads.
+"""NIfTI: writing it, and the three checks ITK leaves out when it reads.
 
-ITK fills a truncated NIfTI with zeros and says nothing, and quietly takes the qform where the sform is sheared. Both
-would put wrong voxels into a cohort, so `require_sound` looks first.
+ITK fills a truncated NIfTI with zeros, turns NaN into 0 and takes the qform where the sform is sheared, all without a
+word. Each would put wrong voxels into a cohort, so `require_sound` and `require_sform_used` look.
 
 Format: https://nifti.nimh.nih.gov/nifti-1 and nifti-2.
 """
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import writing
-from genaug.storage import SYNTHETIC_MARK, Sink, require_orthogonal, storable, write_voxels
+from genaug.storage import SYNTHETIC_MARK, Sink, not_finite, require_orthogonal, storable, write_voxels
 from genaug.volume import Volume
 
 _HEADER = struct.Struct("<i10s18sihcB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
@@ -37,6 +37,7 @@ _DATATYPES = {
     "int64": 1024,
     "uint64": 1280,
 }
+_FLOATS = {16: "f4", 64: "f8"}
 _VOXELS_AT = 352
 _LARGEST_SIZE = 32767
 _MILLIMETRES_AND_SECONDS = 2 | 8
@@ -46,8 +47,20 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """What the checks need of a header. `sform` is RAS, None when its code is 0; `size` counts bytes, unpacked."""
+    """What the checks need of a header.
 
+    Attributes:
+        start: offset of the voxels, in bytes of the unpacked file.
+        shape: as stored, one to seven axes.
+        dtype: of the stored voxels where they are floating point, else None.
+        size: bytes of the whole unpacked file.
+        sform: (3, 4) RAS, None when its code is 0.
+        description: the free text.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic] | None
     size: int
     sform: npt.NDArray[np.float64] | None
     description: str
@@ -77,24 +90,24 @@ def write_nifti(path: Path, volume: Volume, compress: bool = True, synthetic: bo
 
 
 def require_sound(path: Path, voxels: bool = True) -> NiftiHeader:
-    """Read the header and, with `voxels`, the whole file once, to see that it is complete and uncorrupted.
+    """Read the header and, with `voxels`, the whole file once, refusing what ITK would repair in silence.
 
     Raises:
-        GenaugError: UNREADABLE_FILE, with the bytes found and expected.
+        GenaugError: UNREADABLE_FILE, with the bytes found and expected; NOT_FINITE, with the count.
     """
     try:
         with _open(path) as stream:
             header = _parse(path, stream.read(540))
             if not voxels:
                 return header
-            stream.seek(0)
-            found = 0
-            while block := stream.read(_BLOCK):
-                found += len(block)
+            size, bad, first = _scan(stream, header)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _unreadable(path, f"a broken gzip stream ({error})") from error
-    if found < header.size:
-        raise _unreadable(path, f"{found} bytes where its header announces {header.size}")
+    if size < header.size:
+        raise _unreadable(path, f"{size} bytes where its header announces {header.size}")
+    if bad:
+        index = tuple(int(i) for i in np.unravel_index(first, header.shape, order="F"))
+        raise not_finite(path, bad, math.prod(header.shape), index)
     return header
 
 
@@ -115,6 +128,21 @@ def require_sform_used(path: Path, header: NiftiHeader, grid: Volume, tolerance_
         )
 
 
+def _scan(stream: IO[bytes], header: NiftiHeader) -> tuple[int, int, int]:
+    """The file's unpacked size, how many voxels are not finite, and the position of the first of them."""
+    size, bad, first = stream.seek(header.start), 0, 0
+    while block := stream.read(_BLOCK):
+        if header.dtype is not None:
+            width = header.dtype.itemsize
+            whole = max(min(len(block), header.size - size), 0) // width
+            wrong = np.flatnonzero(~np.isfinite(np.frombuffer(block, header.dtype, whole)))
+            if wrong.size and not bad:
+                first = (size - header.start) // width + int(wrong[0])
+            bad += wrong.size
+        size += len(block)
+    return size, bad, first
+
+
 def _open(path: Path) -> IO[bytes]:
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
@@ -126,13 +154,13 @@ def _parse(path: Path, raw: bytes) -> NiftiHeader:
         length = struct.unpack_from(order + "i", raw)[0] if len(raw) >= 4 else 0
         if length == 348 and len(raw) >= 348:
             dimensions = struct.unpack_from(order + "8h", raw, 40)
-            (bits,) = struct.unpack_from(order + "h", raw, 72)
+            kind, bits = struct.unpack_from(order + "2h", raw, 70)
             start = int(struct.unpack_from(order + "f", raw, 108)[0])
             (code,) = struct.unpack_from(order + "h", raw, 254)
             sform, text = struct.unpack_from(order + "12f", raw, 280), raw[148:228]
         elif length == 540 and len(raw) >= 540:
             dimensions = struct.unpack_from(order + "8q", raw, 16)
-            (bits,) = struct.unpack_from(order + "h", raw, 14)
+            kind, bits = struct.unpack_from(order + "2h", raw, 12)
             (start,) = struct.unpack_from(order + "q", raw, 168)
             (code,) = struct.unpack_from(order + "i", raw, 348)
             sform, text = struct.unpack_from(order + "12d", raw, 400), raw[240:320]
@@ -140,9 +168,11 @@ def _parse(path: Path, raw: bytes) -> NiftiHeader:
             continue
         if not 1 <= dimensions[0] <= 7:
             raise _unreadable(path, f"{dimensions[0]} dimensions")
-        size = start + math.prod(max(n, 1) for n in dimensions[1 : dimensions[0] + 1]) * bits // 8
+        shape = tuple(max(n, 1) for n in dimensions[1 : dimensions[0] + 1])
+        size = start + math.prod(shape) * bits // 8
+        dtype = np.dtype(order + _FLOATS[kind]) if kind in _FLOATS else None
         affine = np.array(sform, dtype=np.float64).reshape(3, 4) if code > 0 else None
-        return NiftiHeader(size, affine, text.split(b"\0")[0].decode("utf-8", "replace"))
+        return NiftiHeader(start, shape, dtype, size, affine, text.split(b"\0")[0].decode("utf-8", "replace"))
     raise _unreadable(path, f"no NIfTI header in its first {len(raw)} bytes")
 
 

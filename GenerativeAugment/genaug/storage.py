@@ -76,21 +76,25 @@ def as_labels(array: AnyArray, subject: str | Path) -> AnyArray:
 
 
 def require_finite(array: AnyArray, subject: str | Path) -> None:
-    """Raise NOT_FINITE, with the count and the first index, when a voxel is NaN or infinite."""
+    """Raise NOT_FINITE, with the count and an index, when a voxel is NaN or infinite."""
     # The sum is finite unless a voxel is not (or the sum overflows): one cheap pass for nearly every volume.
     if array.dtype.kind != "f" or np.isfinite(np.sum(array, dtype=np.float64)):
         return
     bad = ~np.isfinite(array)
     count = int(np.count_nonzero(bad))
     if count:
-        first = tuple(int(index[0]) for index in np.nonzero(bad))
-        raise GenaugError(
-            Reason.NOT_FINITE,
-            subject,
-            f"{count} of {array.size} voxels NaN or infinite, the first at index {first}",
-            "a finite number in every voxel",
-            "Replace these voxels, for instance by the background value, and save the file again.",
-        )
+        raise not_finite(subject, count, array.size, tuple(int(index[0]) for index in np.nonzero(bad)))
+
+
+def not_finite(subject: str | Path, count: int, total: int, first: tuple[int, ...]) -> GenaugError:
+    """The error for `count` voxels of `total` that are NaN or infinite, one of them at index `first`."""
+    return GenaugError(
+        Reason.NOT_FINITE,
+        subject,
+        f"{count} of {total} voxels NaN or infinite, one at index {first}",
+        "a finite number in every voxel",
+        "Replace these voxels, for instance by the background value, and save the file again.",
+    )
 
 
 def require_orthogonal(volume: Volume, subject: str | Path) -> None:
