@@ -1,0 +1,288 @@
+"""Every layout is read for what it is, and nothing is guessed."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from genaug.cohort import write_case
+from genaug.errors import GenaugError, Reason
+from genaug.imageio import write_volume
+from genaug.readers import detect_layout, read_cohort
+from genaug.record import Record
+from genaug.volume import Volume
+
+DATA = Path(os.environ.get("GENAUG_DATA", Path(__file__).parents[2] / "../shared/data")).resolve()
+
+
+def put(*paths: Path, values=(0, 1, 2), synthetic=False) -> None:
+    for path in paths:
+        write_volume(path, Volume(np.resize(np.uint8(values), (2, 3, 4)), np.diag([2.0, 1, 1, 1])), synthetic=synthetic)
+
+
+def refusal(*arguments, **options) -> GenaugError:
+    with pytest.raises(GenaugError) as caught:
+        read_cohort(*arguments, **options)
+    assert caught.value.remedy
+    return caught.value
+
+
+def nnunet(root: Path, channels=("T1", "CT"), ending=".nrrd") -> Path:
+    for case in ("liver_01", "liver_02", "x"):
+        for number in range(len(channels)):
+            put(root / f"imagesTr/{case}_{number:04d}{ending}")
+        put(root / f"labelsTr/{case}{ending}")
+    content = {
+        "channel_names": {str(number): name for number, name in enumerate(channels)},
+        "labels": {"background": 0, "organ": 1, "tumour": 2},
+        "numTraining": 3,
+        "file_ending": ending,
+    }
+    (root / "dataset.json").write_text(json.dumps(content))
+    return root
+
+
+def test_nnunet(tmp_path):
+    root = nnunet(tmp_path / "Dataset001_Liver")
+    put(root / "imagesTs/y_0000.nrrd", root / "imagesTs/y_0001.nrrd")
+    assert "imagesTs has no labelsTs and was left out" in read_cohort(root).notes
+    put(root / "labelsTs/y.nrrd")
+    cohort = read_cohort(root)
+    assert cohort.name == "Dataset001_Liver"
+    assert cohort.channels == {"T1": "MR", "CT": "CT"}
+    assert cohort.label_names == {1: "organ", 2: "tumour"}
+    assert [case.id for case in cohort.part("train")] == ["liver_01", "liver_02", "x"]
+    assert [case.id for case in cohort.part("test")] == ["y"]
+    assert cohort["x"].images["CT"] == root / "imagesTr/x_0001.nrrd"
+    cohort.check()
+
+
+def test_nnunet_with_a_file_list_and_regions(tmp_path):
+    put(tmp_path / "far/a.nii.gz", tmp_path / "far/b.nii.gz")
+    (tmp_path / "imagesTr").mkdir()
+    content = {
+        "channel_names": {"0": "FLAIR"},
+        "labels": {"background": 0, "whole": [1, 2], "core": 2},
+        "file_ending": ".nii.gz",
+        "dataset": {"one": {"images": ["far/a.nii.gz"], "label": "far/b.nii.gz"}},
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    cohort = read_cohort(tmp_path)
+    assert cohort["one"].images == {"FLAIR": tmp_path / "far/a.nii.gz"}
+    assert cohort.label_names == {1: "label 1", 2: "core"} and "regions" in cohort.notes[0]
+
+
+def test_nnunet_images_without_labels_and_labels_without_images_are_unpaired(tmp_path):
+    (nnunet(tmp_path / "a") / "labelsTr/x.nrrd").unlink()
+    error = refusal(tmp_path / "a")
+    assert error.reason is Reason.UNPAIRED and error.subject.endswith("x.nrrd")
+    put(nnunet(tmp_path / "b") / "labelsTr/z.nrrd")
+    error = refusal(tmp_path / "b")
+    assert error.reason is Reason.UNPAIRED and error.subject.endswith("z.nrrd")
+    (nnunet(tmp_path / "c") / "imagesTr/x_0001.nrrd").unlink()
+    with pytest.raises(GenaugError) as caught:
+        read_cohort(tmp_path / "c").check()
+    assert caught.value.reason is Reason.UNPAIRED and caught.value.subject == "x"
+    put(nnunet(tmp_path / "d") / "imagesTr/x_0002.nrrd")
+    assert refusal(tmp_path / "d").reason is Reason.UNREADABLE_FILE
+
+
+def test_monai_datalist(tmp_path):
+    put(*(tmp_path / f"{name}.nii.gz" for name in ("a", "a2", "b", "b2", "c", "c2", "seg")))
+    content = {
+        "training": [{"image": ["a.nii.gz", "a2.nii.gz"], "label": "seg.nii.gz", "age": 61, "site": "Graz", "fold": 0}],
+        "validation": [{"image": ["b.nii.gz", "b2.nii.gz"], "patient": "P7"}],
+        "testing": [{"id": "last", "image": ["c.nii.gz", "c2.nii.gz"]}],
+        "labels": {"0": "background", "1": "tumour", "2": "oedema"},
+        "modality": {"0": "T1", "1": "CT"},
+    }
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    for path in (tmp_path, tmp_path / "list.json"):
+        cohort = read_cohort(path)
+        assert cohort.channels == {"T1": "MR", "CT": "CT"} and cohort.label_names == {1: "tumour", 2: "oedema"}
+        assert [case.id for case in cohort.cases] == ["a", "b", "last"]
+        assert cohort["a"].covariates == {"age": 61.0, "site": "Graz", "fold": 0.0}
+        assert cohort.split == {"a": "train", "P7": "validation", "last": "test"}
+        cohort.check()
+
+
+def test_decathlon_datalist_names_its_tests_without_labels(tmp_path):
+    put(tmp_path / "imagesTr/a.nii.gz", tmp_path / "labelsTr/a.nii.gz", tmp_path / "imagesTs/b.nii.gz")
+    content = {
+        "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
+        "test": ["./imagesTs/b.nii.gz"],
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    cohort = read_cohort(tmp_path)
+    assert cohort.channels == {"image": "MR"} and cohort["b"].label is None
+    assert [case.id for case in cohort.part("test")] == ["b"]
+
+
+@pytest.mark.parametrize("entry", [{}, {"image": []}, {"image": 3}, {"image": "a.nii.gz", "label": ["b.nii.gz"]}])
+def test_a_datalist_entry_at_fault_is_named(tmp_path, entry):
+    (tmp_path / "list.json").write_text(json.dumps({"training": [{"image": "a.nii.gz"}, entry]}))
+    error = refusal(tmp_path / "list.json")
+    assert error.reason is Reason.UNREADABLE_FILE and "train[1]" in error.found
+
+
+def test_one_patient_in_two_parts_is_a_leak(tmp_path):
+    put(tmp_path / "p1_a.nii.gz", tmp_path / "p1_b.nii.gz")
+    content = {"training": [{"image": "p1_a.nii.gz"}], "test": [{"image": "p1_b.nii.gz"}]}
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    assert len(read_cohort(tmp_path / "list.json").patients) == 2
+    assert refusal(tmp_path / "list.json", patient_pattern="^(p[0-9]+)_").reason is Reason.LEAK
+
+
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_csv(tmp_path, mark):
+    put(*(tmp_path / f"img/{name}.nii.gz" for name in "abcd"))
+    rows = [
+        "id,patient,t1,planning_ct,label,split,age,sex,score",
+        "one,P1,img/a.nii.gz,img/b.nii.gz,img/c.nii.gz,train,61,F,nan",
+        "two,P1,img/a.nii.gz,img/d.nii.gz,,training,60.5,M,x",
+        "three,,img/b.nii.gz,img/d.nii.gz,,test,,F,inf",
+    ]
+    (tmp_path / "cases.csv").write_text("\n".join(rows).replace(",", mark), encoding="utf-8-sig")
+    cohort = read_cohort(tmp_path / "cases.csv")
+    assert cohort.channels == {"t1": "MR", "planning_ct": "CT"}
+    assert cohort.split == {"P1": "train", "three": "test"}
+    assert cohort["one"].covariates == {"age": 61.0, "sex": "F"}
+    assert cohort["two"].covariates == {"age": 60.5, "sex": "M", "score": "x"}
+    assert cohort["three"].covariates == {"sex": "F", "score": "inf"} and cohort["three"].label is None
+    cohort.check()
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("", "no line"),
+        ("name,t1\na,x.nii.gz", "column id"),
+        ("id,t1\na,x.nii.gz,3", "row 2"),
+        ("id,t1,t1\na,x.nii.gz,y.nii.gz", "once"),
+        ("id,t1\n,x.nii.gz", "without id"),
+        ("id,t1,split\na,x.nii.gz,holdout", "holdout"),
+        ("id,t1\na,x.nii.gz\na,y.nii.gz", "two cases"),
+        ("id,age\na,3", "without an image"),
+        ("id,t1", "no case"),
+    ],
+)
+def test_a_broken_table_is_refused(tmp_path, text, word):
+    (tmp_path / "cases.csv").write_text(text)
+    assert word in str(refusal(tmp_path / "cases.csv"))
+
+
+def test_twin_folders(tmp_path):
+    put(*(tmp_path / f"{folder}/{name}" for folder in ("images", "labels") for name in ("a.nii.gz", "b.mha")))
+    put(tmp_path / "images/.hidden.nii.gz")
+    cohort = read_cohort(tmp_path, modality="CT", label_names={1: "x", 2: "y"}, name="mine")
+    assert (cohort.name, cohort.channels, cohort.label_names) == ("mine", {"image": "CT"}, {1: "x", 2: "y"})
+    assert [case.id for case in cohort.cases] == ["a", "b"]
+    assert cohort["b"].label == tmp_path / "labels/b.mha"
+    cohort.check()
+    (tmp_path / "images/a.nii.gz").unlink()
+    error = refusal(tmp_path)
+    assert error.reason is Reason.UNPAIRED and error.subject == str(tmp_path / "labels/a.nii.gz")
+
+
+def test_case_folders(tmp_path):
+    for case in ("STS_1", "STS_2"):
+        put(*(tmp_path / case / f"{name}.nii.gz" for name in ("mr_t1", "ct", "active", "gtv")))
+    cohort = read_cohort(tmp_path, modality={"active": "PT"})
+    assert cohort.channels == {"active": "PT", "ct": "CT", "mr_t1": "MR"}
+    assert cohort["STS_1"].label == tmp_path / "STS_1/gtv.nii.gz"
+    put(tmp_path / "STS_2/tumour_mask.nii.gz")
+    error = refusal(tmp_path)
+    assert error.reason is Reason.BAD_PARAMETER and "tumour_mask" in error.found and "gtv" in error.found
+
+
+def test_patterns(tmp_path):
+    put(tmp_path / "t1/s_1_T1.nii.gz", tmp_path / "t1/s_2_T1.nii.gz", tmp_path / "seg/s_1_X.nii.gz")
+    (tmp_path / "people.csv").write_text("MRID,Age\ns_1,40\n")
+    cohort = read_cohort(
+        tmp_path, pattern="t1/{id}_T1.nii.gz", label_pattern="seg/{id}_X.nii.gz", covariates="people.csv"
+    )
+    assert [case.id for case in cohort.cases] == ["s_1", "s_2"] and cohort["s_2"].label is None
+    assert cohort["s_1"].covariates == {"Age": 40.0}
+    assert "1 cases have no row" in cohort.notes[0]
+    by_channel = read_cohort(tmp_path, pattern="{channel}/{id}_T1.*")
+    assert by_channel.channels == {"t1": "MR"} and "1 image files do not match" in by_channel.notes[0]
+    for pattern in ("t1/x.nii.gz", "{id}/{name}.nii.gz"):
+        assert refusal(tmp_path, pattern=pattern).reason is Reason.BAD_PARAMETER
+    assert refusal(tmp_path, pattern="t2/{id}.nii.gz").reason is Reason.EMPTY_COHORT
+    put(tmp_path / "t1/s_1_T1.nrrd")
+    assert "both" in refusal(tmp_path, pattern="t1/{id}_T1.*").found
+
+
+def test_patient_pattern_groups_scans(tmp_path):
+    put(tmp_path / "p1_y0.nii.gz", tmp_path / "p1_y1.nii.gz", tmp_path / "p2_y0.nii.gz")
+    assert read_cohort(tmp_path, patient_pattern="^([^_]+)_").patients == ["p1", "p2"]
+    for pattern in ("^[^_]+_", "(", "^(q.)_"):
+        assert refusal(tmp_path, patient_pattern=pattern).reason is Reason.BAD_PARAMETER
+
+
+def test_what_can_be_read_in_two_ways_is_not_guessed(tmp_path):
+    put(tmp_path / "a/images/x.nii.gz", tmp_path / "a/other/x.nii.gz")
+    assert "other" in str(refusal(tmp_path / "a")) or "folder for each case" in refusal(tmp_path / "a").found
+    put(tmp_path / "b/images/x.nii.gz", tmp_path / "b/y.nii.gz")
+    assert "directly" in refusal(tmp_path / "b").found
+    put(tmp_path / "c/t1/a.nii.gz", tmp_path / "c/seg_maps/b.nii.gz")
+    assert "share no file name" in refusal(tmp_path / "c").found
+    put(tmp_path / "d/images/x.nii.gz", tmp_path / "d/labels/x.nii.gz", tmp_path / "d/masks/x.nii.gz")
+    assert refusal(tmp_path / "d").reason is Reason.BAD_PARAMETER
+    for name in ("one", "two"):
+        (tmp_path / f"a/{name}.json").write_text('{"training": []}')
+    assert "one.json, two.json" in refusal(tmp_path / "a").found
+    (tmp_path / "alien.json").write_text("{}")
+    assert refusal(tmp_path / "alien.json").reason is Reason.BAD_PARAMETER
+
+
+def test_nothing_to_read_is_said(tmp_path):
+    assert refusal(tmp_path / "none").reason is Reason.MISSING_FILE
+    assert refusal(tmp_path).reason is Reason.EMPTY_COHORT
+    (tmp_path / "list.json").write_text('{"training": []}')
+    assert refusal(tmp_path).reason is Reason.EMPTY_COHORT
+    (tmp_path / "list.json").write_text("{")
+    assert refusal(tmp_path).reason is Reason.UNREADABLE_FILE
+
+
+def test_options_a_layout_cannot_honour_are_refused(tmp_path):
+    assert refusal(nnunet(tmp_path / "n"), layout="nnunet", pattern="{id}.nii.gz").reason is Reason.BAD_PARAMETER
+    assert refusal(tmp_path / "n", patern="{id}.nii.gz").reason is Reason.BAD_PARAMETER
+    assert refusal(tmp_path / "n", layout="bids").reason is Reason.BAD_PARAMETER
+    read_cohort(tmp_path / "n").write(tmp_path / "n")
+    assert detect_layout(tmp_path / "n") == "manifest"
+    assert refusal(tmp_path / "n", modality="CT").reason is Reason.BAD_PARAMETER
+    assert read_cohort(tmp_path / "n", modality=None) == read_cohort(tmp_path / "n/cohort.json")
+    assert detect_layout(tmp_path / "n/cohort.json") == "manifest"
+
+
+def test_synthetic_cases_keep_their_ancestry_through_a_plain_folder(tmp_path):
+    volume = Volume(np.zeros((2, 3, 4), np.float32), np.eye(4))
+    record = Record(case_id="s", kind="insert", seed=1, parameters={}, patients=["p9"], parents=["scan9"])
+    write_case(tmp_path, "s", "s", {"t1": volume}, record=record)
+    write_case(tmp_path, "real", "real", {"t1": volume})
+    cohort = read_cohort(tmp_path)
+    assert (cohort["real"].origin, cohort["s"].origin) == ("real", "synthetic")
+    assert cohort["s"].derived_from == ["p9"] and cohort["s"].parents == ["scan9"]
+    (tmp_path / "s/s.record.json").unlink()
+    cohort = read_cohort(tmp_path)
+    assert cohort["s"].origin == "synthetic" and "no record" in cohort.notes[0]
+
+
+def test_real_folders():
+    if not (DATA / "sarcoma_mr_ct").is_dir():
+        pytest.skip(f"needs sarcoma_mr_ct, ixi_heads and hippocampus in {DATA}")
+    sarcoma = read_cohort(DATA / "sarcoma_mr_ct")
+    assert sarcoma.channels == {"ct": "CT", "mr_t1": "MR"} and len(sarcoma.cases) == 36
+    assert all(case.label.name == "gtv.nii.gz" for case in sarcoma.cases)
+    heads = read_cohort(
+        DATA / "ixi_heads",
+        pattern="t1/{id}_T1.nii.gz",
+        label_pattern="labels/{id}_T1_DLMUSE.nii.gz",
+        covariates="participants.csv",
+    )
+    assert len(heads.cases) == 30 and not heads.notes
+    assert set(heads.cases[0].covariates) == {"Age", "Sex"}
+    heads.with_cases(heads.cases[:3]).check()
+    assert len(read_cohort(DATA / "hippocampus").cases) == 200
