@@ -64,11 +64,12 @@ ALWAYS_TRUE = (
 
 @dataclass(frozen=True)
 class Whisker:
-    """A score's value, interval and floor as positions in percent of a little axis."""
+    """A score's value, interval, value at the floor's size and floor as positions in percent of a little axis."""
 
     value: float
     low: float
     high: float
+    matched: float | None
     floor: float | None
 
 
@@ -154,18 +155,24 @@ def score_name(score: Score) -> str:
 
 
 def whisker(score: Score) -> Whisker:
-    """Where value, interval and floor lie on an axis that holds all of them, and 0 when it is near."""
+    """Where a score's numbers lie on an axis that holds all of them, and 0 when it is near."""
     low, high = score.interval or (score.value, score.value)
-    marks = [score.value, low, high, *([] if score.floor is None else [score.floor])]
+    marks = [mark for mark in (score.value, low, high, score.matched, score.floor) if mark is not None]
     start, end = min(marks), max(marks)
     if 0 < start < end - start:
         start = 0.0
     span = (end - start) or 1.0
 
-    def place(value: float) -> float:
-        return 4 + 92 * (value - start) / span
+    def place(mark: float) -> float:
+        return 4 + 92 * (mark - start) / span
 
-    return Whisker(place(score.value), place(low), place(high), None if score.floor is None else place(score.floor))
+    return Whisker(
+        place(score.value),
+        place(low),
+        place(high),
+        None if score.matched is None else place(score.matched),
+        None if score.floor is None else place(score.floor),
+    )
 
 
 def _table(table: ScoreTable) -> dict[str, Any]:
@@ -184,7 +191,7 @@ def copies_sentence(check: CopyCheck) -> str:
     if check.share is None:
         return f"Copies ({check.space}): {check.note}"
     return (
-        f"Copies ({check.space}): {check.share:.0%} of {check.n_synthetic} synthetic cases lie nearer to a training"
+        f"Copies ({check.space}): {100 * check.share:.0f} % of {check.n_synthetic} synthetic cases lie nearer to a training"
         f" case than 95 % of {check.n_held_out} unseen real cases do; 5 % is what independent cases give."
     )
 

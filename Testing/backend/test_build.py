@@ -1,0 +1,149 @@
+"""The checkout can be set up and tested anywhere: build files, licence, lock, and nothing of one machine in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "requirements-development.lock"
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+
+# The licence as the Apache Software Foundation publishes it, white space folded, so that line ends do not matter.
+APACHE_2 = "0ffddef9e48f8a09aed5caf2d44f7ba1c1be2d9b8e0a6f693b1635b2d5566645"
+
+ADDRESSES = re.compile(rb"files\.pythonhosted|pypi\.org/simple|download\.pytorch|--(extra-)?index-url|--find-links")
+MACHINE_PATHS = re.compile(rb"(?<![\w.<>])/(home|root|work|Users|opt|mnt|data|scratch)/\w|[A-Z]:\\\\?Users")
+SUFFIXES_OF_DATA = {".safetensors", ".png", ".jpg", ".gz", ".nrrd", ".nii", ".npz"}
+
+
+def git(*arguments: str) -> list[str]:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout, or no git: what is committed cannot be listed")
+    done = subprocess.run(["git", *arguments, "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.split("\0") if name]
+
+
+def requirements(python: str) -> dict[str, Requirement]:
+    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
+    lines = [line.strip() for line in LOCK.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    valid = [Requirement(line) for line in lines]
+    chosen = [r for r in valid if r.marker is None or r.marker.evaluate(environment)]
+    by_name = {canonicalize_name(r.name): r for r in chosen}
+    assert len(by_name) == len(chosen), f"two pins of one package for Python {python}"
+    return by_name
+
+
+def wanted(python: str) -> dict[str, Requirement]:
+    """What pyproject.toml asks for, extras that name genaug itself resolved."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    environment = {**default_environment(), "python_version": python}
+    found, pending = {}, [*project["dependencies"], *extras["development"]]
+    while pending:
+        requirement = Requirement(pending.pop())
+        if canonicalize_name(requirement.name) == "genaug":
+            pending += [line for extra in requirement.extras for line in extras[extra]]
+        elif requirement.marker is None or requirement.marker.evaluate(environment):
+            found[canonicalize_name(requirement.name)] = requirement
+    return found
+
+
+def test_license_is_apache_2_in_full() -> None:
+    text = " ".join((ROOT / "LICENSE").read_text().split())
+    assert text.startswith("Apache License Version 2.0, January 2004")
+    assert hashlib.sha256(text.encode()).hexdigest() == APACHE_2
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_lock_pins_exactly_and_covers_pyproject(python: str) -> None:
+    locked = requirements(python)
+    assert all(re.fullmatch(r"==[^*]+", str(pin.specifier)) for pin in locked.values())
+    assert str(locked["torch"].specifier) == "==2.13.0"
+    for name, requirement in wanted(python).items():
+        assert name in locked, f"{name} is not locked for Python {python}"
+        version = str(locked[name].specifier).removeprefix("==")
+        assert requirement.specifier.contains(version), f"{name} {version} is not {requirement.specifier}"
+
+
+def test_nothing_ignored_is_committed() -> None:
+    tracked = git("ls-files", "--cached", "--ignored", "--exclude-standard")
+    assert not tracked, f"{len(tracked)} ignored files are committed, the first is {tracked[0]}"
+
+
+def test_no_package_host_and_no_path_of_one_machine_is_committed() -> None:
+    ignored = set(git("ls-files", "--cached", "--ignored", "--exclude-standard"))
+    found = []
+    for name in git("ls-files"):
+        path = ROOT / name
+        if name in ignored or path.suffix in SUFFIXES_OF_DATA or path == Path(__file__) or not path.is_file():
+            continue
+        content = path.read_bytes()
+        found += [f"{name}: {hit.group()!r}" for rule in (ADDRESSES, MACHINE_PATHS) for hit in rule.finditer(content)]
+    assert not found, "\n".join(found)
+
+
+def test_the_rules_find_what_they_are_for() -> None:
+    assert ADDRESSES.search(b"pip install --extra-index-url https://host/simple torch")
+    assert MACHINE_PATHS.search(b'open("/home/anna/case.nii")')
+    assert MACHINE_PATHS.search(b"cd /work/main")
+    assert not MACHINE_PATHS.search(b"../shared/data/home/x and <sub>/data/y")
+
+
+@pytest.mark.parametrize("target", ["venv", "demo", "demo-short", "starter", "test", "lint", "bench-main", "clean"])
+def test_make_knows_the_target(target: str) -> None:
+    done = make("-n", target)
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_without_a_target_lists_them() -> None:
+    listing = make().stdout
+    for target in ("venv", "demo", "starter", "test", "lint", "bench-main", "clean"):
+        assert re.search(rf"^ +make {target} +\S", listing, re.MULTILINE), f"{target} is not explained"
+
+
+def test_make_refuses_an_old_python_with_the_version_it_found(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    # Runs the Makefile's own check as if this were Python 3.8, and could run nothing else.
+    pretend = "import sys; sys.version_info = (3, 8, 1)"
+    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{pretend}\n${{2#import sys; }}"\n')
+    old.chmod(0o755)
+    done = make("venv", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode != 0
+    assert "this is 3.8" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_continuous_integration_can_be_started() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which("make") is None:
+        pytest.skip("no make on this machine: the Makefile cannot be asked")
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
