@@ -129,7 +129,7 @@ def render(summary: Summary, folder: Path) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in words: "8.3 s", "2 min 05 s"."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -190,9 +190,10 @@ def copies_sentence(check: CopyCheck) -> str:
     """What a copy check found, in one sentence."""
     if check.share is None:
         return f"Copies ({check.space}): {check.note}"
+    share = f"{100 * check.share:.0f} % of {check.n_synthetic}"
     return (
-        f"Copies ({check.space}): {100 * check.share:.0f} % of {check.n_synthetic} synthetic cases lie nearer to a training"
-        f" case than 95 % of {check.n_held_out} unseen real cases do; 5 % is what independent cases give."
+        f"Copies ({check.space}): {share} synthetic cases lie nearer to a training case than"
+        f" 95 % of {check.n_held_out} unseen real cases do; 5 % is what independent cases give."
     )
 
 
