@@ -1,0 +1,129 @@
+"""What an evaluation says: scores with their floor, interval and extractor, as JSON and as lines for a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from genaug.files import read_json, write_json
+
+Interval = tuple[float, float]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Score(_Strict):
+    """One number, and what is needed to judge it.
+
+    `floor` is what real cases score against other real cases. Some scores depend on the number of cases, and halves of
+    the real cases are smaller than the whole: `matched` is then the score at the floor's size, on the same halves, and
+    it is `matched` that compares with `floor`.
+    """
+
+    name: str
+    value: float
+    interval: Interval | None = Field(default=None, description="95 % bootstrap interval over patients")
+    floor: float | None = Field(default=None, description="mean over seeded splits of the real cases")
+    floor_interval: Interval | None = Field(default=None, description="2.5 and 97.5 percentile over those splits")
+    matched: float | None = Field(default=None, description="the score at the floor's number of cases")
+    p_value: float | None = Field(default=None, description="permutation test of real against synthetic")
+    better: Literal["lower", "higher", "match"] = Field(description="match: the nearer to the floor, the better")
+    unit: str = ""
+    extractor: str | None = Field(default=None, description="the named features it was computed on")
+    region: str | None = Field(default=None, description="label or tissue it is restricted to")
+    n_real: int
+    n_synthetic: int
+    note: str = ""
+
+
+class CopyPair(_Strict):
+    """A synthetic case and the training case nearest to it."""
+
+    synthetic: str
+    training: str
+    similarity: float
+    above: bool | None = Field(description="above the held-out threshold; None without held-out cases")
+
+
+class CopyCheck(_Strict):
+    """Whether synthetic cases lie nearer to training cases than unseen real cases do.
+
+    `share` of about 0.05 is what independent new cases give, because the threshold is the 95th percentile of the
+    held-out cases. Without held-out cases `threshold` and `share` are None: nothing is claimed.
+    """
+
+    space: str = Field(description='"image" or the name of a feature extractor')
+    threshold: float | None
+    share: float | None
+    interval: Interval | None
+    pairs: list[CopyPair] = Field(description="the most similar pairs, most similar first")
+    n_training: int
+    n_held_out: int
+    n_synthetic: int
+    note: str = ""
+
+
+class Evaluation(_Strict):
+    """Everything one evaluation found."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["synthesis", "translation"]
+    seed: int
+    scores: list[Score]
+    copies: list[CopyCheck] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list, description="what was left out and why")
+
+    def find(self, name: str, extractor: str | None = None, region: str | None = None) -> Score:
+        """The first score of that name (and extractor and region, where given). Raises KeyError."""
+        for score in self.scores:
+            if score.name == name and extractor in (None, score.extractor) and region in (None, score.region):
+                return score
+        raise KeyError(f"no score {name!r} (extractor {extractor!r}, region {region!r})")
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: Path) -> Evaluation:
+        """Read and validate; raises GenaugError naming the file and the key at fault."""
+        return read_json(path, cls)
+
+    def summary_lines(self) -> list[str]:
+        """A table for the terminal: one line a score, then the copy checks and notes."""
+        rows = [("score", "value", "95 % interval", "at floor size", "real floor", "better")]
+        rows += [_row(score) for score in self.scores]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        return lines + [_copy_line(check) for check in self.copies] + [f"note: {note}" for note in self.notes]
+
+
+def _row(score: Score) -> tuple[str, str, str, str, str, str]:
+    where = ", ".join(part for part in (score.extractor, score.region) if part)
+    unit = f" {score.unit}" if score.unit else ""
+    p_value = "" if score.p_value is None else f" (p {score.p_value:.3f})"
+    return (
+        f"{score.name} ({where})" if where else score.name,
+        f"{score.value:.4g}{unit}{p_value}",
+        _span(score.interval),
+        "" if score.matched is None else f"{score.matched:.4g}",
+        "" if score.floor is None else f"{score.floor:.4g}",
+        score.better,
+    )
+
+
+def _copy_line(check: CopyCheck) -> str:
+    if check.share is None:
+        return f"copies ({check.space}): {check.note}"
+    return (
+        f"copies ({check.space}): {check.share:.1%} {_span(check.interval)} of {check.n_synthetic} synthetic cases lie"
+        f" nearer to a training case than 95 % of {check.n_held_out} held-out cases do (5 % expected)"
+    )
+
+
+def _span(interval: Interval | None) -> str:
+    return "" if interval is None else f"[{interval[0]:.4g}, {interval[1]:.4g}]"
