@@ -36,7 +36,7 @@ from genaug.record import software_versions
 GRACE_SECONDS = 5.0
 """How long a running job may take to stop after the parent is gone, before the process ends regardless."""
 
-WARM_MODULES = ("torch", "monai.networks", "monai.losses", "SimpleITK", "scipy.ndimage")
+WARM_MODULES = ("torch", "SimpleITK", "scipy.ndimage", "genaug.training", "genaug.translation", "genaug.insertion")
 """Imported before `ready`, so that no job waits for them."""
 
 

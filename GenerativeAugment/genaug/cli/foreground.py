@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,8 +19,8 @@ from typing import Any
 import click
 
 from genaug.cli.bar import Bar
-from genaug.cli.messages import exit_code, show_error
-from genaug.jobs.events import BaseEvent, Emit, Failed, Finished, to_line
+from genaug.cli.messages import INTERNAL_ERROR, exit_code, show_error
+from genaug.jobs.events import BaseEvent, Finished, to_line
 from genaug.jobs.folder import Paths, build_job
 from genaug.jobs.run import run_job
 from genaug.jobs.schema import Result, read_result
@@ -39,12 +42,20 @@ def run_new(
     """Build a job and run it; returns its result or ends the process with the exit code of its failure.
 
     The job folder is `job_folder`, else one named by time and kind in `genaug-jobs` beside `output`, else (for jobs
-    that only answer a question) a temporary one.
+    that only answer a question) a temporary one, of which a defect's log.txt is kept.
     """
-    with ExitStack() as stack:
-        folder = job_folder or _new_folder(kind, output, stack)
+    folder = job_folder or (_temporary_folder(kind) if output is None else _folder_beside(kind, output))
+    temporary = folder.parent if job_folder is None and output is None else None
+    try:
         build_job(folder, kind, parameters, inputs, output=output, seed=seed, device=device)
         return run_existing(folder, as_json=as_json)
+    except SystemExit as ended:
+        if ended.code == INTERNAL_ERROR:
+            temporary = None
+        raise
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary)
 
 
 def run_existing(folder: Path, *, as_json: bool = False, events: bool = False) -> Result:
@@ -53,8 +64,10 @@ def run_existing(folder: Path, *, as_json: bool = False, events: bool = False) -
         last = run_job(folder, _print_event if events else bar, stop=stop)
     if isinstance(last, Finished):
         return read_result(folder)
-    _fail(last, as_json)
-    raise AssertionError("unreachable")
+    if as_json:
+        click.echo(to_line(last))
+    show_error(last.error())
+    sys.exit(exit_code(last.reason))
 
 
 def show_result(result: Result, as_json: bool) -> None:
@@ -66,23 +79,19 @@ def show_result(result: Result, as_json: bool) -> None:
         click.echo(f"{product.role}\t{product.path}")
 
 
-def _fail(last: Failed, as_json: bool) -> None:
-    if as_json:
-        click.echo(to_line(last))
-    show_error(last.error())
-    sys.exit(exit_code(last.reason))
-
-
 def _print_event(event: BaseEvent) -> None:
     click.echo(to_line(event))
 
 
-def _new_folder(kind: str, output: Path | None, stack: ExitStack) -> Path:
-    if output is None:
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="genaug-"))) / kind
+def _temporary_folder(kind: str) -> Path:
+    return Path(tempfile.mkdtemp(prefix="genaug-")) / kind
+
+
+def _folder_beside(kind: str, output: Path) -> Path:
+    """A new folder in `genaug-jobs`, named so that they sort by time."""
     parent = output.resolve().parent / JOBS_FOLDER
     stem = f"{datetime.now():%Y%m%d-%H%M%S}-{kind}"
-    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
     return next(parent / name for name in names if not (parent / name).exists())
 
 
@@ -95,8 +104,8 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        # os.write-like echo is avoided: click.echo on stderr is unbuffered enough and this handler runs in Python.
-        click.echo("\nStopping at the next step; once more stops at once.", err=True)
+        # Not through sys.stderr, which the interrupted code may be in the middle of using.
+        os.write(2, b"\nStopping at the next step; once more stops at once.\n")
 
     former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -104,6 +113,3 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-__all__ = ["Emit", "run_existing", "run_new", "show_result"]

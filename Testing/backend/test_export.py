@@ -1,0 +1,417 @@
+"""Exports: what the formats ask for, nothing leaked, everything accounted for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from genaug.case import Case
+from genaug.cohort import Cohort, Part, write_case
+from genaug.errors import GenaugError, Reason
+from genaug.export import export_cohort, read_manifest
+from genaug.files import sha256_file
+from genaug.imageio import is_marked_synthetic, read_volume, write_volume
+from genaug.parameters import ExportParameters
+from genaug.progress import Silent
+from genaug.readers import read_cohort
+from genaug.record import Check, Record, Weights
+from genaug.review import REVIEWS, Review, append_review, read_reviews
+from genaug.volume import LABEL, Volume
+
+AFFINE = np.array([[0, 0, 2.5, -10], [-1.2, 0, 0, 30], [0, 0.9, 0, 5], [0, 0, 0, 1]])
+
+
+def image(seed: int, channels: tuple[str, ...] = ("t1",)) -> dict[str, Volume]:
+    rng = np.random.default_rng(seed)
+    return {name: Volume(rng.normal(size=(6, 7, 5)).astype(np.float32), AFFINE) for name in channels}
+
+
+def label(*values: int) -> Volume:
+    array = np.zeros((6, 7, 5), np.uint8)
+    for value in values:
+        array[value] = value
+    return Volume(array, AFFINE, LABEL)
+
+
+def make_real(folder: Path, split: dict[str, Part], **changes: Any) -> Cohort:
+    channels = changes.pop("channels", {"t1": "MR"})
+    names = changes.pop("label_names", {1: "head", 2: "tail"})
+    file_format = changes.pop("file_format", "nii.gz")
+    values = changes.pop("values", (1, 2))
+    cases = [
+        write_case(folder, f"{p}-a", p, image(n, tuple(channels)), label(*values), file_format=file_format)
+        for n, p in enumerate(split)
+    ]
+    cohort = Cohort(name="real", root=folder, channels=channels, label_names=names, split=split, cases=cases)
+    cohort.write(folder)
+    return cohort
+
+
+def make_synthetic(folder: Path, descents: dict[str, list[str]], failed: tuple[str, ...] = (), **more: Any) -> Cohort:
+    channels = more.pop("channels", ("t1",))
+    cases = []
+    for number, (case_id, patients) in enumerate(descents.items()):
+        record = Record(
+            case_id=case_id,
+            kind="synthesize",
+            seed=7,
+            parameters={"count": 1},
+            draws={"noise": [0.25, 1.5]},
+            weights=Weights(package="pkg", sha256="ab" * 32, recipe="ldm"),
+            patients=patients,
+            checks=[Check(name="volume", passed=case_id not in failed, value=3.0, limit="1 to 2")],
+        )
+        cases.append(write_case(folder, case_id, case_id, image(100 + number, channels), label(1, 2), record))
+    cohort = Cohort(
+        name="made",
+        root=folder,
+        channels=dict.fromkeys(channels, "MR"),
+        label_names={1: "head", 2: "tail"},
+        cases=cases,
+    )
+    cohort.write(folder)
+    return cohort
+
+
+def export(real: Cohort | None, made: list[Cohort], output: Path, **parameters: Any) -> tuple[Path, Any]:
+    return export_cohort(real, made, output, ExportParameters(**parameters), Silent())
+
+
+SIX: dict[str, Part] = {f"p{n}": "train" for n in range(6)}
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Cohort:
+    return make_real(tmp_path / "real", {**SIX, "q": "test"})
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Cohort:
+    return make_synthetic(tmp_path / "made", {"s0": ["p0"], "s1": ["p1", "p2"], "bad": ["p3"], "leak": ["q"]}, ("bad",))
+
+
+def test_nnunet_has_the_files_its_specification_names(tmp_path: Path) -> None:
+    real = make_real(tmp_path / "real", {"p0": "train", "p1": "train", "q": "test"}, channels={"t1": "MR", "ct": "CT"})
+    made = make_synthetic(tmp_path / "made", {"s0": ["p0"]}, channels=("t1", "ct"))
+    folder, _ = export(real, [made.model_copy(update={"channels": real.channels})], tmp_path / "out", dataset_id=7)
+    assert folder.name == "Dataset007_Augmented"
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.nii.gz")}
+    train, test = ["p0-a", "p1-a", "s0"], ["q-a"]
+    expected = {f"imagesTr/{c}_{n:04d}.nii.gz" for c in train for n in (0, 1)} | {f"labelsTr/{c}.nii.gz" for c in train}
+    expected |= {f"imagesTs/{c}_{n:04d}.nii.gz" for c in test for n in (0, 1)} | {f"labelsTs/{c}.nii.gz" for c in test}
+    assert found == expected
+    dataset = json.loads((folder / "dataset.json").read_text())
+    # nnU-Net chooses its normalisation by the channel's name and knows CT by just that.
+    assert dataset["channel_names"] == {"0": "t1", "1": "CT"}
+    assert dataset["labels"] == {"background": 0, "head": 1, "tail": 2}
+    assert dataset["numTraining"] == 3
+    assert dataset["file_ending"] == ".nii.gz"
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "datalist", "plain"])
+@pytest.mark.parametrize("file_format", ["nii.gz", "nrrd"])
+def test_an_export_is_read_again_with_the_same_voxels_and_geometry(
+    tmp_path: Path, real: Cohort, made: Cohort, layout: str, file_format: str
+) -> None:
+    folder, manifest = export(real, [made], tmp_path / "out", layout=layout, file_format=file_format)
+    again = {case.id: case for case in read_cohort(folder).cases}
+    originals = {case.id: case for cohort in (real, made) for case in cohort.cases}
+    names = {case.name: case.id for case in manifest.cases}
+    assert set(again) == set(names)
+    for name, case in again.items():
+        original = originals[names[name]]
+        stored = read_volume(next(iter(case.images.values())))
+        assert np.array_equal(stored.array, original.volume("t1").array)
+        assert stored.same_grid(original.volume("t1"))
+        map_again, map_original = case.label_map(), original.label_map()
+        assert map_again is not None
+        assert map_original is not None
+        assert np.array_equal(map_again.array, map_original.array)
+        assert is_marked_synthetic(next(iter(case.images.values()))) is (original.origin == "synthetic")
+
+
+def test_originals_are_not_touched_by_a_change_of_the_export(tmp_path: Path, real: Cohort) -> None:
+    before = {path: sha256_file(path) for path in real.root.rglob("*") if path.is_file()}
+    folder, _ = export(real, [], tmp_path / "out")
+    for path in folder.rglob("*.nii.gz"):
+        with path.open("r+b") as stream:
+            stream.write(b"overwritten")
+    assert {path: sha256_file(path) for path in real.root.rglob("*") if path.is_file()} == before
+
+
+def test_who_is_left_out_is_said_with_the_reason(tmp_path: Path, real: Cohort, made: Cohort) -> None:
+    _, manifest = export(real, [made], tmp_path / "out")
+    assert {one.id: one.cause for one in manifest.left_out} == {"bad": "failed checks", "leak": "leak"}
+    assert "patient q" in next(one.detail for one in manifest.left_out if one.id == "leak")
+    assert manifest.counts == {
+        "real test": 1,
+        "real train": 6,
+        "synthetic train": 2,
+        "left out: failed checks": 1,
+        "left out: leak": 1,
+    }
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "datalist", "plain"])
+def test_nothing_of_a_test_patient_reaches_training_through_a_parent(tmp_path: Path, real: Cohort, layout: str) -> None:
+    made = make_synthetic(tmp_path / "made", {"child": [], "fine": ["p1"]})
+    child = made["child"].model_copy(update={"parents": ["q-a"], "derived_from": []})
+    _, manifest = export(real, [made.with_cases([child, made["fine"]])], tmp_path / "out", layout=layout)
+    assert [(one.id, one.cause) for one in manifest.left_out] == [("child", "leak")]
+
+
+def splits(folder: Path) -> list[dict[str, list[str]]]:
+    read: list[dict[str, list[str]]] = json.loads((folder / "splits_final.json").read_text())
+    return read
+
+
+def test_folds_validate_on_real_patients_only_and_train_on_none_of_their_descendants(
+    tmp_path: Path, real: Cohort, made: Cohort
+) -> None:
+    folder, manifest = export(real, [made], tmp_path / "out")
+    by_name = {case.name: case for case in manifest.cases}
+    folds = splits(folder)
+    assert len(folds) == 5
+    judged = [name for fold in folds for name in fold["val"]]
+    assert sorted(judged) == sorted(f"p{n}-a" for n in range(6))
+    for number, fold in enumerate(folds):
+        patients = {by_name[name].patient for name in fold["val"]}
+        for name in fold["train"]:
+            assert not patients & set(by_name[name].patients), name
+            assert number in by_name[name].training_folds
+        assert all(by_name[name].origin == "real" for name in fold["val"])
+    # Both synthetic cases are used wherever none of their ancestors is judged.
+    for name in ("s0", "s1"):
+        clean = [n for n, fold in enumerate(folds) if not {f"{p}-a" for p in by_name[name].patients} & set(fold["val"])]
+        assert by_name[name].training_folds == clean
+
+
+def test_a_recorded_validation_part_is_the_only_fold(tmp_path: Path) -> None:
+    real = make_real(tmp_path / "real", {**SIX, "v": "validation"})
+    made = make_synthetic(tmp_path / "made", {"ok": sorted(SIX), "leak": ["v"]})
+    folder, manifest = export(real, [made], tmp_path / "out")
+    assert [fold["val"] for fold in splits(folder)] == [["v-a"]]
+    assert set(splits(folder)[0]["train"]) == {"ok", *(f"{p}-a" for p in SIX)}
+    assert [(one.id, one.cause) for one in manifest.left_out] == [("leak", "leak")]
+
+
+def test_a_case_from_a_model_of_all_patients_is_in_no_fold_and_this_is_said(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"s": sorted(SIX)})
+    folder, manifest = export(real, [made], tmp_path / "out")
+    assert all("s" not in fold["train"] for fold in splits(folder))
+    assert any("in no fold's training" in note for note in manifest.notes)
+
+
+def test_two_cases_of_a_patient_stand_in_the_same_fold(tmp_path: Path, real: Cohort) -> None:
+    second = write_case(real.root, "p0-b", "p0", image(50), label(1, 2))
+    folder, _ = export(real.with_cases([*real.cases, second]), [], tmp_path / "out")
+    for fold in splits(folder):
+        assert ("p0-a" in fold["val"]) == ("p0-b" in fold["val"])
+
+
+def test_a_monai_datalist_loads_in_monai(tmp_path: Path) -> None:
+    real = make_real(
+        tmp_path / "real", {"p": "train", "v": "validation", "q": "test"}, channels={"t1": "MR", "t2": "MR"}
+    )
+    folder, _ = export(real, [], tmp_path / "out", layout="datalist")
+    from monai.data import load_decathlon_datalist
+
+    for section, name in (("training", "p-a"), ("validation", "v-a")):
+        (entry,) = load_decathlon_datalist(str(folder / "datalist.json"), True, section)
+        assert [Path(path).is_file() for path in entry["image"]] == [True, True]
+        assert Path(entry["label"]).is_file()
+        assert entry["id"] == name
+
+
+@pytest.mark.parametrize(
+    ("names", "values"), [({1: "a", 3: "b"}, (1, 3)), ({2: "a"}, (2,)), ({}, (1, 4))], ids=["gap", "no 1", "unnamed"]
+)
+def test_nnunet_refuses_labels_with_a_gap(tmp_path: Path, names: dict[int, str], values: tuple[int, ...]) -> None:
+    real = make_real(tmp_path / "real", SIX, label_names=names, values=values)
+    with pytest.raises(GenaugError, match="without a gap") as caught:
+        export(real, [], tmp_path / "out")
+    assert caught.value.reason is Reason.WRONG_LABELS
+    assert not any((tmp_path / "out").iterdir())
+    export(real, [], tmp_path / "out", layout="plain")
+
+
+def test_a_label_nobody_named_is_refused_by_file(tmp_path: Path) -> None:
+    real = make_real(tmp_path / "real", SIX, values=(1, 2, 4))
+    with pytest.raises(GenaugError, match="label values 4") as caught:
+        export(real, [], tmp_path / "out")
+    assert caught.value.subject == str(real.cases[0].label)
+
+
+def test_image_and_label_of_different_geometry_are_refused(tmp_path: Path, real: Cohort) -> None:
+    broken = real.cases[2]
+    assert broken.label is not None
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 1
+    write_volume(broken.label, replace(label(1), affine=shifted))
+    with pytest.raises(GenaugError) as caught:
+        export(real, [], tmp_path / "out")
+    assert caught.value.reason is Reason.GEOMETRY_MISMATCH
+    assert caught.value.subject == str(broken.label)
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_a_missing_channel_leaves_the_case_out(tmp_path: Path, real: Cohort) -> None:
+    two = Cohort(**{**dict(real), "channels": {"t1": "MR", "t2": "MR"}, "cases": real.cases})
+    with_both = write_case(real.root, "both", "b", image(9, ("t1", "t2")), label(1, 2))
+    _, manifest = export(two.with_cases([*two.cases, with_both]), [], tmp_path / "out")
+    assert [case.id for case in manifest.cases] == ["both"]
+    assert {one.cause for one in manifest.left_out} == {"missing channel"}
+
+
+def test_channels_not_common_to_all_cohorts_are_dropped_and_said(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"s": ["p0"]}, channels=("t2", "t1"))
+    _, manifest = export(real, [made], tmp_path / "out")
+    assert list(manifest.channels) == ["t1"]
+    assert any("t2" in note for note in manifest.notes)
+
+
+def test_two_cohorts_with_the_same_ids_keep_all_their_cases(tmp_path: Path, real: Cohort) -> None:
+    first = make_synthetic(tmp_path / "one", {"Case": ["p0"]})
+    second = make_synthetic(tmp_path / "two", {"case": ["p1"]})
+    folder, manifest = export(real, [first, second], tmp_path / "out")
+    assert [case.name for case in manifest.cases if case.origin == "synthetic"] == ["Case", "case-2"]
+    assert len(list((folder / "imagesTr").iterdir())) == 8
+
+
+def test_the_manifest_holds_the_provenance_and_every_files_hash(tmp_path: Path, real: Cohort, made: Cohort) -> None:
+    folder, written = export(real, [made], tmp_path / "out")
+    manifest = read_manifest(folder)
+    assert manifest == written
+    case = next(case for case in manifest.cases if case.id == "s1")
+    assert (case.seed, case.recipe, case.weights_sha256, case.kind) == (7, "ldm", "ab" * 32, "synthesize")
+    assert case.draws == {"noise": [0.25, 1.5]}
+    assert case.patients == ["p1", "p2", "s1"]
+    assert [check.name for check in case.checks] == ["volume"]
+    assert case.review.state == "unreviewed"
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert set(manifest.sha256) == files - {"manifest.json"}
+    assert all(sha256_file(folder / name) == digest for name, digest in manifest.sha256.items())
+    assert all((folder / file).is_file() for one in manifest.cases for file in one.files.values())
+    assert len((folder / "manifest.csv").read_text().splitlines()) == 1 + len(manifest.cases)
+
+
+def test_an_existing_export_is_not_overwritten(tmp_path: Path, real: Cohort) -> None:
+    export(real, [], tmp_path / "out")
+    with pytest.raises(GenaugError) as caught:
+        export(real, [], tmp_path / "out")
+    assert caught.value.reason is Reason.BAD_PARAMETER
+
+
+def test_nothing_to_export_is_refused_with_the_counts(tmp_path: Path) -> None:
+    made = make_synthetic(tmp_path / "made", {"bad": []}, ("bad",))
+    with pytest.raises(GenaugError, match="failed checks") as caught:
+        export(None, [made], tmp_path / "out")
+    assert caught.value.reason is Reason.EMPTY_COHORT
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_full_or_closed_disk_leaves_nothing(
+    tmp_path: Path, real: Cohort, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    copies = []
+
+    def fail(source: Path, target: Path) -> None:
+        copies.append(target)
+        if len(copies) == 3:
+            Path(target).write_bytes(b"half")
+            raise OSError(number, os.strerror(number), str(target))
+        original(source, target)
+
+    original = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(GenaugError) as caught:
+        export(real, [], tmp_path / "out")
+    assert caught.value.reason is (Reason.DISK_FULL if number == errno.ENOSPC else Reason.NO_PERMISSION)
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_a_vanished_image_is_named(tmp_path: Path, real: Cohort) -> None:
+    gone = real.cases[1].images["t1"]
+    gone.unlink()
+    with pytest.raises(GenaugError) as caught:
+        export(real, [], tmp_path / "out")
+    assert caught.value.reason is Reason.MISSING_FILE
+    assert caught.value.subject == str(gone)
+
+
+def review(case_id: str, decision: str, **more: Any) -> Review:
+    return Review.model_validate({"case_id": case_id, "reviewer": "r1", "decision": decision, **more})
+
+
+def test_the_last_word_of_the_review_decides(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"a": [], "b": [], "c": [], "d": []})
+    log = made.root / REVIEWS
+    for one in (review("a", "rejected"), review("b", "rejected", reason="blurred"), review("c", "needs_edit")):
+        append_review(log, one)
+    append_review(log, review("a", "accepted", difficulty=3))
+    _, manifest = export(real, [made], tmp_path / "out")
+    states = {case.id: case.review.state for case in manifest.cases if case.origin == "synthetic"}
+    assert states == {"a": "accepted", "d": "unreviewed"}
+    assert {one.id: one.cause for one in manifest.left_out} == {"b": "rejected", "c": "needs edit"}
+    assert "blurred" in next(one.detail for one in manifest.left_out if one.id == "b")
+    _, strict = export(real, [made], tmp_path / "strict", require_review=True)
+    assert {one.id: one.cause for one in strict.left_out}["d"] == "not reviewed"
+
+
+def corrected(cohort: Cohort, case: Case) -> Path:
+    path = cohort.root / case.id / "label.v1.nii.gz"
+    write_volume(path, label(2), synthetic=True)
+    append_review(
+        cohort.root / REVIEWS,
+        review(case.id, "accepted", mask_version=1, mask=f"{case.id}/{path.name}", mask_sha256=sha256_file(path)),
+    )
+    return path
+
+
+def test_a_corrected_mask_takes_the_place_of_the_first(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"a": ["p0"]})
+    corrected(made, made.cases[0])
+    folder, manifest = export(real, [made], tmp_path / "out")
+    assert np.unique(read_volume(folder / "labelsTr" / "a.nii.gz", LABEL).array).tolist() == [0, 2]
+    assert next(case for case in manifest.cases if case.id == "a").review.mask_version == 1
+
+
+def test_a_mask_changed_after_its_review_is_refused(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"a": ["p0"]})
+    path = corrected(made, made.cases[0])
+    write_volume(path, label(1))
+    with pytest.raises(GenaugError, match="changed after its review") as caught:
+        export(real, [made], tmp_path / "out")
+    assert caught.value.subject == str(path)
+
+
+def test_reviews_are_only_ever_appended(tmp_path: Path) -> None:
+    path = tmp_path / REVIEWS
+    written = [review(f"c{n}", "accepted", comment="ü\nline") for n in range(3)]
+    before = b""
+    for one in written:
+        append_review(path, one)
+        assert path.read_bytes().startswith(before)
+        before = path.read_bytes()
+    assert read_reviews(path) == written
+
+
+def test_a_torn_line_is_named_and_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / REVIEWS
+    append_review(path, review("a", "accepted"))
+    with path.open("ab") as stream:
+        stream.write(b'{"case_id": "b", "revi')
+    append_review(path, review("c", "accepted"))
+    with pytest.raises(GenaugError, match="line 2") as caught:
+        read_reviews(path)
+    assert caught.value.reason is Reason.UNREADABLE_FILE
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[2]]) + "\n")
+    assert [one.case_id for one in read_reviews(path)] == ["a", "c"]

@@ -1,0 +1,227 @@
+"""Replay: the same case from the same inputs, and no claim of it where anything has changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from genaug.cohort import Cohort, write_case
+from genaug.errors import GenaugError, Reason
+from genaug.imageio import read_volume, write_volume
+from genaug.insertion import InsertionParameters, insert_into_cohort
+from genaug.parameters import SynthesisParameters, TrainingOptions
+from genaug.progress import Silent
+from genaug.readers import read_cohort
+from genaug.replay import ReplayResult, replay
+from genaug.sources import read_sources, write_sources
+from genaug.volume import LABEL, Volume
+
+PARAMETERS = {
+    "source": {"kind": "procedural", "shape": "irregular"},
+    "diameter_mm": (4, 6),
+    "contrast": (-6, -3),
+    "lesion_value": 2,
+    "copies": 2,
+}
+
+
+def make_hosts(folder: Path, count: int = 1) -> Cohort:
+    rng = np.random.default_rng(3)
+    label = np.zeros((24, 22, 20), np.uint8)
+    label[3:21, 3:19, 3:17] = 1
+    affine = np.diag([1.1, 1.0, 1.2, 1])
+    cases = [
+        write_case(
+            folder,
+            f"h{index}",
+            f"p{index}",
+            {"t1": Volume(rng.normal(100, 5, label.shape).astype(np.float32), affine)},
+            Volume(label, affine, LABEL),
+        )
+        for index in range(count)
+    ]
+    cohort = Cohort(name="hosts", root=folder, channels={"t1": "MR"}, label_names={1: "tissue"}, cases=cases)
+    cohort.write(folder)
+    return cohort
+
+
+@pytest.fixture
+def inserted(tmp_path: Path) -> Cohort:
+    hosts = make_hosts(tmp_path / "hosts")
+    parameters = InsertionParameters.model_validate(PARAMETERS)
+    return insert_into_cohort(hosts, tmp_path / "made", parameters, 11, Silent())
+
+
+def again(cohort: Cohort, tmp_path: Path, number: int = 1, **sources: Path) -> ReplayResult:
+    return replay(cohort.root / cohort.cases[number].id, tmp_path / "again", Silent(), sources)
+
+
+def change_voxel(path: Path, modality: str | None = None, by: int = 1) -> None:
+    volume = read_volume(path, modality)
+    array = volume.array.copy()
+    array[5, 5, 5] += by
+    write_volume(path, volume.with_array(array), synthetic=True)
+
+
+def test_an_insertion_is_made_again_voxel_for_voxel(inserted: Cohort, tmp_path: Path) -> None:
+    result = again(inserted, tmp_path)
+    assert result.same
+    assert {one.role: (one.verdict, one.changed_voxels) for one in result.outputs} == {
+        "t1": (["same"], 0),
+        "label": (["same"], 0),
+    }
+    label = inserted.cases[1].label_map()
+    assert label is not None
+    assert np.unique(label.array).tolist() == [0, 1, 2]
+
+
+def test_copies_of_a_host_differ_and_descend_from_its_patient(inserted: Cohort) -> None:
+    first, second = (case.volume("t1").array for case in inserted.cases)
+    assert not np.array_equal(first, second)
+    assert all(case.derived_from == ["p0"] and case.parents == ["h0"] for case in inserted.cases)
+
+
+def test_a_changed_voxel_is_found_and_counted(inserted: Cohort, tmp_path: Path) -> None:
+    change_voxel(inserted.cases[1].images["t1"])
+    result = again(inserted, tmp_path)
+    assert not result.same
+    by_role = {one.role: one for one in result.outputs}
+    assert by_role["t1"].verdict == ["file changed"]
+    assert by_role["t1"].changed_voxels == 1
+    assert by_role["label"].verdict == ["same"]
+
+
+def test_a_changed_label_voxel_is_found(inserted: Cohort, tmp_path: Path) -> None:
+    label = inserted.cases[1].label
+    assert label is not None
+    change_voxel(label, LABEL)
+    assert {one.role: one.verdict for one in again(inserted, tmp_path).outputs}["label"] == ["file changed"]
+
+
+def test_a_missing_file_is_a_difference(inserted: Cohort, tmp_path: Path) -> None:
+    inserted.cases[1].images["t1"].unlink()
+    result = again(inserted, tmp_path)
+    assert not result.same
+    assert result.outputs[0].verdict == ["file missing"]
+
+
+def test_a_changed_host_is_refused(inserted: Cohort, tmp_path: Path) -> None:
+    host = tmp_path / "hosts" / "h0" / "t1.nii.gz"
+    volume = read_volume(host)
+    write_volume(host, volume.with_array(volume.array + 1))
+    with pytest.raises(GenaugError) as caught:
+        again(inserted, tmp_path)
+    assert caught.value.subject == str(host)
+
+
+def test_a_case_that_moved_is_made_again_from_named_inputs(inserted: Cohort, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere" / "deeper" / "made"
+    moved.parent.mkdir(parents=True)
+    inserted.root.rename(moved)
+    case = moved / inserted.cases[0].id
+    with pytest.raises(GenaugError) as caught:
+        replay(case, tmp_path / "again", Silent())
+    assert caught.value.reason is Reason.MISSING_FILE
+    host = tmp_path / "hosts" / "h0"
+    named = {"host": host / "t1.nii.gz", "tissue": host / "label.nii.gz", "label": host / "label.nii.gz"}
+    assert replay(case, tmp_path / "again", Silent(), named).same
+
+
+def test_another_version_is_said(inserted: Cohort, tmp_path: Path) -> None:
+    record = inserted.cases[1].record
+    assert record is not None
+    content = json.loads(record.read_text())
+    content["versions"]["numpy"] = "1.0"
+    record.write_text(json.dumps(content))
+    assert any(note.startswith("numpy was 1.0, is ") for note in again(inserted, tmp_path).notes)
+
+
+def test_a_carved_lesion_is_made_again_from_its_bank(tmp_path: Path) -> None:
+    bank = make_hosts(tmp_path / "bank")
+    label = bank.cases[0].label
+    assert label is not None
+    volume = read_volume(label, LABEL)
+    array = volume.array.copy()
+    array[10:14, 10:14, 8:12] = 5
+    write_volume(label, volume.with_array(array))
+    parameters = {**PARAMETERS, "source": {"kind": "bank", "value": 5}, "contrast": None}
+    made = insert_into_cohort(
+        make_hosts(tmp_path / "hosts"),
+        tmp_path / "made",
+        InsertionParameters.model_validate(parameters),
+        0,
+        Silent(),
+        bank=bank.model_copy(update={"label_names": {}}),
+    )
+    with pytest.raises(GenaugError, match="--bank"):
+        again(made, tmp_path)
+    write_sources(made.root, {"bank": bank.root, "tissue": None})
+    assert read_sources(made.root) == {"bank": bank.root}
+    assert again(made, tmp_path).same
+    assert set(made.cases[1].derived_from) == {"p0"}
+
+
+def test_test_patients_are_no_hosts(tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts", 2).model_copy(update={"split": {"p0": "test"}})
+    made = insert_into_cohort(hosts, tmp_path / "made", InsertionParameters.model_validate(PARAMETERS), 0, Silent())
+    assert {case.patient for case in made.cases} == {"p1"}
+    assert made.split == {"p0": "test"}
+
+
+@pytest.mark.parametrize("what", ["empty folder", "nothing", "several"])
+def test_a_case_without_one_record_is_named(inserted: Cohort, tmp_path: Path, what: str) -> None:
+    case = {"empty folder": tmp_path, "nothing": tmp_path / "x", "several": inserted.root / inserted.cases[0].id}[what]
+    if what == "several":
+        (case / "other.record.json").touch()
+    with pytest.raises(GenaugError) as caught:
+        replay(case, tmp_path / "again", Silent())
+    assert caught.value.subject == str(case)
+
+
+TINY: dict[str, Any] = {
+    "stages": {"vae": {"network": {"options": {"latent": 4, "channels": [4, 4]}}}},
+}
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from genaug.training import train
+
+    folder = tmp_path_factory.mktemp("engine")
+    make_hosts(folder / "cohort", 4)
+    options = TrainingOptions(recipe="vae", iterations={"vae": 2}, max_voxels=4096, overrides=TINY, threads=1)
+    return train(read_cohort(folder / "cohort"), options, folder / "package", "cpu", Silent())
+
+
+def synthesized(package: Path, tmp_path: Path) -> Cohort:
+    from genaug.synthesis import synthesize
+
+    return synthesize(package, tmp_path / "made", SynthesisParameters(count=2), 5, "cpu", Silent())
+
+
+def test_a_synthesised_case_is_made_again_voxel_for_voxel(package: Path, tmp_path: Path) -> None:
+    made = synthesized(package, tmp_path)
+    with pytest.raises(GenaugError, match="--package"):
+        again(made, tmp_path)
+    write_sources(made.root, {"package": package})
+    result = again(made, tmp_path)
+    assert result.same, result.lines()
+
+
+def test_a_changed_weight_file_is_refused(package: Path, tmp_path: Path) -> None:
+    import shutil
+
+    made = synthesized(package, tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(package, copy)
+    weights = next((copy / "models").iterdir())
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(GenaugError, match="SHA-256") as caught:
+        again(made, tmp_path, package=copy)
+    assert caught.value.reason is Reason.BAD_PACKAGE
+    assert caught.value.subject == str(weights)
