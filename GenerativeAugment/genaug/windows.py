@@ -101,7 +101,7 @@ def apply_windows(
     with torch.no_grad():
         for first in range(0, len(plan), batch):
             chunk = plan[first : first + batch]
-            output = function(torch.stack([_crop(volume, at) for at in chunk]).to(device)).float().cpu()
+            output = function(_crops(volume, chunk).to(device)).float().cpu()
             if output.ndim != len(window) + 2 or output.shape[0] != len(chunk) or output.shape[2:] != tuple(window):
                 raise ValueError(
                     f"the network answered {len(chunk)} windows of {tuple(window)} in shape {tuple(output.shape)}"
@@ -166,10 +166,11 @@ def _outer(axes: Sequence[FloatArray]) -> Tensor:
     return torch.from_numpy(weight.astype(np.float32))
 
 
-def _crop(volume: Tensor | AnyArray, at: Window) -> Tensor:
-    """A window of the volume, (C, *window) float32."""
-    part = volume[(slice(None), *at)]
-    return part.float() if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float32))
+def _crops(volume: Tensor | AnyArray, windows: Sequence[Window]) -> Tensor:
+    """Copies of the windows, (B, C, *window) float32."""
+    if isinstance(volume, Tensor):
+        return torch.stack([volume[(slice(None), *at)] for at in windows]).float()
+    return torch.from_numpy(np.stack([volume[(slice(None), *at)] for at in windows]).astype(np.float32, copy=False))
 
 
 def _cross(values: Sequence[int]) -> str:

@@ -164,3 +164,9 @@ def test_unusable_sampling_steps_are_refused(steps, spacing):
 def test_timesteps_that_would_be_misread_are_refused(t):
     with pytest.raises(ValueError, match="integers in"):
         Schedule.from_dict({}).add_noise(torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4), t)
+
+
+@pytest.mark.parametrize("timestep", [-0.5, 999.5, float("nan")])
+def test_timesteps_beyond_the_schedule_have_no_noise_level(timestep):
+    with pytest.raises(ValueError, match="lie outside"):
+        Schedule.from_dict({}).sigma_of(torch.tensor([3.0, timestep]))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.windows import apply_windows, importance, plan_windows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SIZES = [((40, 33), (16, 12)), ((19, 24, 11), (8, 24, 5)), ((9, 9, 9), (9, 9, 9)), ((7, 8, 1), (3, 4, 1))]
@@ -19,6 +19,7 @@ def ramp(size, channels=2):
     return torch.randn(channels, *size, generator=torch.Generator().manual_seed(0))
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     axes=st.lists(
         st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))), min_size=2, max_size=3
@@ -94,6 +95,11 @@ def test_function_may_overwrite_its_input_without_touching_the_volume():
     for source in (volume, array):
         apply_windows(lambda x: x.zero_(), source, (8, 8))
     assert torch.equal(volume, ramp((12, 12))) and np.array_equal(array, volume.numpy())
+
+
+def test_no_gradient_is_kept():
+    weight = torch.ones(1, requires_grad=True)
+    assert not apply_windows(lambda x: weight * x, ramp((12, 12)), (8, 8)).requires_grad
 
 
 def test_progress_is_reported_and_cancelling_stops_at_once():
