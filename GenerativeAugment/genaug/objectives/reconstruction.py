@@ -49,11 +49,9 @@ def cross_entropy(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
 
 
 def kl(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
-    """Kullback-Leibler divergence of the posterior from the standard normal.
+    """Kullback-Leibler divergence of the posterior from the standard normal, in nats per code value.
 
-    Summed over the code and divided by the number of target values per case, so that a weight of 1 is the evidence
-    lower bound per voxel (Kingma and Welling 2014, with unit variance of the decoder) at any resolution.
+    A mean rather than the sum of Kingma and Welling 2014, so that a weight keeps its meaning when the code grows.
     """
     mean, log_variance = outputs["mean"].float(), outputs["log_variance"].float()
-    divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
-    return divergence.flatten(1).sum(1).mean() / batch.target[0].numel()
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()

@@ -54,9 +54,28 @@ def training_folder(output: Path) -> Path:
 
 
 def run_training(
-    folder: Path, output: Path, options: TrainingOptions, device: str, reporter: Reporter, half: bool = False
+    folder: Path,
+    output: Path,
+    options: TrainingOptions,
+    device: str,
+    reporter: Reporter,
+    *,
+    half: bool = False,
+    title: str | None = None,
+    note: str = "",
 ) -> Path:
-    """Train what `make_plan` wrote into `folder`; see `train`. `half` stores the weights as float16."""
+    """Train what `make_plan` wrote into `folder`; see `train`.
+
+    Args:
+        folder: with plan and tensors.
+        output: package folder to write.
+        options: those of the plan; how often to save and how long to train may differ.
+        device: "auto", "cpu", "cuda".
+        reporter: told of every iteration.
+        half: store the weights as float16.
+        title: of the package; made of recipe and cohort when None.
+        note: first paragraph of the model card.
+    """
     plan = TrainingPlan.read(folder)
     fabric = make_fabric(options, device)
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
@@ -99,7 +118,7 @@ def run_training(
         )
     info = PackageInfo(
         name=output.name,
-        title=f"{plan.recipe.title}: {', '.join(plan.roles.target)} from {plan.trained_on.cohort}",
+        title=title or f"{plan.recipe.title}: {', '.join(plan.roles.target)} from {plan.trained_on.cohort}",
         recipe=plan.recipe,
         grid=plan.grid,
         roles=plan.roles,
@@ -107,6 +126,7 @@ def run_training(
         code_scale=scale,
         trained_on=plan.trained_on,
         seed=options.seed,
+        note=note,
     )
     if fabric.is_global_zero:
         write_package(output, info, systems, half=half, replace=True)

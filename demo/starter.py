@@ -1,0 +1,160 @@
+"""Train the starter models: what a fresh installation needs to show something within a minute.
+
+All of them learn from deformations of one template, the ICBM152 brain. They are for trying things out; their model
+cards say so. Training resumes where it was stopped: every model has its checkpoints in build/starter.
+
+    python -m demo.starter             all models that are not finished, one after another
+    python -m demo.starter --only brain-t1-vae
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from genaug.cohort import Cohort
+from genaug.parameters import TrainingOptions
+from genaug.progress import Reporter
+from genaug.templates.brain import brain_template
+from genaug.templates.cohort import template_cohort
+from genaug.training import make_plan, run_training, training_folder
+
+from demo.console import Console
+from demo.lesion_patches import lesion_patch_cohort
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "Resources" / "Models"
+WORK = ROOT / "build" / "starter"
+
+SPACING_MM = 3.4
+"""The finest spacing at which the whole brain fits the 48 x 64 x 48 voxels that two cores can train on."""
+
+MARGIN_MM = 3.0
+SUBJECTS = 96
+SEED = 2024
+
+NOTE = (
+    "**For trying out: trained on deformations of one template** (ICBM152 2009a nonlinear symmetric, from the nilearn "
+    "package). It has seen one anatomy, bent and re-coloured; nothing it makes can improve a model for patients. "
+    "Train your own on your own cases."
+)
+
+
+@dataclass(frozen=True)
+class Starter:
+    """One starter model: what it is called, what it learns from, and what is different from its recipe."""
+
+    name: str
+    title: str
+    cohort: str
+    options: dict[str, Any]
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+VECTOR = {"channels": [64, 64], "haar_levels": 2}
+
+STARTERS = (
+    Starter(
+        "brain-t1-vae",
+        "T1 brain with tissue labels, variational autoencoder",
+        "brains",
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 2000}},
+        {"stages": {"vae": {"network": {"options": {**VECTOR, "latent": 48}}}}},
+    ),
+    Starter(
+        "brain-t1-ldm",
+        "T1 brain with tissue labels, latent diffusion",
+        "brains",
+        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 2000, "denoiser": 5000}},
+        {
+            "stages": {
+                "autoencoder": {"network": {"options": {"latent_channels": 8}}},
+                "denoiser": {"network": {"options": {"channels": [64, 96]}}},
+            }
+        },
+    ),
+    Starter(
+        "brain-t1-to-t2",
+        "T1 to T2 contrast of the brain, pix2pix",
+        "brains",
+        {
+            "recipe": "pix2pix",
+            "channels": ["T2"],
+            "source_channels": ["T1"],
+            "window": (32, 32, 32),
+            "iterations": {"translator": 1500},
+        },
+        {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
+    ),
+    Starter(
+        "brain-t1-gan",
+        "T1 brain with tissue labels, Wasserstein GAN",
+        "brains",
+        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 2500}},
+        {
+            "stages": {
+                "gan": {
+                    "network": {"options": {**VECTOR, "latent": 48}},
+                    "critics": {"critic": {"options": {"channels": [64, 96], "haar_levels": 2}}},
+                }
+            }
+        },
+    ),
+    Starter(
+        "lesion-t1-vae",
+        "Dark white-matter lesions in T1 with their masks, variational autoencoder",
+        "lesions",
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 2500}},
+        {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 16}}}}},
+    ),
+)
+
+
+def starter_cohort(kind: str, reporter: Reporter) -> Cohort:
+    """The embedded brain's deformations, or lesions drawn into it; made once and kept in build/starter."""
+    folder = WORK / "cohorts" / kind
+    if not (folder / "cohort.json").is_file():
+        if kind == "brains":
+            template_cohort(brain_template(SPACING_MM, MARGIN_MM), folder, SUBJECTS, SEED, reporter=reporter)
+        else:
+            lesion_patch_cohort(folder, 256, SEED, reporter)
+    return Cohort.read(folder)
+
+
+def train_starter(starter: Starter, reporter: Reporter) -> Path:
+    """Train one model, or go on training it, and write its package to Resources/Models."""
+    package = MODELS / starter.name
+    folder = training_folder(WORK / starter.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    options = TrainingOptions(
+        **starter.options,
+        overrides=starter.overrides,
+        seed=SEED,
+        checkpoint_every=100,
+        preview_every=500,
+    )
+    make_plan(starter_cohort(starter.cohort, reporter), options, folder, reporter)
+    run_training(folder, package, options, "cpu", reporter, half=True, title=starter.title, note=NOTE)
+    return package
+
+
+@click.command()
+@click.option("--only", multiple=True, type=click.Choice([s.name for s in STARTERS]), help="Train these only.")
+@click.option("--again", is_flag=True, help="Train models that are finished, too.")
+def main(only: tuple[str, ...], again: bool) -> None:
+    """Train the starter models into Resources/Models, resuming what was interrupted."""
+    console = Console()
+    for starter in STARTERS:
+        if only and starter.name not in only:
+            continue
+        if (MODELS / starter.name).is_dir() and not again:
+            console.log(f"{starter.name}: finished before")
+            continue
+        console.log(f"{starter.name}: {starter.title}")
+        console.log(f"{starter.name}: written to {train_starter(starter, console).relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
