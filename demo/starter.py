@@ -60,18 +60,18 @@ STARTERS = (
         "brain-t1-vae",
         "T1 brain with tissue labels, variational autoencoder",
         "brains",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 2000}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 1000}},
         {"stages": {"vae": {"network": {"options": {**VECTOR, "latent": 48}}}}},
     ),
     Starter(
         "brain-t1-ldm",
         "T1 brain with tissue labels, latent diffusion",
         "brains",
-        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 2000, "denoiser": 5000}},
+        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 1200, "denoiser": 2500}},
         {
             "stages": {
-                "autoencoder": {"network": {"options": {"latent_channels": 8}}},
-                "denoiser": {"network": {"options": {"channels": [64, 96]}}},
+                "autoencoder": {"network": {"options": {"latent_channels": 8}}, "training": {"learning_rate": 1e-3}},
+                "denoiser": {"network": {"options": {"channels": [64, 96]}}, "training": {"learning_rate": 1e-3}},
             }
         },
     ),
@@ -84,30 +84,31 @@ STARTERS = (
             "channels": ["T2"],
             "source_channels": ["T1"],
             "window": (32, 32, 32),
-            "iterations": {"translator": 1500},
+            "iterations": {"translator": 600},
         },
         {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
-    ),
-    Starter(
-        "brain-t1-gan",
-        "T1 brain with tissue labels, Wasserstein GAN",
-        "brains",
-        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 2500}},
-        {
-            "stages": {
-                "gan": {
-                    "network": {"options": {**VECTOR, "latent": 48}},
-                    "critics": {"critic": {"options": {"channels": [64, 96], "haar_levels": 2}}},
-                }
-            }
-        },
     ),
     Starter(
         "lesion-t1-vae",
         "Dark white-matter lesions in T1 with their masks, variational autoencoder",
         "lesions",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 2500}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 1200}},
         {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 16}}}}},
+    ),
+    Starter(
+        "brain-t1-gan",
+        "T1 brain with tissue labels, Wasserstein GAN",
+        "brains",
+        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 500}},
+        {
+            "stages": {
+                "gan": {
+                    "network": {"options": {**VECTOR, "latent": 48}},
+                    "critics": {"critic": {"options": {"channels": [64, 96], "haar_levels": 2}}},
+                    "training": {"learning_rate": 4e-4, "ema": 0.98},
+                }
+            }
+        },
     ),
 )
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
 from genaug.networks.generator import UpPath
-from genaug.networks.haar import Haar, band_channels
+from genaug.networks.haar import from_features, to_features
 
 
 class VectorAutoencoder(OnePass):
@@ -30,8 +30,8 @@ class VectorAutoencoder(OnePass):
         d = signature.dimension
         self.latent = latent
         widths = list(reversed(channels))
-        before = band_channels(signature.channels, d, haar_levels)
-        layers: list[nn.Module] = [Haar(haar_levels)]
+        before = widths[0]
+        layers: list[nn.Module] = [to_features(signature.channels, before, d, haar_levels)]
         for index, after in enumerate(widths):
             layers.append(ResidualUnit(d, before, after, strides=1 if index == 0 else 2, norm=norm, act="leakyrelu"))
             before = after
@@ -84,16 +84,17 @@ class SpatialAutoencoder(OnePass):
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
-        bands = band_channels(signature.channels, d, haar_levels)
+        width = channels[0]
         self.factor = 2 ** (len(channels) - 1 + haar_levels)
         if any(n % self.factor for n in signature.window):
             raise ValueError(f"window {signature.window} is not divisible by {self.factor}")
         self.latent_channels = latent_channels
-        self.front, self.back = Haar(haar_levels), Haar(haar_levels, inverse=True)
+        self.front = to_features(signature.channels, width, d, haar_levels)
+        self.back = from_features(width, signature.channels, d, haar_levels)
         self.network = AutoencoderKL(
             spatial_dims=d,
-            in_channels=bands,
-            out_channels=bands,
+            in_channels=width,
+            out_channels=width,
             num_res_blocks=(res_blocks,) * len(channels),
             channels=tuple(channels),
             attention_levels=(False,) * len(channels),

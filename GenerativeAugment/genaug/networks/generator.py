@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.blocks import ResidualUnit
-from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
-from genaug.networks.haar import Haar, band_channels
+from genaug.networks.haar import from_features
 
 
 class UpPath(nn.Module):
@@ -45,8 +44,7 @@ class UpPath(nn.Module):
                 nn.Upsample(scale_factor=2, mode="nearest"),
                 ResidualUnit(d, before, after, norm=norm, act="leakyrelu"),
             ]
-        bands = band_channels(signature.channels, d, haar_levels)
-        layers += [Conv[Conv.CONV, d](channels[-1], bands, 3, padding=1), Haar(haar_levels, inverse=True)]
+        layers.append(from_features(channels[-1], signature.channels, d, haar_levels))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 
@@ -43,6 +44,22 @@ class Haar(nn.Module):
         for _ in range(self.levels):
             x = inverse_haar(x) if self.inverse else haar(x)
         return x
+
+
+def to_features(channels: int, features: int, dimension: int, levels: int) -> nn.Sequential:
+    """Image to feature maps at 1 / 2^levels of the resolution: the transform, then a convolution of kernel 1.
+
+    A wider kernel on the many bands would cost more than all the rest of the network, and sees nothing that the next
+    layer does not see.
+    """
+    bands = band_channels(channels, dimension, levels)
+    return nn.Sequential(Haar(levels), Conv[Conv.CONV, dimension](bands, features, 1))
+
+
+def from_features(features: int, channels: int, dimension: int, levels: int) -> nn.Sequential:
+    """Feature maps at 1 / 2^levels of the resolution to a raw image; the counterpart of `to_features`."""
+    bands = band_channels(channels, dimension, levels)
+    return nn.Sequential(Conv[Conv.CONV, dimension](features, bands, 1), Haar(levels, inverse=True))
 
 
 def band_channels(channels: int, dimension: int, levels: int) -> int:
