@@ -15,9 +15,9 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,12 +39,18 @@ def git(*arguments: str) -> list[str]:
     return [name for name in done.stdout.split("\0") if name]
 
 
+def machine(python: str) -> dict[str, str]:
+    """This machine as markers see it, with another Python."""
+    here = {name: str(value) for name, value in default_environment().items()}
+    return {**here, "python_version": python, "python_full_version": f"{python}.0"}
+
+
 def requirements(python: str) -> dict[str, Requirement]:
-    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
+    environment = machine(python)
     lines = [line.strip() for line in LOCK.read_text().splitlines() if line.strip() and not line.startswith("#")]
     valid = [Requirement(line) for line in lines]
     chosen = [r for r in valid if r.marker is None or r.marker.evaluate(environment)]
-    by_name = {canonicalize_name(r.name): r for r in chosen}
+    by_name: dict[str, Requirement] = {canonicalize_name(r.name): r for r in chosen}
     assert len(by_name) == len(chosen), f"two pins of one package for Python {python}"
     return by_name
 
@@ -53,8 +59,9 @@ def wanted(python: str) -> dict[str, Requirement]:
     """What pyproject.toml asks for, extras that name genaug itself resolved."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    environment = {**default_environment(), "python_version": python}
-    found, pending = {}, [*project["dependencies"], *extras["development"]]
+    environment = machine(python)
+    found: dict[str, Requirement] = {}
+    pending = [*project["dependencies"], *extras["development"]]
     while pending:
         requirement = Requirement(pending.pop())
         if canonicalize_name(requirement.name) == "genaug":
