@@ -20,42 +20,46 @@ class TrainingOptions(_Strict):
     recipe: str = Field(description="name of a recipe or path of a .toml file")
     channels: list[str] = Field(default_factory=list, description="image channels to generate; all when empty")
     source_channels: list[str] = Field(default_factory=list, description="input channels of a translation")
-    with_labels: bool | None = Field(None, description="generate label maps too; as the recipe says when null")
-    dimension: Literal[2, 3] | None = Field(None, description="as the cohort when null")
-    spacing: tuple[float, float, float] | None = Field(None, description="mm; the cohort's median when null")
-    window: tuple[int, int, int] | None = Field(None, description="training window of a translation in voxels")
-    max_voxels: int | None = Field(None, ge=512, description="coarsen the spacing until the volume has no more voxels")
+    with_labels: bool | None = Field(default=None, description="generate label maps too; as the recipe says when null")
+    dimension: Literal[2, 3] | None = Field(default=None, description="as the cohort when null")
+    spacing: tuple[float, float, float] | None = Field(default=None, description="mm; the cohort's median when null")
+    window: tuple[int, int, int] | None = Field(default=None, description="training window of a translation in voxels")
+    max_voxels: int | None = Field(
+        default=None, ge=512, description="coarsen the spacing until the volume has no more voxels"
+    )
     iterations: dict[str, int] = Field(default_factory=dict, description="per stage, instead of the recipe's")
-    minutes: float | None = Field(None, gt=0, description="stop after this much training time, shared by the stages")
-    batch_size: int | None = Field(None, ge=1)
-    learning_rate: float | None = Field(None, gt=0)
+    minutes: float | None = Field(
+        default=None, gt=0, description="stop after this much training time, shared by the stages"
+    )
+    batch_size: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
     overrides: dict[str, Any] = Field(default_factory=dict, description="any key of the recipe, merged over it")
-    initial: Path | None = Field(None, description="package whose weights to start from")
-    checkpoint_every: int = Field(500, ge=1, description="iterations")
-    preview_every: int = Field(500, ge=1, description="iterations")
+    initial: Path | None = Field(default=None, description="package whose weights to start from")
+    checkpoint_every: int = Field(default=500, ge=1, description="iterations")
+    preview_every: int = Field(default=500, ge=1, description="iterations")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    devices: int = Field(1, ge=1, description="GPUs to train on")
-    threads: int | None = Field(None, ge=1, description="CPU threads; all cores when null")
+    devices: int = Field(default=1, ge=1, description="GPUs to train on")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
     seed: int = 0
 
 
 class SynthesisParameters(_Strict):
     """Which cases to synthesise from a package."""
 
-    count: int = Field(1, ge=1)
-    start: int = Field(0, ge=0, description="index of the first case; case 17 is the same alone or in a series")
-    sampler: str | None = Field(None, description="as the package says when null")
-    steps: int | None = Field(None, ge=1)
+    count: int = Field(default=1, ge=1)
+    start: int = Field(default=0, ge=0, description="index of the first case; case 17 is the same alone or in a series")
+    sampler: str | None = Field(default=None, description="as the package says when null")
+    steps: int | None = Field(default=None, ge=1)
     sampler_options: dict[str, Any] = Field(default_factory=dict)
-    prefix: str | None = Field(None, description="start of the case ids; the package's name when null")
+    prefix: str | None = Field(default=None, description="start of the case ids; the package's name when null")
     file_format: FileFormat = "nii.gz"
 
 
 class TranslationParameters(_Strict):
     """How to translate whole volumes."""
 
-    overlap: float = Field(0.5, ge=0, lt=1, description="of neighbouring windows, as a fraction of the window")
-    modality: str | None = Field(None, description="of the input, when the file does not say")
+    overlap: float = Field(default=0.5, ge=0, lt=1, description="of neighbouring windows, as a fraction of the window")
+    modality: str | None = Field(default=None, description="of the input, when the file does not say")
     prefix: str | None = None
     file_format: FileFormat = "nii.gz"
 
@@ -64,12 +68,12 @@ class EvaluationParameters(_Strict):
     """What to compare and how."""
 
     task: Literal["synthesis", "translation"] = "synthesis"
-    channel: str | None = Field(None, description="image channel to score; the first common one when null")
+    channel: str | None = Field(default=None, description="image channel to score; the first common one when null")
     features: list[str] = Field(default_factory=lambda: ["conv3d-v1", "anatomy-v1"])
     spacing: tuple[float, float, float] | None = None
     reference_part: Literal["train", "validation", "test", "all"] = "train"
     held_out_part: Literal["validation", "test"] = "test"
-    neighbours: int = Field(5, ge=1)
+    neighbours: int = Field(default=5, ge=1)
     seed: int = 0
 
 
@@ -78,7 +82,7 @@ class ExportParameters(_Strict):
 
     layout: Literal["nnunet", "datalist", "plain"] = "nnunet"
     name: str = "Augmented"
-    dataset_id: int = Field(501, ge=1, le=999)
-    require_review: bool = Field(False, description="leave out synthetic cases nobody accepted")
-    require_checks: bool = Field(True, description="leave out synthetic cases whose automatic checks failed")
+    dataset_id: int = Field(default=501, ge=1, le=999)
+    require_review: bool = Field(default=False, description="leave out synthetic cases nobody accepted")
+    require_checks: bool = Field(default=True, description="leave out synthetic cases whose automatic checks failed")
     file_format: FileFormat = "nii.gz"

@@ -38,7 +38,7 @@ class Term(_Strict):
     """
 
     weight: float = 1.0
-    start: int = Field(0, ge=0, description="first iteration at which the term counts")
+    start: int = Field(default=0, ge=0, description="first iteration at which the term counts")
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -61,15 +61,17 @@ class Training(_Strict):
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup: int = Field(0, ge=0, description="iterations of linear learning-rate warm-up")
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: int = Field(default=0, ge=0, description="iterations of linear learning-rate warm-up")
     decay: Literal["none", "cosine"] = "cosine"
-    clip: float | None = Field(1.0, gt=0, description="largest gradient norm of the network's player")
-    critic_updates: int = Field(1, ge=1, description="critic updates per network update")
-    critic_learning_rate: float | None = Field(None, gt=0, description="as the network's where not given")
-    ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights, the ones that are packaged")
-    shift: int = Field(0, ge=0, description="augmentation: largest random shift in voxels")
-    flip: bool = Field(False, description="augmentation: random left-right mirror")
+    clip: float | None = Field(default=1.0, gt=0, description="largest gradient norm of the network's player")
+    critic_updates: int = Field(default=1, ge=1, description="critic updates per network update")
+    critic_learning_rate: float | None = Field(default=None, gt=0, description="as the network's where not given")
+    ema: float = Field(
+        default=0.995, ge=0, lt=1, description="decay of the averaged weights, the ones that are packaged"
+    )
+    shift: int = Field(default=0, ge=0, description="augmentation: largest random shift in voxels")
+    flip: bool = Field(default=False, description="augmentation: random left-right mirror")
 
 
 class Stage(_Strict):
@@ -93,7 +95,7 @@ class Sampler(_Strict):
     """How cases are drawn: a name from `samplers.SAMPLERS`, or "one_pass" for networks that need a single call."""
 
     name: str = "one_pass"
-    steps: int = Field(1, ge=1)
+    steps: int = Field(default=1, ge=1)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -110,8 +112,8 @@ class Recipe(_Strict):
     unsuited: str
     conditions: tuple[Literal["label_map", "image"], ...] = ()
     dimensions: tuple[Dimension, ...] = (2, 3)
-    with_labels: bool = Field(True, description="whether label maps are generated together with the image")
-    multiple_of: int = Field(8, ge=1, description="the network's window is a multiple of this along every axis")
+    with_labels: bool = Field(default=True, description="whether label maps are generated together with the image")
+    multiple_of: int = Field(default=8, ge=1, description="the network's window is a multiple of this along every axis")
     stages: dict[str, Stage]
     sampler: Sampler = Field(default_factory=lambda: Sampler.model_validate({}))
     defaults: dict[Literal["2d", "3d"], dict[str, Any]] = Field(default_factory=dict)

@@ -47,9 +47,9 @@ class Review(BaseModel):
     decision: Decision
     reason: str = ""
     comment: str = ""
-    difficulty: int | None = Field(None, ge=1, le=5)
+    difficulty: int | None = Field(default=None, ge=1, le=5)
     time: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    mask_version: int = Field(0, ge=0)
+    mask_version: int = Field(default=0, ge=0)
     mask: str | None = None
     mask_sha256: str | None = None
 
