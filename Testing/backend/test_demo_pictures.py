@@ -198,7 +198,9 @@ def test_synthetic_pictures_say_so_and_real_ones_do_not() -> None:
     assert tags.count("SYNTHETIC") == 3
     amber = np.array([255, 176, 0])
     assert (canvas(figure)[:44] == amber).all(axis=2).mean() > 0.02
-    assert not (canvas(pictures.contact_sheet([pictures.Exhibit(volume, "REAL")])) == amber).all(axis=2).any()
+    assert (
+        not (canvas(pictures.contact_sheet([pictures.Exhibit(volume, "REAL")], width=200)) == amber).all(axis=2).any()
+    )
 
 
 def test_outlines_enclose_their_label_and_keep_their_colour() -> None:
