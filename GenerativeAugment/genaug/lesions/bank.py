@@ -80,18 +80,21 @@ class LesionBank:
 
     @classmethod
     def from_cohort(cls, cohort: Cohort, channel: str, value: int = 1, part: Part = "train") -> LesionBank:
-        """The lesions of a cohort's real, annotated cases that have `channel`.
+        """The lesions of a cohort's annotated cases that have `channel`.
 
-        Only train patients give lesions unless told otherwise, so that nothing of a test patient reaches training.
+        Only train patients give lesions unless told otherwise, so that nothing of a test patient reaches training. In a
+        mixed cohort only real cases do; a cohort that is wholly synthetic, made by a lesion model, is taken as it is.
 
         Raises:
             GenaugError: EMPTY_COHORT.
         """
+        cases = cohort.part(part)
+        real = [case for case in cases if case.origin == "real"]
         return cls(
             (
                 AnnotatedCase(case.id, case.patient, partial(case.volume, channel), partial(_label_of, case))
-                for case in cohort.part(part)
-                if case.origin == "real" and case.label is not None and channel in case.images
+                for case in real or cases
+                if case.label is not None and channel in case.images
             ),
             value,
         )

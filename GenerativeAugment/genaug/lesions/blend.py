@@ -113,12 +113,12 @@ def surroundings(host: Float32Array, tissue: BoolArray, spacing: Vector) -> Surr
     if spread == 0:
         # More than half of the tissue may have one value, as in a label-like or heavily quantised image.
         spread = float(values.std())
-    residual = values - smooth(host, tissue, spacing)[tissue]
+    residual = noise_of(host, tissue, spacing)[tissue]
     return Surroundings(mean, spread, _MAD_TO_SIGMA * float(np.median(np.abs(residual))))
 
 
-def smooth(host: Float32Array, tissue: BoolArray, spacing: Vector) -> Float32Array:
-    """The host without its noise: Gaussian average over the tissue alone, so that nothing bleeds in across borders."""
+def noise_of(host: Float32Array, tissue: BoolArray, spacing: Vector) -> Float32Array:
+    """The host minus its Gaussian average over the tissue alone, so that nothing bleeds in across borders; 0 beyond."""
     from scipy import ndimage
 
     sigma_mm = max(_SMOOTH_MM, 1.5 * min(spacing))
@@ -126,7 +126,7 @@ def smooth(host: Float32Array, tissue: BoolArray, spacing: Vector) -> Float32Arr
     weight = tissue.astype(np.float32)
     total = ndimage.gaussian_filter(weight, sigma, truncate=3)
     average = ndimage.gaussian_filter(np.where(tissue, host, np.float32(0)), sigma, truncate=3)
-    return np.where(tissue, average / np.maximum(total, np.float32(1e-6)), host)
+    return np.where(tissue, host - average / np.maximum(total, np.float32(1e-6)), np.float32(0))
 
 
 def composite(
@@ -149,7 +149,7 @@ def composite(
         around: statistics of the tissue.
         lesion_noise: standard deviation of the noise that `lesion` brings along, in the host's intensities.
     """
-    residual = np.where(tissue, host - smooth(host, tissue, spacing), np.float32(0))
+    residual = noise_of(host, tissue, spacing)
     # What stands out of the noise is anatomy, and the lesion has taken its place.
     np.clip(residual, -_OUTLIER * around.noise, _OUTLIER * around.noise, out=residual)
     gain = float(np.sqrt(max(0.0, 1 - (lesion_noise / around.noise) ** 2))) if around.noise > 0 else 0.0

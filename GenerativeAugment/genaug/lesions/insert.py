@@ -19,7 +19,7 @@ from genaug.files import invalid
 from genaug.lesions.bank import LesionBank
 from genaug.lesions.blend import BlendDraws, draw_blend, resolve_unit
 from genaug.lesions.carve import CarveDraws
-from genaug.lesions.local import Canvas, Index, require_orthogonal
+from genaug.lesions.local import Canvas, Index, Vector, require_orthogonal
 from genaug.lesions.parameters import BankSource, InsertParameters
 from genaug.lesions.place import (
     Placement,
@@ -37,8 +37,8 @@ from genaug.lesions.scene import LocalLesion, Scene, local_lesion, paint
 from genaug.record import Record, software_versions
 from genaug.volume import LABEL, Volume, require_same_grid
 
-_TRIES = 6
-"""A drawn lesion that fits nowhere is drawn again, smaller by chance, this many times."""
+_TRIES = 5
+"""A lesion that fits nowhere is drawn again, no larger, until this many have been tried."""
 
 
 class LesionDraws(BaseModel):
@@ -91,7 +91,9 @@ class Inserted:
         """The given label map with the lesions in it; None when none was given."""
         if self.scene.label is None or self.scene.label_volume is None:
             return None
-        return self.scene.label_volume.with_array(self.scene.label.whole())
+        return self.scene.label_volume.with_array(
+            self.scene.label.whole(), step="insert_lesions", value=self.scene.lesion_value
+        )
 
 
 def insert_lesions(
@@ -154,8 +156,8 @@ def reinsert(
     """Make an inserted case again from its Record, voxel for voxel, drawing nothing.
 
     Raises:
-        GenaugError: BAD_PARAMETER when the record is of another kind or malformed; MISSING_FILE when its bank is not
-            given; GEOMETRY_MISMATCH when the host's voxels are not those the lesions were laid into.
+        GenaugError: BAD_PARAMETER when the record is of another kind or malformed, or the host's voxels are not those
+            the lesions were laid into; MISSING_FILE when its bank is not given.
     """
     if record.kind != "insert":
         raise GenaugError(
@@ -177,7 +179,7 @@ def reinsert(
         voxels, measured = paint(scene, lesion, one.place.voxel, one.blend.edge_mm, f"lesion {number}")
         if voxels != one.host_voxels:
             raise GenaugError(
-                Reason.GEOMETRY_MISMATCH,
+                Reason.BAD_PARAMETER,
                 host.source or "host",
                 f"voxels around lesion {number} of {record.case_id} that hash to {voxels[:12]}",
                 f"the voxels it was inserted into, {one.host_voxels[:12]}",
@@ -223,31 +225,35 @@ def _require_free_value(tissue: Volume, label: Volume, parameters: InsertParamet
 def _draw_lesion(
     rng: np.random.Generator, scene: Scene, parameters: InsertParameters, bank: LesionBank | None, number: int
 ) -> tuple[LesionDraws, LocalLesion]:
-    """Draw a lesion and its place; what fits nowhere is drawn again."""
-    smallest = float("inf")
+    """Draw a lesion and its place; one that fits nowhere is drawn again, no larger."""
+    smallest, largest = parameters.diameter_mm
     for _ in range(_TRIES):
-        drawn = _draw_source(rng, parameters, bank)
+        drawn = _draw_source(rng, parameters, bank, (smallest, largest))
         blend = draw_blend(rng, parameters.edge_mm)
-        voxel: Index | None
-        if parameters.at is not None:
-            voxel, offset = nearest_voxel(scene.host, parameters.at[number])
-        else:
-            voxel, offset = None, draw_subvoxel(rng, scene.host.shape)
+        voxel, offset = _given_place(scene, parameters, number)
+        if offset is None:
+            offset = draw_subvoxel(rng, scene.host.shape)
         lesion = local_lesion(scene, drawn, offset, bank)
         shape = footprint(lesion.mask, lesion.box, scene.host, parameters.margin_mm)
         if voxel is None:
             voxel = draw_place(rng, scene.region, shape)
         elif not parameters.allow_outside:
-            check_place(scene.region, shape, voxel, parameters.at[number])  # type: ignore[index]
+            check_place(scene.region, shape, at_voxel(scene.host, voxel, offset))
         if voxel is not None:
             place = at_voxel(scene.host, voxel, offset)
             return LesionDraws(lesion=drawn, place=place, blend=blend), lesion
-        smallest = min(smallest, lesion.diameter_mm)
-    raise no_room(scene.region, smallest, parameters.margin_mm)
+        largest = drawn.diameter_mm
+    raise no_room(scene.region, largest, parameters.margin_mm)
+
+
+def _given_place(scene: Scene, parameters: InsertParameters, number: int) -> tuple[Index | None, Vector | None]:
+    if parameters.at is None:
+        return None, None
+    return nearest_voxel(scene.host, parameters.at[number])
 
 
 def _draw_source(
-    rng: np.random.Generator, parameters: InsertParameters, bank: LesionBank | None
+    rng: np.random.Generator, parameters: InsertParameters, bank: LesionBank | None, diameter_mm: tuple[float, float]
 ) -> ProceduralDraws | CarveDraws:
     contrast = None if parameters.contrast is None else float(rng.uniform(*parameters.contrast))
     if isinstance(parameters.source, BankSource):
@@ -259,7 +265,7 @@ def _draw_source(
                 "annotated cases to carve lesions from",
                 "Give a cohort of annotated cases, or choose kind 'procedural'.",
             )
-        return bank.draw(rng, parameters.source, parameters.diameter_mm, contrast)
-    low, high = np.log(parameters.diameter_mm)
+        return bank.draw(rng, parameters.source, diameter_mm, contrast)
+    low, high = np.log(diameter_mm)
     # The parameters were validated: a procedural source has a contrast.
     return draw_procedural(rng, float(np.exp(rng.uniform(low, high))), float(contrast or 0.0), parameters.source)

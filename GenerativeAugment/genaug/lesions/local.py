@@ -79,11 +79,12 @@ def whole(shape: Index) -> Box:
 def box_around(volume: Volume, radius_mm: float) -> Box:
     """The smallest box around voxel (0, 0, 0) that holds a sphere of `radius_mm` on the volume's grid.
 
-    Along an axis of one voxel (a 2D image) the box has one voxel: the lesion is cut by the slice.
+    Along an axis of one voxel (a 2D image) the box has one voxel: the lesion is cut by the slice. It never reaches
+    further than the volume is long, since nothing beyond that can be seen from any voxel.
     """
     inverse = np.linalg.inv(volume.affine[:3, :3])
     reach = [
-        0 if size == 1 else math.ceil(radius_mm * float(np.linalg.norm(row))) + 1
+        0 if size == 1 else min(size, math.ceil(radius_mm * float(np.linalg.norm(row))) + 1)
         for size, row in zip(volume.shape, inverse)
     ]
     return Box(as_index([-n for n in reach]), as_index([n + 1 for n in reach]))

@@ -16,6 +16,9 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 """Smallest and largest value, in this order."""
 
+LARGEST_MM = 120.0
+"""Above this the work on the lesion's box is no longer small."""
+
 ContrastUnit = Literal["auto", "spread", "fraction", "intensity"]
 Shape = Literal["ellipsoid", "irregular", "confluent", "spiculated"]
 
@@ -36,7 +39,7 @@ class ProceduralSource(Strict):
     kind: Literal["procedural"] = "procedural"
     shape: Shape = "irregular"
     elongation: Range = Field(default=(1.0, 1.6), description="longest over shortest axis of each ovoid, at least 1")
-    heterogeneity: Range = Field(default=(0.05, 0.2), description="standard deviation of the texture over |contrast|")
+    heterogeneity: Range = Field(default=(0.04, 0.12), description="standard deviation of the texture over |contrast|")
     grain_mm: Range = Field(
         default=(1.5, 4.0), description="correlation length of the texture, full width at half maximum"
     )
@@ -103,8 +106,9 @@ class InsertParameters(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> InsertParameters:
-        if self.diameter_mm[0] <= 0:
-            raise ValueError(f"diameter_mm: must be positive, got {self.diameter_mm[0]:g}")
+        if self.diameter_mm[0] <= 0 or self.diameter_mm[1] > LARGEST_MM:
+            found = " to ".join(f"{v:g}" for v in self.diameter_mm)
+            raise ValueError(f"diameter_mm: above 0 and up to {LARGEST_MM:g}, got {found}")
         if self.edge_mm[0] < 0:
             raise ValueError("edge_mm: must not be negative")
         if self.contrast is None and isinstance(self.source, ProceduralSource):

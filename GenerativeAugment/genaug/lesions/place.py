@@ -18,7 +18,8 @@ from genaug.lesions.local import BoolArray, Box, Index, IndexArray, Vector, as_i
 from genaug.lesions.region import Region
 from genaug.volume import Volume
 
-_RANDOM_CENTRES = 1 << 17
+_RANDOM_CENTRES = (1 << 12, 1 << 17)
+"""Few first, which is enough in a liver; many for the white matter of a head."""
 _FIRST_LOOK = 32
 _GATHER = 1 << 18
 """Voxels looked up at once, so that trying a whole tissue needs no memory of its size times the lesion's."""
@@ -84,12 +85,13 @@ def draw_subvoxel(rng: np.random.Generator, shape: Index) -> Vector:
 
 def draw_place(rng: np.random.Generator, region: Region, shape: Footprint) -> Index | None:
     """Draw a centre voxel uniformly from all those where the footprint lies in the region; None when there is none."""
-    centres = rng.integers(0, region.shape, size=(_RANDOM_CENTRES, 3), dtype=np.intp)
-    centres = centres[region.at(centres)]
-    for block in (centres[:_FIRST_LOOK], centres[_FIRST_LOOK:]):
-        fitting = block[fits(region, block, shape.offsets)]
-        if len(fitting):
-            return as_index(fitting[0])
+    for count in _RANDOM_CENTRES:
+        centres = rng.integers(0, region.shape, size=(count, 3), dtype=np.intp)
+        centres = centres[region.at(centres)]
+        for block in (centres[:_FIRST_LOOK], centres[_FIRST_LOOK:]):
+            fitting = block[fits(region, block, shape.offsets)]
+            if len(fitting):
+                return as_index(fitting[0])
     fitting = _all_centres(region, shape)
     return as_index(fitting[rng.integers(len(fitting))]) if len(fitting) else None
 
@@ -109,13 +111,13 @@ def fits(region: Region, centres: IndexArray, offsets: IndexArray) -> BoolArray:
     return fitting
 
 
-def check_place(region: Region, shape: Footprint, voxel: Index, point: Vector) -> None:
+def check_place(region: Region, shape: Footprint, place: Placement) -> None:
     """Refuse a given centre where the lesion would leave the tissue or come too near to its border.
 
     Raises:
         GenaugError: NO_ROOM, with the distances.
     """
-    centre = np.array(voxel, dtype=np.intp)
+    centre = np.array(place.voxel, dtype=np.intp)
     if fits(region, centre[None], shape.offsets)[0]:
         return
     outside = int((~region.at(shape.lesion + centre)).sum())
@@ -128,7 +130,7 @@ def check_place(region: Region, shape: Footprint, voxel: Index, point: Vector) -
         found = f"the lesion {distance[i, j, k].min():.1f} mm from the border of the tissue"
     raise GenaugError(
         Reason.NO_ROOM,
-        f"point ({', '.join(f'{v:.1f}' for v in point)}) mm RAS",
+        f"point ({', '.join(f'{v:.1f}' for v in place.ras)}) mm RAS",
         found,
         f"the whole lesion inside the tissue, {shape.margin_mm:g} mm or more from its border",
         "Move the point, ask for a smaller lesion or margin, or set allow_outside.",

@@ -25,6 +25,8 @@ _WAVES = 8
 _GRID = 36
 """Voxels along each edge of the grid on which a shape's volume is measured once: 0.5 % exact."""
 _RIM = 0.2
+_JOIN = 0.45
+"""Length over which lobes grow together, in radii of the first lobe."""
 
 
 class _Draws(BaseModel):
@@ -129,7 +131,7 @@ def draw_procedural(
     style = STYLES[source.shape]
     count = int(rng.integers(style.lobes[0], style.lobes[1] + 1))
     lobes = [_draw_lobe(rng, style, source.elongation, first=n == 0) for n in range(count)]
-    lobes, join, extent = _scaled(lobes, 0.25, diameter_mm)
+    lobes, join, extent = _scaled(lobes, _JOIN, diameter_mm)
     texture = TextureDraws(
         seed=int(rng.integers(2**63)),
         heterogeneity=rng.uniform(*source.heterogeneity),
@@ -196,8 +198,8 @@ def _draw_lobe(rng: np.random.Generator, style: Style, elongation: Range, first:
     stretch = rng.uniform(*elongation)
     middle = stretch ** rng.uniform(-0.5, 0.3)
     radii = np.array([stretch, middle, 1.0])
-    radii *= (1.0 if first else rng.uniform(0.5, 0.85)) / np.prod(radii) ** (1 / 3)
-    centre = np.zeros(3) if first else _direction(rng) * rng.uniform(0.8, 1.2)
+    radii *= (1.0 if first else rng.uniform(0.55, 0.9)) / np.prod(radii) ** (1 / 3)
+    centre = np.zeros(3) if first else _direction(rng) * rng.uniform(0.6, 1.0)
     rotation = rng.normal(size=4)
     amplitude = style.roughness * np.sqrt(2 / _WAVES)
     waves = [
@@ -268,6 +270,8 @@ def _lobe_distance(lobe: Lobe, positions: Float32Array) -> Float32Array:
         border += np.float32(ray.height) * np.exp((_along(unit, ray.direction) - 1) / np.float32(ray.width**2))
     np.maximum(border, np.float32(0.3), out=border)
     slope = np.sqrt(sum((unit[n] / np.float32(lobe.radii_mm[n])) ** 2 for n in range(3)))
+    # At the very centre there is no direction; the shortest axis bounds the distance to the border.
+    slope = np.maximum(slope, np.float32(1 / max(lobe.radii_mm)))
     return np.asarray((radius - border) / slope, dtype=np.float32)
 
 

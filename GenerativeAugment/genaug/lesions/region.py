@@ -10,9 +10,12 @@ import numpy.typing as npt
 from genaug.lesions.local import BoolArray, Box, Index, IndexArray, as_index, crop, whole
 from genaug.volume import AnyArray, Volume
 
-_LATTICE = 80**3
-"""Largest number of lattice points of the first, coarse look for the widest place."""
-_LATTICE_MM = 4.0
+_BLOCKS = 96**3
+"""Largest number of blocks of the first, coarse look for the widest place."""
+_BLOCK_MM = 2.0
+_MOST_BLOCKS = 400
+_CLOSE_LOOK = 64**3
+_CLOSE_ENOUGH = 1.05
 
 
 @dataclass
@@ -85,29 +88,47 @@ class Region:
         return np.asarray(ndimage.distance_transform_edt(free, sampling=self.tissue.spacing))
 
     def widest_mm(self) -> float:
-        """Diameter of the largest sphere that fits into the region; 0 when the region is empty.
+        """Diameter of the largest sphere that fits into the region, within about 5 %; 0 when the region is empty.
 
-        Branch and bound: on a lattice, which is a subset of the voxels, the distance to the outside is never too
-        small, and it changes by at most the way to the next lattice point. So cells are measured exactly, best bound
-        first, until no other cell can hold more.
+        Branch and bound. A block that is not all tissue has something outside within half its diagonal of its centre,
+        so the distance between blocks bounds the distance between voxels on both sides. Blocks are measured closely,
+        best bound first, until no other can hold notably more.
         """
         spacing = np.array(self.tissue.spacing)
-        stride, reach, bound = self._lattice()
-        cells = np.argwhere(bound > 0)
-        limits = bound[bound > 0] + reach
+        size, full, some = self._blocks()
+        bound = self._between_blocks(full, size * spacing)
+        bound += float(np.linalg.norm(spacing * size * self._padded()))
+        blocks = np.argwhere(some)
+        limits = bound[some]
         best = 0.0
-        for n in np.argsort(-limits, kind="stable"):
-            if limits[n] <= best:
+        for n in np.argsort(-limits, kind="stable")[:_MOST_BLOCKS]:
+            if limits[n] <= best * _CLOSE_ENOUGH:
                 break
-            # One lattice point of padding stands before the first voxel.
-            centre = (cells[n] - self._padded()) * stride
-            half = stride // 2 + 1
+            lower = blocks[n] * size
             pad = np.where(self._padded(), np.ceil(limits[n] / spacing) + 1, 0).astype(int)
-            outer = Box(as_index(centre - half - pad), as_index(centre + half + pad + 1)).intersection(self._rim())
-            inner = Box(as_index(centre - half), as_index(centre + half + 1)).intersection(whole(self.shape))
-            best = max(best, float(self.distance_mm(outer)[inner.within(outer)].max()))
+            outer = Box(as_index(lower - pad), as_index(lower + size + pad)).intersection(self._rim())
+            inner = Box(as_index(lower), as_index(lower + size)).intersection(whole(self.shape))
+            best = max(best, self._deepest(outer, inner))
         # Half a voxel lies between the last voxel's centre and the border.
         return max(0.0, 2 * (best - 0.5 * float(spacing[self._padded() == 1].min()))) if best else 0.0
+
+    def _deepest(self, outer: Box, inner: Box) -> float:
+        """Largest distance in `inner` to the outside as `outer` shows it, on fewer voxels where that is large."""
+        from scipy import ndimage
+
+        step = max(1, round(float(np.prod(outer.shape) / _CLOSE_LOOK) ** (1 / 3)))
+        steps = [step if n > 1 else 1 for n in self.shape]
+        some = tuple(slice(None, None, n) for n in steps)
+        free = self.crop(outer)[some]
+        if free.all():
+            return float("inf")
+        sampling = np.array(self.tissue.spacing) * steps
+        depth = np.where(free, ndimage.distance_transform_edt(free, sampling=sampling), 0.0)
+        ranges = [
+            slice(min((low - start) // n, size - 1), max((high - start) // n, (low - start) // n + 1))
+            for low, high, start, n, size in zip(inner.lower, inner.upper, outer.lower, steps, depth.shape)
+        ]
+        return float(depth[tuple(ranges)].max())
 
     def _is_tissue(self, values: AnyArray) -> BoolArray:
         if not self.values:
@@ -125,15 +146,25 @@ class Region:
         pad = self._padded()
         return Box(as_index(-pad), as_index(np.array(self.shape) + pad))
 
-    def _lattice(self) -> tuple[npt.NDArray[np.int64], float, npt.NDArray[np.float64]]:
-        """Strides, half a cell's diagonal in mm, and each lattice point's distance to the outside on the lattice."""
+    def _blocks(self) -> tuple[npt.NDArray[np.int64], BoolArray, BoolArray]:
+        """Block size in voxels, which blocks are all tissue, and which hold any; one pass, slab by slab."""
+        spacing, shape = np.array(self.tissue.spacing), np.array(self.shape)
+        step = max(_BLOCK_MM, float(np.prod(spacing * shape) / _BLOCKS) ** (1 / 3))
+        size = np.clip(np.round(step / spacing).astype(int), 1, shape)
+        count = -(-shape // size)
+        full, some = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+        for n in range(count[0]):
+            # Beyond the volume there is no tissue, so a block that sticks out is never full.
+            slab = self.crop(Box((int(n * size[0]), 0, 0), as_index([(n + 1) * size[0], *(count * size)[1:]])))
+            parts = slab.reshape(size[0], count[1], size[1], count[2], size[2])
+            full[n], some[n] = parts.all(axis=(0, 2, 4)), parts.any(axis=(0, 2, 4))
+        return size, full, some
+
+    def _between_blocks(self, full: BoolArray, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Distance in mm from every block's centre to that of the nearest block that is not full."""
         from scipy import ndimage
 
-        spacing, shape = np.array(self.tissue.spacing), np.array(self.shape)
-        step = max(_LATTICE_MM, float(np.prod(spacing * shape) / _LATTICE) ** (1 / 3))
-        stride = np.clip(np.round(step / spacing).astype(int), 1, np.maximum(shape // 2, 1))
-        points = np.stack(np.meshgrid(*[np.arange(0, n, s) for n, s in zip(shape, stride)], indexing="ij"), axis=-1)
-        free = self.at(points.reshape(-1, 3)).reshape(points.shape[:3])
-        free = np.pad(free, [(int(p), int(p)) for p in self._padded()])
-        reach = 0.5 * float(np.linalg.norm(spacing * stride * self._padded()))
-        return stride, reach, np.asarray(ndimage.distance_transform_edt(free, sampling=spacing * stride))
+        pad = [(int(p), int(p)) for p in self._padded()]
+        distance = ndimage.distance_transform_edt(np.pad(full, pad), sampling=edges)
+        i, j, k = (slice(p[0], p[0] + n) for p, n in zip(pad, full.shape))
+        return np.asarray(distance[i, j, k])
