@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from genaug import __version__
 from genaug.card import model_card
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, sha256_file, write_json, write_text, writing_folder
@@ -149,7 +148,8 @@ def write_package(
                 key: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
                 for key, value in system.state_dict().items()
             }
-            save_file(state, temporary / file, metadata={"format": "pt", "genaug": __version__})
+            # One key only: safetensors writes several in random order, and the hash must depend on the weights alone.
+            save_file(state, temporary / file, metadata={"format": "pt"})
             stages[name] = info.stages[name].model_copy(update={"file": file, "sha256": sha256_file(temporary / file)})
         info = info.model_copy(update={"stages": stages})
         write_json(temporary / INFO, info.model_dump(mode="json"))

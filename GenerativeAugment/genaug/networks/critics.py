@@ -48,6 +48,10 @@ class PatchCritic(nn.Module):
     def __init__(self, signature: Signature, channels: int = 32, layers: int = 3, haar_levels: int = 0) -> None:
         super().__init__()
         d = signature.dimension
+        smallest = min(signature.window)
+        # Two convolutions of kernel 4 follow the strided ones and take one voxel each.
+        if smallest // 2 ** (layers + haar_levels) < 3:
+            raise ValueError(f"a window of {smallest} voxels leaves no patch after {layers} layers; use fewer layers")
         self.front = Haar(haar_levels)
         self.network = PatchDiscriminator(
             spatial_dims=d,

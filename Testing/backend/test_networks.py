@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from genaug.errors import GenaugError, Reason
+from genaug.networks import Batch, Signature, activate, build_critic, build_system
+from genaug.networks.haar import haar, inverse_haar
+from genaug.recipe import Network, list_recipes, load_recipe
+
+SHAPES = [(2, (32, 48)), (3, (32, 32, 32))]
+
+
+def batch_for(signature: Signature, cases: int = 2) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(cases, signature.channels, *signature.window, generator=generator) * 2 - 1
+    labels = None
+    if signature.condition_channels:
+        labels = torch.rand(cases, signature.condition_channels, *signature.window, generator=generator)
+    return Batch(target, label_map=labels)
+
+
+@pytest.mark.parametrize(("dimension", "window"), SHAPES)
+def test_inverse_haar_of_haar_is_identity(dimension, window):
+    x = torch.randn(2, 3, *window, dtype=torch.float64)
+    assert haar(x).shape == (2, 3 * 2**dimension, *(n // 2 for n in window))
+    torch.testing.assert_close(inverse_haar(haar(x)), x)
+
+
+def test_haar_is_orthonormal_so_that_white_noise_stays_white_noise():
+    x = torch.randn(1, 1, 8, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(haar(x).square().sum(), x.square().sum())
+    matrix = torch.stack([haar(e.view(1, 1, 4, 4)).flatten() for e in torch.eye(16, dtype=torch.float64)])
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(16, dtype=torch.float64))
+
+
+def test_haar_refuses_odd_sizes():
+    with pytest.raises(ValueError, match="even sizes"):
+        haar(torch.zeros(1, 1, 7, 8))
+
+
+def test_activation_bounds_images_and_makes_labels_a_distribution():
+    made = activate(torch.randn(2, 5, 4, 4) * 10, image_channels=2)
+    assert made.abs().max() <= 1
+    torch.testing.assert_close((made[:, 2:] + 1).sum(1) / 2, torch.ones(2, 4, 4))
+
+
+@pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(("dimension", "window"), SHAPES)
+def test_every_recipe_builds_and_samples_in_2d_and_3d(recipe, dimension, window):
+    resolved = recipe.resolve(dimension)
+    for stage in resolved.stages.values():
+        conditions = 3 if resolved.conditions else 0
+        labels = 2 if resolved.with_labels and stage.space == "voxel" else 0
+        channels = 4 if stage.space == "latent" else 1
+        shape = tuple(n // 4 for n in window) if stage.space == "latent" else window
+        signature = Signature(dimension, shape, channels, labels, conditions)
+        options = {**stage.network.options}
+        if stage.network.kind == "denoiser":
+            options |= {"channels": [16, 16], "attention": [False, True], "head_channels": 8}
+        system = build_system(Network(kind=stage.network.kind, options=options), signature).eval()
+        batch = batch_for(signature)
+        outputs = system(batch, torch.Generator().manual_seed(1))
+        made = outputs.get("generated", outputs.get("prediction"))
+        assert made.shape == batch.target.shape
+        for critic in stage.critics.values():
+            judged = torch.cat([batch.target, batch.condition], 1) if conditions else batch.target
+            assert build_critic(critic, signature)(judged).shape[0] == 2
+        sampler = resolved.sampler.model_copy(update={"steps": 2 if resolved.sampler.steps > 1 else 1})
+        with torch.no_grad():
+            sampled = system.sample(lambda: torch.randn(2, *system.noise_shape()), batch, sampler)
+        assert sampled.shape == batch.target.shape
+        assert torch.isfinite(sampled).all()
+
+
+def test_training_noise_comes_from_the_given_generator_alone():
+    signature = Signature(2, (16, 16), 1, 0, 0)
+    system = build_system(Network(kind="latent_generator", options={"channels": [8, 8]}), signature)
+    first = system(batch_for(signature), torch.Generator().manual_seed(3))["generated"]
+    torch.manual_seed(99)
+    again = system(batch_for(signature), torch.Generator().manual_seed(3))["generated"]
+    other = system(batch_for(signature), torch.Generator().manual_seed(4))["generated"]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("network", "window", "words"),
+    [
+        (Network(kind="nonsense"), (16, 16), "no such network"),
+        (Network(kind="latent_generator", options={"colour": 1}), (16, 16), "colour"),
+        (Network(kind="latent_generator"), (20, 16), "not divisible"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_in_words(network, window, words):
+    with pytest.raises(GenaugError, match=words) as caught:
+        build_system(network, Signature(2, window, 1, 0, 0))
+    assert caught.value.reason is Reason.BAD_RECIPE
+
+
+def test_recipes_stay_short_and_tell_what_they_suit():
+    for recipe in list_recipes():
+        from genaug.recipe import FOLDER
+
+        lines = (FOLDER / f"{recipe.name}.toml").read_text().splitlines()
+        assert len(lines) <= 56, recipe.name
+        assert recipe.suits and recipe.unsuited and recipe.citation
+
+
+def test_recipe_overrides_merge_and_unknown_keys_are_named():
+    resolved = load_recipe("ldm").resolve(3, {"stages": {"denoiser": {"training": {"batch_size": 3}}}})
+    assert resolved.stages["denoiser"].training.batch_size == 3
+    assert (
+        resolved.stages["denoiser"].training.learning_rate
+        == load_recipe("ldm").stages["denoiser"].training.learning_rate
+    )
+    with pytest.raises(GenaugError, match="batch_sise"):
+        load_recipe("ldm").resolve(3, {"stages": {"denoiser": {"training": {"batch_sise": 3}}}})
+
+
+def test_an_unknown_recipe_lists_the_known_ones():
+    with pytest.raises(GenaugError, match="wgan-gp") as caught:
+        load_recipe("wgan")
+    assert caught.value.reason is Reason.BAD_RECIPE
+
+
+def test_a_broken_toml_names_its_line(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("name = \n")
+    with pytest.raises(GenaugError, match="line 1"):
+        load_recipe(path)
+
+
+def test_spade_follows_its_label_map():
+    signature = Signature(2, (16, 16), 1, 0, 2)
+    options = {"style": 4, "channels": [8, 8], "spade_channels": 8}
+    system = build_system(Network(kind="spade", options=options), signature).eval()
+    left, right = np.zeros((2, 16, 16), np.float32), np.zeros((2, 16, 16), np.float32)
+    left[0, :8], left[1, 8:] = 1, 1
+    right[0, 8:], right[1, :8] = 1, 1
+    style = torch.randn(1, 4)
+    target = torch.zeros(1, 1, 16, 16)
+    made = [system.generate(style, Batch(target, label_map=torch.from_numpy(m)[None])) for m in (left, right)]
+    assert not torch.allclose(made[0], made[1])

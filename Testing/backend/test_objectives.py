@@ -1,0 +1,121 @@
+import pytest
+import torch
+from genaug.networks import Batch, Signature
+from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
+from torch import nn
+
+SIGNATURE = Signature(2, (8, 8), 1, 2, 0)
+
+
+def play(critics=None):
+    return Play(SIGNATURE, critics or {}, torch.Generator().manual_seed(0), 0)
+
+
+def one_hot_target(cases=2):
+    labels = torch.zeros(cases, 8, 8, dtype=torch.long)
+    labels[:, 2:5, 2:5] = 1
+    hot = torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float()
+    return torch.cat([torch.rand(cases, 1, 8, 8) * 2 - 1, 2 * hot - 1], 1)
+
+
+class Linear(nn.Module):
+    """A critic whose gradient is a constant vector of a given length."""
+
+    def __init__(self, slope: float, size: int) -> None:
+        super().__init__()
+        direction = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        self.weight = nn.Parameter(slope * direction / direction.norm())
+
+    def forward(self, x):
+        return x.flatten(1) @ self.weight
+
+
+@pytest.mark.parametrize(("slope", "penalty"), [(1.0, 0.0), (0.0, 1.0), (3.0, 4.0)])
+def test_gradient_penalty_of_a_linear_critic_is_known(slope, penalty):
+    real = one_hot_target()
+    critic = Linear(slope, real[0].numel())
+    found = CRITIC_LOSSES["gradient_penalty"](critic, {"generated": torch.zeros_like(real)}, Batch(real), play())
+    assert found.item() == pytest.approx(penalty, abs=1e-5)
+
+
+def test_r1_is_half_the_squared_slope():
+    real = one_hot_target()
+    critic = Linear(3.0, real[0].numel())
+    found = CRITIC_LOSSES["r1"](critic, {"generated": torch.zeros_like(real)}, Batch(real), play())
+    assert found.item() == pytest.approx(4.5, abs=1e-4)
+
+
+def test_kl_is_zero_at_the_prior_and_matches_torch_elsewhere():
+    outputs = {"mean": torch.zeros(4, 8), "log_variance": torch.zeros(4, 8)}
+    batch = Batch(one_hot_target())
+    assert LOSSES["kl"](outputs, batch, play()).item() == 0
+    mean, log_variance = torch.randn(4, 8), torch.randn(4, 8)
+    posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0, 1)).mean()
+    found = LOSSES["kl"]({"mean": mean, "log_variance": log_variance}, batch, play())
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "gradient_difference", "ssim"])
+def test_reconstruction_terms_vanish_for_a_perfect_copy_and_only_there(name):
+    batch = Batch(one_hot_target())
+    options = {"window": 3} if name == "ssim" else {}
+    assert LOSSES[name]({"generated": batch.target}, batch, play(), **options).item() == pytest.approx(0, abs=1e-5)
+    assert LOSSES[name]({"generated": batch.target.flip(2)}, batch, play(), **options).item() > 0.01
+
+
+def test_reconstruction_terms_look_at_images_and_cross_entropy_at_labels():
+    batch = Batch(one_hot_target())
+    wrong_labels = batch.target.clone()
+    wrong_labels[:, 1:] *= -1
+    assert LOSSES["l1"]({"generated": wrong_labels}, batch, play()).item() == 0
+    right = LOSSES["cross_entropy"]({"raw": 20 * batch.target}, batch, play())
+    wrong = LOSSES["cross_entropy"]({"raw": 20 * wrong_labels}, batch, play())
+    assert right.item() == pytest.approx(0, abs=1e-3)
+    assert wrong.item() > 10
+
+
+def test_gradient_difference_is_blind_to_an_offset_and_sees_blur():
+    batch = Batch(one_hot_target())
+    assert LOSSES["gradient_difference"]({"generated": batch.target + 0.3}, batch, play()).item() == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("game", ["wasserstein", "least_squares", "hinge", "bce"])
+def test_critic_and_network_pull_in_opposite_directions(game):
+    """A critic that scores real above fake has the smaller loss; a network with higher scores has the smaller loss."""
+
+    class Constant(nn.Module):
+        def __init__(self, real, fake):
+            super().__init__()
+            self.real, self.fake = real, fake
+
+        def forward(self, x):
+            return torch.full((len(x), 1), self.real if x.mean() > 0 else self.fake)
+
+    real, fake = torch.ones(2, 3, 8, 8), -torch.ones(2, 3, 8, 8)
+    outputs, batch = {"generated": fake}, Batch(real)
+    good = CRITIC_LOSSES["adversarial"](Constant(1.0, -1.0), outputs, batch, play(), game=game)
+    bad = CRITIC_LOSSES["adversarial"](Constant(-1.0, 1.0), outputs, batch, play(), game=game)
+    assert good < bad
+    convinced = LOSSES["adversarial"](outputs, batch, play({"critic": Constant(1.0, 0.9)}), game=game)
+    doubtful = LOSSES["adversarial"](outputs, batch, play({"critic": Constant(1.0, -0.9)}), game=game)
+    assert convinced < doubtful
+
+
+def test_the_critic_gives_no_gradient_to_the_network():
+    fake = torch.randn(2, 3, 8, 8, requires_grad=True)
+    critic = Linear(1.0, fake[0].numel())
+    CRITIC_LOSSES["adversarial"](critic, {"generated": fake}, Batch(one_hot_target()), play()).backward()
+    assert fake.grad is None
+
+
+def test_an_unknown_game_is_refused():
+    with pytest.raises(ValueError, match="chess"):
+        LOSSES["adversarial"](
+            {"generated": torch.zeros(1, 3, 8, 8)},
+            Batch(torch.zeros(1, 3, 8, 8)),
+            play({"critic": Linear(1.0, 192)}),
+            game="chess",
+        )

@@ -1,0 +1,124 @@
+import json
+
+import numpy as np
+import pytest
+from engine_data import blob_cohort, tiny_options
+from genaug import package as packages
+from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.imageio import is_marked_synthetic
+from genaug.parameters import SynthesisParameters, TranslationParameters
+from genaug.progress import Silent
+from genaug.record import Record, hash_voxels
+from genaug.synthesis import remake, synthesize
+from genaug.training import train
+from genaug.translation import translate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return blob_cohort(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", params=["vae", "ldm", "ddpm"])
+def package(request, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packages")
+    return train(data, tiny_options(request.param, 2), folder / request.param, "cpu", Silent())
+
+
+def voxels(cohort):
+    return {case.id: (case.volume("A").array, case.label_map().array) for case in cohort.cases}
+
+
+def run(package, output, **parameters):
+    return synthesize(package, output, SynthesisParameters(**parameters), 11, "cpu")
+
+
+def test_a_case_is_the_same_alone_in_a_batch_of_four_and_after_a_restart(package, tmp_path):
+    together = voxels(run(package, tmp_path / "four", count=4))
+    for index in range(4):
+        packages._loaded.clear()
+        ((name, alone),) = voxels(run(package, tmp_path / f"alone{index}", count=1, start=index)).items()
+        assert np.array_equal(alone[0], together[name][0])
+        assert np.array_equal(alone[1], together[name][1])
+    assert not np.array_equal(*[image for image, _ in list(together.values())[:2]])
+
+
+def test_another_seed_is_another_case(package, tmp_path):
+    first = run(package, tmp_path / "a", count=1)
+    second = synthesize(package, tmp_path / "b", SynthesisParameters(count=1), 12, "cpu")
+    assert not np.array_equal(first.cases[0].volume("A").array, second.cases[0].volume("A").array)
+
+
+def test_the_record_makes_the_case_again_and_tells_its_ancestors(package, tmp_path):
+    case = run(package, tmp_path / "cases", count=2).cases[1]
+    record = Record.read(case.record)
+    assert record.synthetic and case.origin == "synthetic"
+    assert record.patients == [f"patient{i}" for i in range(6)]
+    assert record.weights.sha256 == packages.load_package(package).sha256
+    made = remake(record, package)
+    assert hash_voxels(case.volume("A").array) == record.outputs["A"].voxels
+    assert np.array_equal(made["A"].array, case.volume("A").array)
+    assert np.array_equal(made["label"].array, case.label_map().array)
+    assert is_marked_synthetic(case.images["A"])
+
+
+def test_geometry_is_the_grids_own_and_labels_are_known_values(package, tmp_path):
+    case = run(package, tmp_path / "cases", count=1).cases[0]
+    image, label = case.volume("A"), case.label_map()
+    assert image.spacing == pytest.approx((1.5, 1.0, 2.0))
+    assert image.shape == (16, 16, 16)
+    assert image.same_grid(label)
+    assert set(np.unique(label.array)) <= {0, 1}
+
+
+def test_checks_compare_label_volumes_with_the_training_range(package, tmp_path):
+    record = Record.read(run(package, tmp_path / "cases", count=1).cases[0].record)
+    (check,) = record.checks
+    assert check.name == "volume of sphere"
+    low, high = (float(word) for word in check.limit.split()[0:3:2])
+    assert check.passed == (low <= check.value <= high)
+
+
+def test_a_stopped_synthesis_leaves_whole_cases_only(package, tmp_path):
+    class StopAtThird(Silent):
+        def progress(self, done, total, note=""):
+            if "case 3" in note:
+                raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        synthesize(package, tmp_path / "cases", SynthesisParameters(count=4), 11, "cpu", StopAtThird())
+    left = sorted(path.name for path in (tmp_path / "cases").iterdir())
+    assert left == [f"{package.name}-0000", f"{package.name}-0001"]
+
+
+def test_spade_images_lie_on_the_given_label_maps(data, tmp_path):
+    package = train(data, tiny_options("spade", 2), tmp_path / "spade", "cpu", Silent())
+    made = synthesize(package, tmp_path / "cases", SynthesisParameters(count=2), 3, "cpu", given=data)
+    for case, source in zip(made.cases, data.cases):
+        assert np.array_equal(case.label_map().array, source.label_map().array)
+        assert np.array_equal(case.volume("A").affine, source.volume("A").affine)
+        record = Record.read(case.record)
+        assert record.parents == [source.id] and case.patient == source.patient
+        assert np.array_equal(remake(record, package, source)["A"].array, case.volume("A").array)
+    with pytest.raises(GenaugError, match="cohort with label maps"):
+        synthesize(package, tmp_path / "none", SynthesisParameters(count=1), 3, "cpu")
+
+
+def test_the_wrong_kind_of_package_is_refused(data, package, tmp_path):
+    with pytest.raises(GenaugError, match="genaug synthesize") as caught:
+        translate(package, data.cases, tmp_path / "t", TranslationParameters())
+    assert caught.value.reason is Reason.BAD_PACKAGE
+    with pytest.raises(GenaugError, match="makes its own"):
+        synthesize(package, tmp_path / "s", SynthesisParameters(count=1), 3, "cpu", given=data)
+
+
+def test_samplers_are_chosen_by_name_and_only_where_there_is_a_choice(package, tmp_path):
+    if package.name == "vae":
+        with pytest.raises(GenaugError, match="in one pass"):
+            run(package, tmp_path / "x", sampler="ddim")
+        return
+    made = run(package, tmp_path / "x", sampler="ddim", steps=2, sampler_options={"eta": 0.0})
+    record = json.loads(made.cases[0].record.read_text())
+    assert record["parameters"]["sampler"] == {"name": "ddim", "steps": 2, "options": {"eta": 0.0}}
+    with pytest.raises(GenaugError, match="dpmpp_2m"):
+        run(package, tmp_path / "y", sampler="nonsense")

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from engine_data import blob_cohort, tiny_options
+from genaug.case import Case
+from genaug.errors import GenaugError, Reason
+from genaug.imageio import write_volume
+from genaug.parameters import TranslationParameters
+from genaug.progress import Silent
+from genaug.record import Record
+from genaug.training import train
+from genaug.translation import remake, translate
+from genaug.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return blob_cohort(tmp_path_factory.mktemp("data"), count=3, size=32)
+
+
+@pytest.fixture(scope="module")
+def package(data, tmp_path_factory):
+    return train(data, tiny_options("pix2pix", 2), tmp_path_factory.mktemp("packages") / "t", "cpu", Silent())
+
+
+def test_a_result_lies_on_the_inputs_voxels_whatever_its_geometry(package, tmp_path):
+    """Oblique, left-handed, odd in size, larger than the window along two axes and smaller along one."""
+    angle = np.deg2rad(20)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([-1.5, 1.0, 2.0])
+    affine[:3, 3] = [31, -7, 12]
+    rng = np.random.default_rng(0)
+    volume = Volume(rng.uniform(0, 200, (35, 33, 31)).astype(np.float32), affine, "MR")
+    write_volume(tmp_path / "odd.nii.gz", volume)
+    case = Case(id="odd", patient="odd", images={"A": tmp_path / "odd.nii.gz"}, modalities={"A": "MR"})
+    stored = case.volume("A")
+    result = translate(package, [case], tmp_path / "out", TranslationParameters(), device="cpu").cases[0].volume("B")
+    assert result.shape == stored.shape
+    assert np.array_equal(result.affine, stored.affine)
+
+
+def test_the_record_makes_the_translation_again(package, data, tmp_path):
+    made = translate(package, data.cases[:2], tmp_path / "out", TranslationParameters(), 5, "cpu")
+    record = Record.read(made.cases[1].record)
+    assert record.parents == [data.cases[1].id]
+    again = remake(record, package, data.cases[1])
+    assert np.array_equal(again["B"].array, made.cases[1].volume("B").array)
+    with pytest.raises(GenaugError, match="other voxels"):
+        remake(record, package, data.cases[0])
+
+
+def test_a_wrong_modality_is_refused(package, data, tmp_path):
+    with pytest.raises(GenaugError, match="MR, which") as caught:
+        translate(package, data.cases[:1], tmp_path / "out", TranslationParameters(modality="CT"), device="cpu")
+    assert caught.value.reason is Reason.WRONG_MODALITY
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_of_view_beyond_training_is_refused_with_the_numbers(package, tmp_path):
+    small = Volume(np.random.default_rng(0).uniform(0, 9, (12, 12, 12)).astype(np.float32), np.eye(4), "MR")
+    write_volume(tmp_path / "small.nii.gz", small)
+    case = Case(id="small", patient="small", images={"A": tmp_path / "small.nii.gz"}, modalities={"A": "MR"})
+    with pytest.raises(GenaugError, match="12.0 mm") as caught:
+        translate(package, [case], tmp_path / "out", TranslationParameters(), device="cpu")
+    assert caught.value.reason is Reason.FIELD_OF_VIEW
+
+
+def test_a_case_without_the_source_channel_is_named(package, data, tmp_path):
+    two = data.cases[0].model_copy(update={"images": {"B": data.cases[0].images["B"], "C": data.cases[0].images["A"]}})
+    with pytest.raises(GenaugError, match="channel 'A'"):
+        translate(package, [two], tmp_path / "out", TranslationParameters(), device="cpu")
+
+
+def test_training_a_translation_needs_a_source(data, tmp_path):
+    with pytest.raises(GenaugError, match="source_channels"):
+        train(data, tiny_options("pix2pix", 1, source_channels=[]), tmp_path / "t", "cpu", Silent())
