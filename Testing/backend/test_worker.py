@@ -206,7 +206,8 @@ def test_the_worker_survives_a_failing_job(session: Session, handler: str, reaso
 @pytest.mark.parametrize("handler", ["quick", "endless", "deaf"])
 def test_the_worker_ends_with_its_parent(session: Session, handler: str) -> None:
     session.run(handler, "job")
-    session.started("job")
+    # Not before its first step, where every handler could still be stopped politely.
+    session.wait(lambda event: event["event"] == "progress")
     session.hang_up()
     session.process.wait(timeout=5)
 
