@@ -32,7 +32,7 @@ SPACING_MM = 3.4
 """The finest spacing at which the whole brain fits the 48 x 64 x 48 voxels that two cores can train on."""
 
 MARGIN_MM = 3.0
-SUBJECTS = 96
+SUBJECTS = 240
 SEED = 2024
 
 NOTE = (
@@ -44,24 +44,29 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Starter:
-    """One starter model: what it is called, what it learns from, and what is different from its recipe."""
+    """One starter model: what it is called, what it learns from, and what is different from its recipe.
+
+    `start_from` names another starter whose weights it starts from, where their networks agree.
+    """
 
     name: str
     title: str
     cohort: str
     options: dict[str, Any]
     overrides: dict[str, Any] = field(default_factory=dict)
+    start_from: str | None = None
 
 
-VECTOR = {"channels": [64, 64], "haar_levels": 2}
+VECTOR = {"channels": [64, 64], "haar_levels": 2, "latent": 24}
+"""Decoder of the VAE and generator of the GAN: the same network, so that one can start from the other."""
 
 STARTERS = (
     Starter(
         "brain-t1-vae",
         "T1 brain with tissue labels, variational autoencoder",
         "brains",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 1000}},
-        {"stages": {"vae": {"network": {"options": {**VECTOR, "latent": 48}}}}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 700}},
+        {"stages": {"vae": {"network": {"options": VECTOR}, "training": {"shift": 0}}}},
     ),
     Starter(
         "brain-t1-ldm",
@@ -99,16 +104,17 @@ STARTERS = (
         "brain-t1-gan",
         "T1 brain with tissue labels, Wasserstein GAN",
         "brains",
-        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 500}},
+        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 400}},
         {
             "stages": {
                 "gan": {
-                    "network": {"options": {**VECTOR, "latent": 48}},
+                    "network": {"options": VECTOR},
                     "critics": {"critic": {"options": {"channels": [64, 96], "haar_levels": 2}}},
-                    "training": {"learning_rate": 4e-4, "ema": 0.98},
+                    "training": {"ema": 0.99, "shift": 0},
                 }
             }
         },
+        start_from="brain-t1-vae",
     ),
 )
 
@@ -132,6 +138,7 @@ def train_starter(starter: Starter, reporter: Reporter) -> Path:
     options = TrainingOptions(
         **starter.options,
         overrides=starter.overrides,
+        initial=None if starter.start_from is None else MODELS / starter.start_from,
         seed=SEED,
         checkpoint_every=100,
         preview_every=500,

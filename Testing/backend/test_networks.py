@@ -66,7 +66,7 @@ def test_every_recipe_builds_and_samples_in_2d_and_3d(recipe, dimension, window)
             assert build_critic(critic, signature)(judged).shape[0] == 2
         sampler = resolved.sampler.model_copy(update={"steps": 2 if resolved.sampler.steps > 1 else 1})
         with torch.no_grad():
-            sampled = system.sample(lambda: torch.randn(2, *system.noise_shape()), batch, sampler)
+            sampled = system.sample(lambda shape=system.noise_shape(): torch.randn(2, *shape), batch, sampler)
         assert sampled.shape == batch.target.shape
         assert torch.isfinite(sampled).all()
 

@@ -125,8 +125,17 @@ def test_a_package_can_be_the_start_of_a_training(cohort, tmp_path):
 
 def test_a_package_of_another_shape_cannot_be_the_start(cohort, tmp_path):
     first = train(cohort, tiny_options("vae", 1), tmp_path / "first", "cpu", Silent())
+    wider = {"stages": {"vae": {"network": {"options": {"latent": 4, "channels": [12, 12]}}}}}
     with pytest.raises(GenaugError, match="same network"):
-        train(cohort, tiny_options("wgan-gp", 1, initial=first), tmp_path / "second", "cpu", Silent())
+        train(cohort, tiny_options("vae", 1, initial=first, overrides=wider), tmp_path / "second", "cpu", Silent())
+
+
+def test_a_generator_can_start_from_a_decoder(cohort, tmp_path):
+    first = train(cohort, tiny_options("vae"), tmp_path / "first", "cpu", Silent())
+    options = tiny_options("wgan-gp", 1, learning_rate=1e-12, initial=first)
+    second = train(cohort, options, tmp_path / "second", "cpu", Silent())
+    before, after = weights(first), weights(second)
+    assert torch.allclose(before["vae.up.first.weight"], after["gan.up.first.weight"], atol=1e-6)
 
 
 def test_minutes_stop_a_training_early_and_keep_it_usable(cohort, tmp_path):

@@ -60,7 +60,7 @@ def test_a_field_of_view_beyond_training_is_refused_with_the_numbers(package, tm
     small = Volume(np.random.default_rng(0).uniform(0, 9, (12, 12, 12)).astype(np.float32), np.eye(4), "MR")
     write_volume(tmp_path / "small.nii.gz", small)
     case = Case(id="small", patient="small", images={"A": tmp_path / "small.nii.gz"}, modalities={"A": "MR"})
-    with pytest.raises(GenaugError, match="12.0 mm") as caught:
+    with pytest.raises(GenaugError, match=r"12\.0 mm") as caught:
         translate(package, [case], tmp_path / "out", TranslationParameters(), device="cpu")
     assert caught.value.reason is Reason.FIELD_OF_VIEW
 

@@ -25,6 +25,9 @@ from genaug.training.preview import write_preview
 
 CODE_BATCH = 8
 
+LEAST_SHARED = 0.5
+"""Share of a network's weights that an initial package must provide; with less it would be no start."""
+
 
 def train(cohort: Cohort, options: TrainingOptions, output: Path, device: str, reporter: Reporter) -> Path:
     """Train a recipe on a cohort's training part and write the package.
@@ -213,7 +216,7 @@ def _train_stage(
     system = build_system(stage.network, signature)
     critics = {key: build_critic(critic, signature) for key, critic in stage.critics.items()}
     if options.initial is not None:
-        _start_from(system, name, options.initial)
+        _start_from(system, name, options.initial, setting.reporter)
     if setting.fabric.device.type == "cpu" and signature.dimension == 3:
         # 1.5 times faster training on CPUs; the values differ in rounding only.
         for module in (system, *critics.values()):
@@ -225,19 +228,26 @@ def _train_stage(
     return run
 
 
-def _start_from(system: System, stage: str, initial: Path) -> None:
-    given = load_package(initial).systems.get(stage)
-    if given is None or {k: v.shape for k, v in given.state_dict().items()} != {
-        k: v.shape for k, v in system.state_dict().items()
-    }:
+def _start_from(system: System, stage: str, initial: Path, reporter: Reporter) -> None:
+    """Take every tensor of the package's stage that the network has too, by name and shape.
+
+    The stage of the same name, else the package's last one; so a GAN's generator can start from a VAE's decoder.
+    """
+    systems = load_package(initial).systems
+    given = systems.get(stage, list(systems.values())[-1]).state_dict()
+    own = system.state_dict()
+    shared = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    taken, whole = (sum(value.numel() for value in tensors.values()) for tensors in (shared, own))
+    if taken < LEAST_SHARED * whole:
         raise GenaugError(
             Reason.BAD_PACKAGE,
             initial,
-            f"no stage {stage!r} with the same network",
-            "a package of the same recipe, grid size and channels",
+            f"{taken} of the {whole} weights of stage {stage!r}",
+            f"at least {LEAST_SHARED:.0%} of them, with the same network, grid size and channels",
             "Train with the package's own recipe options and spacing, or without initial weights.",
         )
-    system.load_state_dict(given.state_dict())
+    system.load_state_dict({**own, **shared})
+    reporter.log(f"{stage}: {taken / whole:.0%} of the weights start from {initial.name}")
 
 
 def _preview(
