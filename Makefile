@@ -63,7 +63,7 @@ test: $(STAMP)  ## Run every test
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p genaug -p demo
+	$(BIN)/mypy -p genaug -p demo -p benchmarks
 
 format: $(STAMP)  ## Put the style right
 	$(BIN)/ruff check --fix .

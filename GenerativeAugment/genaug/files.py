@@ -24,6 +24,16 @@ from genaug.errors import GenaugError, Reason
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def _umask() -> int:
+    """The process's mask for new files; it can only be read by setting it, so it is read once, before any thread."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary file name with the same suffixes; rename it to `path` on success, remove it on any failure.
@@ -38,6 +48,7 @@ def writing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
+        temporary.chmod(0o666 & ~_UMASK)
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -63,7 +74,7 @@ def writing_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".writing-{path.name}-", dir=path.parent))
-        temporary.chmod(0o755)
+        temporary.chmod(0o777 & ~_UMASK)
         yield temporary
         if path.exists():
             discarded = Path(tempfile.mkdtemp(prefix=f".replaced-{path.name}-", dir=path.parent))

@@ -1,0 +1,113 @@
+"""docs/RESULTS.md from the JSON of the rows: the text around the tables is kept, the tables are made anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genaug.files import write_text
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "RESULTS.md"
+
+SYNTHESIS_COLUMNS = (
+    "recipe",
+    "parameters",
+    "training",
+    "s per case",
+    "KID x1000",
+    "Fréchet",
+    "coverage",
+    "MS-SSIM synthetic (real)",
+    "copies",
+    "label volumes",
+)
+TRANSLATION_COLUMNS = (
+    "method",
+    "parameters",
+    "training",
+    "s per case",
+    "body MAE, HU",
+    "bone Dice",
+    "SSIM",
+    "without doubtful: MAE",
+)
+
+
+def write_table(results: Path, document: Path = DOCUMENT) -> None:
+    """Replace what stands between the markers of each table."""
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    text = document.read_text(encoding="utf-8")
+    synthesis = [row for row in rows if row["evaluation"]["kind"] == "synthesis"]
+    translation = [row for row in rows if row["evaluation"]["kind"] == "translation"]
+    text = _between(text, "synthesis", _table(SYNTHESIS_COLUMNS, [_synthesis_cells(row) for row in synthesis]))
+    text = _between(text, "translation", _table(TRANSLATION_COLUMNS, [_translation_cells(row) for row in translation]))
+    pictures = [
+        f"**{row['row']}**\n\n![{row['row']}]({_relative(results, row)})" for row in synthesis if "picture" in row
+    ]
+    text = _between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
+    write_text(document, text)
+
+
+def _relative(results: Path, row: dict[str, Any]) -> str:
+    return f"../benchmarks/results/{results.name}/{row['picture']}"
+
+
+def _between(text: str, name: str, content: str) -> str:
+    begin, end = f"<!-- {name}: made by benchmarks -->", f"<!-- end of {name} -->"
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
+    if not rows:
+        return "No row has been measured yet."
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in rows])
+
+
+def _synthesis_cells(row: dict[str, Any]) -> list[str]:
+    scores = row["evaluation"]["scores"]
+    volumes = [s for s in scores if s["name"] == "label_volume_difference"]
+    copies = [check for check in row["evaluation"]["copies"] if check["space"] == "image"]
+    return [
+        row["row"],
+        f"{row['parameters'] / 1e6:.1f} M",
+        f"{row['training_seconds'] / 60:.0f} min",
+        f"{row['seconds_per_case']:.2f}",
+        _score(scores, "kid", 1000),
+        _score(scores, "frechet"),
+        _score(scores, "coverage"),
+        _score(scores, "ms_ssim"),
+        f"{100 * copies[0]['share']:.0f} %" if copies and copies[0]["share"] is not None else "",
+        ", ".join(f"{s['region']} {s['value']:+.0%}" for s in volumes),
+    ]
+
+
+def _translation_cells(row: dict[str, Any]) -> list[str]:
+    scores = row["evaluation"]["scores"]
+    without = row.get("evaluation_without_doubtful", {}).get("scores", [])
+    return [
+        row["row"],
+        f"{row['parameters'] / 1e6:.1f} M" if "parameters" in row else "",
+        f"{row['training_seconds'] / 60:.0f} min" if "training_seconds" in row else "",
+        f"{row['seconds_per_case']:.1f}" if "seconds_per_case" in row else "",
+        _score(scores, "mae"),
+        _score(scores, "bone_dice"),
+        _score(scores, "ssim"),
+        _score(without, "mae"),
+    ]
+
+
+def _score(scores: list[dict[str, Any]], name: str, factor: float = 1.0) -> str:
+    """Value, 95 % interval and, in brackets, the real-versus-real floor of the first score of that name."""
+    score = next((s for s in scores if s["name"] == name and s.get("region") is None), None)
+    if score is None:
+        return ""
+    text = f"{factor * score['value']:.3g}"
+    if score["interval"] is not None:
+        text += f" [{factor * score['interval'][0]:.3g}, {factor * score['interval'][1]:.3g}]"
+    if score["floor"] is not None:
+        text += f" ({factor * score['floor']:.3g})"
+    return text
