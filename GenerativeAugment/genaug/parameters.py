@@ -73,7 +73,6 @@ class EvaluationParameters(_Strict):
     spacing: tuple[float, float, float] | None = None
     reference_part: Literal["train", "validation", "test", "all"] = "train"
     held_out_part: Literal["validation", "test"] = "test"
-    neighbours: int = Field(default=5, ge=1)
     seed: int = 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
+from genaug.devices import machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
 from genaug.grid import Placement
@@ -108,7 +108,7 @@ def remake(record: Record, package_folder: Path, given: Case | None = None) -> d
     Raises:
         GenaugError: BAD_PACKAGE when the package's weights are not those of the Record.
     """
-    package = load_package(package_folder, "cpu" if record.machine["device"] == "cpu" else "cuda")
+    package = load_package(package_folder, str(record.machine["device"]))
     require_weights(package, record)
     index = int(record.parameters["index"])
     sampler = Sampler.model_validate(record.parameters["sampler"])
@@ -142,27 +142,6 @@ def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler
 
     entry = find_sampler(parameters.sampler)
     return Sampler(name=entry.name, steps=parameters.steps or entry.steps, options=parameters.sampler_options)
-
-
-def resolve_device(device: str) -> str:
-    """Resolve "auto" to "cuda" or "cpu"; refuse a GPU that is not there."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise GenaugError(
-            Reason.BAD_PARAMETER, "device", device, "cpu, because torch sees no GPU", "Choose cpu or auto."
-        )
-    return device
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What of this machine can change the last bit of a result."""
-    return {
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
-        "platform": platform.platform(),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def weights_of(package: Package) -> Weights:

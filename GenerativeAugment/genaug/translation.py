@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
+from genaug.devices import machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
 from genaug.grid import Placement
@@ -22,7 +23,7 @@ from genaug.parameters import TranslationParameters
 from genaug.progress import Reporter, Silent
 from genaug.record import Output, Record, case_seed, hash_voxels, software_versions
 from genaug.samplers import CaseNoise
-from genaug.synthesis import machine, require_weights, resolve_device, weights_of
+from genaug.synthesis import require_weights, weights_of
 from genaug.volume import Volume, require_same_grid
 from genaug.windows import apply_windows
 
@@ -101,7 +102,7 @@ def remake(record: Record, package_folder: Path, given: Case) -> dict[str, Volum
     Raises:
         GenaugError: BAD_PACKAGE, or UNREADABLE_FILE when the input is not the one that was translated.
     """
-    package = load_package(package_folder, "cpu" if record.machine["device"] == "cpu" else "cuda")
+    package = load_package(package_folder, str(record.machine["device"]))
     require_weights(package, record)
     parameters = TranslationParameters.model_validate(record.parameters["translation"])
     sources = _sources(package, given, parameters)

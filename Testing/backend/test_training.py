@@ -168,5 +168,5 @@ def test_options_that_do_not_fit_are_refused_in_words(cohort, tmp_path, changes,
 def test_a_gpu_that_is_not_there_is_said(cohort, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(GenaugError, match="torch sees no GPU"):
+    with pytest.raises(GenaugError, match="torch sees no GPU of this kind"):
         train(cohort, tiny_options("vae"), tmp_path / "vae", "cuda", Silent())

@@ -14,6 +14,7 @@ from genaug.errors import GenaugError
 
 COMMANDS = {
     "methods": "List the generative methods, or describe one.",
+    "cohort": "Read cases from disk, split them by patient, write the manifest.",
     "fingerprint": "Describe a cohort and recommend a method, with the reason.",
     "train": "Train a method on a cohort; gives a model package.",
     "synthesize": "Make new cases from a model package.",
@@ -60,5 +61,5 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Turn a handful of annotated cases into a measured and traceable augmented cohort.
 
-    Every command builds a job folder and runs it, so whatever was done can be run again with `genaug run`.
+    Every command that computes builds a job folder and runs it, so it can be run again with `genaug run`.
     """

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from genaug.cohort import Cohort
+from genaug.devices import resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import CodeScale
 from genaug.networks import Signature, System, build_critic, build_system
@@ -139,15 +140,8 @@ def run_training(
 
 def make_fabric(options: TrainingOptions, device: str) -> Fabric:
     """Lightning Fabric for the device: mixed precision on GPUs only, as many processes as GPUs are asked for."""
-    cuda = torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
-    if cuda and not torch.cuda.is_available():
-        raise GenaugError(
-            Reason.BAD_PARAMETER,
-            "device",
-            f"{device!r}, but torch sees no GPU",
-            "cpu, or a machine with a CUDA GPU and a torch built for it",
-            "Choose the device cpu or auto.",
-        )
+    kind, _, index = resolve_device(device).partition(":")
+    cuda = kind == "cuda"
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     precision = options.precision
@@ -157,11 +151,11 @@ def make_fabric(options: TrainingOptions, device: str) -> Fabric:
             precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     if not cuda and precision != "32-true":
         raise GenaugError(
-            Reason.BAD_PARAMETER, "precision", precision, "32-true on a CPU", "Leave the precision at auto."
+            Reason.BAD_PARAMETER, "precision", precision, f"32-true on {kind}", "Leave the precision at auto."
         )
     fabric = Fabric(
-        accelerator="cuda" if cuda else "cpu",
-        devices=options.devices if cuda else 1,
+        accelerator=kind,
+        devices=[int(index)] if index else options.devices if cuda else 1,
         strategy="ddp" if cuda and options.devices > 1 else "auto",
         precision=precision,
     )
