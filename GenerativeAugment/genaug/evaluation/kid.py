@@ -1,7 +1,7 @@
 """Kernel inception distance: unbiased squared maximum mean discrepancy with a cubic polynomial kernel.
 
 Bińkowski et al., Demystifying MMD GANs, ICLR 2018: k(x, y) = (x·y / d + 1)³. All cases are used at once, not random
-subsets, so the value has no sampling noise of its own. The kernel is evaluated in panels of rows and only sums are kept.
+subsets, so the value has no sampling noise of its own. The kernel is evaluated in panels of rows; only sums are kept.
 
 The constant term of a kernel cancels in the MMD; k − 1 = g (g² + 3 g + 3) with g = x·y / d is summed instead of k,
 which keeps the digits that a sum of numbers close to one would lose in single precision.

@@ -58,7 +58,8 @@ def ssim(reference: FloatArray, result: FloatArray, mask: BoolArray, limits: tup
     """Mean SSIM (Wang et al. 2004) over the voxels of `mask`, values limited to `limits` and scaled to [0, 1].
 
     The Gaussian window has 11 voxels along each axis, fewer along a shorter one (the next odd number), and continues
-    beyond the border by reflection, so that thin volumes keep all their slices.
+    beyond the border by reflection, so that thin volumes keep all their slices. Voxels outside the mask are `limits[0]`
+    in both images (as in SynthRAD 2023), because windows at the skin reach beyond it.
 
     Args:
         reference: (I, J) or (I, J, K).
@@ -73,7 +74,8 @@ def ssim(reference: FloatArray, result: FloatArray, mask: BoolArray, limits: tup
     low, high = _positive(limits)
     size = tuple(min(WINDOW, length - 1 + length % 2) for length in reference.shape)
     border = [(length // 2, length // 2) for length in size]
-    scaled = (((np.clip(image, low, high) - low) / (high - low)).astype(np.float32) for image in (reference, result))
+    inside = (np.where(mask, np.clip(image, low, high), low) for image in (reference, result))
+    scaled = (((image - low) / (high - low)).astype(np.float32) for image in inside)
     x, y = (torch.from_numpy(np.pad(image, border, "symmetric")) for image in scaled)
     dims = reference.ndim
     mean_x, mean_y, xx, yy, xy = (local_mean(image, dims, size, SIGMA) for image in (x, y, x * x, y * y, x * y))
