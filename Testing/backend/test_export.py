@@ -279,11 +279,12 @@ def test_channels_not_common_to_all_cohorts_are_dropped_and_said(tmp_path: Path,
     assert any("t2" in note for note in manifest.notes)
 
 
-def test_two_cohorts_with_the_same_ids_keep_all_their_cases(tmp_path: Path, real: Cohort) -> None:
-    first = make_synthetic(tmp_path / "one", {"case": ["p0"]})
-    second = make_synthetic(tmp_path / "two", {"Case": ["p1"]})
+@pytest.mark.parametrize("ids", [("case", "Case"), ("Case", "case"), ("case", "case")])
+def test_two_cohorts_with_the_same_ids_keep_all_their_cases(tmp_path: Path, real: Cohort, ids: tuple[str, str]) -> None:
+    first = make_synthetic(tmp_path / "one", {ids[0]: ["p0"]})
+    second = make_synthetic(tmp_path / "two", {ids[1]: ["p1"]})
     folder, manifest = export(real, [first, second], tmp_path / "out")
-    assert [case.name for case in manifest.cases if case.origin == "synthetic"] == ["case", "Case-2"]
+    assert [case.name for case in manifest.cases if case.origin == "synthetic"] == [ids[0], f"{ids[1]}-2"]
     assert len(list((folder / "imagesTr").iterdir())) == 8
 
 
