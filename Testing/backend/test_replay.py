@@ -182,7 +182,7 @@ def test_a_case_without_one_record_is_named(inserted: Cohort, tmp_path: Path, wh
 
 
 TINY: dict[str, Any] = {
-    "stages": {"vae": {"network": {"options": {"latent": 4, "channels": [4, 4]}}}},
+    "stages": {"vae": {"network": {"options": {"latent": 4, "channels": [8, 8]}}}},
 }
 
 
