@@ -128,8 +128,9 @@ def paint(scene: Scene, lesion: LocalLesion, centre: Index, edge_mm: float, name
     alpha = soft_alpha(lesion.cut, spacing, edge_mm)[cut]
     if scene.keep_to_tissue:
         alpha = np.where(tissue, alpha, np.float32(0))
-    else:
-        tissue = tissue | (alpha > 0)
+    inside = float(tissue[mask].mean()) if mask.any() else 0.0
+    # Where a lesion is allowed to leave the tissue, what it covers is treated as if it were tissue.
+    tissue = tissue | (alpha > 0)
     around = _around(host, tissue, spacing, name)
     unit = around.unit(scene.unit, name)
     target = np.float32(around.mean) + np.float32(unit) * lesion.difference[cut]
@@ -140,7 +141,7 @@ def paint(scene: Scene, lesion: LocalLesion, centre: Index, edge_mm: float, name
     scene.mask.write(visible, np.maximum(scene.mask.read(visible), mask))
     if scene.label is not None:
         scene.label.write(visible, np.where(mask, scene.lesion_value, scene.label.read(visible)))
-    checks = _checks(scene, lesion, mask, tissue, visible, name)
+    checks = _checks(scene, lesion, int(mask.sum()), inside, name)
     checks.append(_contrast_check(result, lesion.difference[cut], alpha, mask, around, unit, scene.unit, name))
     scene.region.take(visible, mask)
     scene.lesions.append(visible)
@@ -213,10 +214,8 @@ def _around(host: Float32Array, tissue: BoolArray, spacing: Vector, name: str) -
     return around
 
 
-def _checks(scene: Scene, lesion: LocalLesion, mask: BoolArray, tissue: BoolArray, box: Box, name: str) -> list[Check]:
-    """That the lesion lies in the tissue and has the volume asked for."""
-    count = int(mask.sum())
-    inside = float(tissue[mask].mean()) if count else 0.0
+def _checks(scene: Scene, lesion: LocalLesion, count: int, inside: float, name: str) -> list[Check]:
+    """That the lesion of `count` voxels lies in the tissue and has the volume asked for."""
     checks = [Check(name=f"{name} inside tissue", passed=inside == 1.0, value=inside, limit="1")]
     if 1 not in scene.host.shape:
         voxel = float(np.prod(scene.host.spacing))
