@@ -160,6 +160,17 @@ def test_body_mask_finds_the_limb_without_table_and_with_its_holes(modality: str
         assert not mask[6:10, 36:38].any(), "the table does not"
 
 
+def test_body_mask_keeps_muscle_where_bright_fat_fills_most_of_the_image() -> None:
+    """With little air around, Otsu's threshold on plain intensities separates fat from muscle."""
+    rng = np.random.default_rng(0)
+    image = np.full((40, 40, 8), 900.0)
+    image[8:30, 8:30] = 250
+    image[:4] = 0
+    noisy = np.hypot(image + rng.normal(scale=15, size=image.shape), rng.normal(scale=15, size=image.shape))
+    assert otsu_threshold(noisy) > 270
+    assert dice(body_mask(noisy, "MR"), image > 0) > 0.99
+
+
 def test_body_mask_of_an_image_without_contrast_is_everything() -> None:
     assert body_mask(np.zeros((5, 5), dtype=np.float32), "MR").all()
     assert body_mask(np.full((5, 5, 5), -1000, dtype=np.float32), "CT").all()

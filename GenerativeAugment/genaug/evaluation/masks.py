@@ -15,13 +15,16 @@ CT_BODY_HU = -400.0
 """Between air (-1000) and fat (-100), nearer to fat so that a table of foam stays outside."""
 
 OTSU_BINS = 256
+LOG_OFFSET = 0.01
+"""Added before taking logarithms, as a part of the intensity range: noise below it counts as one class, air."""
 
 
 def body_mask(image: FloatArray, modality: str) -> BoolArray:
     """The body: above a threshold, freed of thin attachments, largest component, holes (lungs, bowel gas) filled.
 
-    The threshold is CT_BODY_HU for CT; for other modalities Otsu's (1979) on the square root of the intensities above
-    their minimum, since the brightest tissues would otherwise draw it into the dark ones.
+    The threshold is CT_BODY_HU for CT; for other modalities Otsu's (1979) on the logarithm of the intensities. On the
+    intensities themselves it falls between muscle and fat wherever little air surrounds the body. An MR crop that lies
+    wholly inside the body has no air to find, and loses its darkest tissue.
 
     Args:
         image: (I, J) or (I, J, K); CT in HU.
@@ -34,7 +37,7 @@ def body_mask(image: FloatArray, modality: str) -> BoolArray:
 
     if image.max() == image.min():
         return np.ones(image.shape, dtype=np.bool_)
-    above = image > (CT_BODY_HU if modality == "CT" else _soft_otsu(image))
+    above = image > (CT_BODY_HU if modality == "CT" else _logarithmic_otsu(image))
     if not above.any():
         return np.ones(image.shape, dtype=np.bool_)
     # The table touches the skin along a thin line; opening cuts it off before the largest component is taken.
@@ -56,13 +59,14 @@ def otsu_threshold(values: FloatArray) -> float:
     return float(edges[1 + int(np.nanargmax(between[:-1]))])
 
 
-def _soft_otsu(image: FloatArray) -> float:
+def _logarithmic_otsu(image: FloatArray) -> float:
     low = float(image.min())
     # A few very bright voxels (vessels, artefacts) would stretch the histogram.
-    high = float(np.percentile(image, 99))
-    if high <= low:
+    extent = float(np.percentile(image, 99)) - low
+    if extent <= 0:
         return low
-    return low + otsu_threshold(np.sqrt(np.clip(image, low, high) - low)) ** 2
+    scaled = np.clip((image - low) / extent, 0, 1)
+    return low + extent * float(np.exp(otsu_threshold(np.log(scaled + LOG_OFFSET))) - LOG_OFFSET)
 
 
 def _largest_component(mask: BoolArray) -> BoolArray:
