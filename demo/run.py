@@ -105,8 +105,8 @@ def run(folder: Path, short: bool) -> Path:
     made = [synthesize_with(demo, name, cohort) for name in GENERATORS]
     insert(demo)
     translate_contrasts(demo, cohort)
-    reviewed = review(demo, made)
-    export(demo, cohort, reviewed)
+    review(demo, [cohort, *made])
+    export(demo, cohort, made)
     prove(demo, made[0])
     with demo.clock.step("report"):
         report = write_report(folder / "summary.json")
@@ -205,10 +205,13 @@ def translate_contrasts(demo: Demo, cohort: Cohort) -> None:
         show.curves(clock, demo.folder, "T1 to T2", training_folder(trained))
 
 
-def review(demo: Demo, made: list[Cohort]) -> list[Cohort]:
-    """Stand in for the annotator: accept what passes its automatic checks, reject the rest, on the record."""
+def review(demo: Demo, cohorts: list[Cohort]) -> None:
+    """Stand in for the annotator: accept what passes its automatic checks, reject the rest, on the record.
+
+    The template's subjects are reviewed too: they play the real cases here, but they are generated ones.
+    """
     with demo.clock.step("review record"):
-        for cohort in made:
+        for cohort in cohorts:
             for case in cohort.cases:
                 assert case.record is not None
                 passed = all(check.passed for check in Record.read(case.record).checks)
@@ -219,7 +222,6 @@ def review(demo: Demo, made: list[Cohort]) -> list[Cohort]:
                     reason="" if passed else "label volume outside the training range",
                 )
                 append_review(cohort.root / REVIEWS, decision)
-    return made
 
 
 def export(demo: Demo, cohort: Cohort, made: list[Cohort]) -> None:

@@ -21,7 +21,7 @@ SHOWN = 6
 
 def hero(clock: StepClock, folder: Path, real: Cohort, synthetic: Cohort) -> None:
     """One real test subject beside one synthetic case."""
-    exhibits = [_exhibit(real.part("test")[0], "REAL"), _exhibit(synthetic.cases[0], "SYNTHETIC")]
+    exhibits = [_exhibit(real.part("test")[0], "TEMPLATE SUBJECT"), _exhibit(synthetic.cases[0], "SYNTHETIC")]
     path = save(triplanar(*exhibits, label_names=real.label_names), folder / PICTURES / "hero.png")
     clock.add_picture(
         "hero",
@@ -77,7 +77,11 @@ def translation(clock: StepClock, folder: Path, real: Cohort, made: Cohort) -> N
     result = made.cases[0]
     parent = real[result.parents[0]]
     figure = translation_panel(
-        parent.volume("T1"), result.volume("T2"), parent.volume("T2"), titles=("T1", "translated T2", "rendered T2")
+        parent.volume("T1"),
+        result.volume("T2"),
+        parent.volume("T2"),
+        titles=("T1", "translated T2", "rendered T2"),
+        origins=("TEMPLATE SUBJECT", "SYNTHETIC", "TEMPLATE SUBJECT"),
     )
     clock.add_picture(
         "translation",

@@ -57,7 +57,7 @@ class Starter:
     start_from: str | None = None
 
 
-VECTOR = {"channels": [64, 64], "haar_levels": 2, "latent": 24}
+VECTOR = {"latent": 16, "start": 24}
 """Decoder of the VAE and generator of the GAN: the same network, so that one can start from the other."""
 
 STARTERS = (
@@ -98,7 +98,7 @@ STARTERS = (
         "Dark white-matter lesions in T1 with their masks, variational autoencoder",
         "lesions",
         {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 1200}},
-        {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 16}}}}},
+        {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 12}}}}},
     ),
     Starter(
         "brain-t1-gan",

@@ -9,12 +9,26 @@ from genaug.parameters import TrainingOptions
 from genaug.volume import LABEL, Volume
 
 TINY = {
-    "vae": {"stages": {"vae": {"network": {"options": {"latent": 4, "channels": [8, 8], "haar_levels": 1}}}}},
+    "vae": {
+        "stages": {
+            "vae": {
+                "network": {
+                    "options": {
+                        "latent": 4,
+                        "start": 8,
+                        "channels": [8, 8],
+                        "haar_levels": 1,
+                        "encoder_channels": [8, 8],
+                    }
+                }
+            }
+        }
+    },
     "wgan-gp": {
         "stages": {
             "gan": {
-                "network": {"options": {"latent": 4, "channels": [8, 8]}},
-                "critics": {"critic": {"options": {"channels": [8, 8]}}},
+                "network": {"options": {"latent": 4, "start": 8, "channels": [8, 8], "haar_levels": 1}},
+                "critics": {"critic": {"options": {"channels": [8, 8], "haar_levels": 1}}},
             }
         }
     },

@@ -125,7 +125,7 @@ def test_a_package_can_be_the_start_of_a_training(cohort, tmp_path):
 
 def test_a_package_of_another_shape_cannot_be_the_start(cohort, tmp_path):
     first = train(cohort, tiny_options("vae", 1), tmp_path / "first", "cpu", Silent())
-    wider = {"stages": {"vae": {"network": {"options": {"latent": 4, "channels": [12, 12]}}}}}
+    wider = {"stages": {"vae": {"network": {"options": {"latent": 4, "start": 8, "channels": [64, 64]}}}}}
     with pytest.raises(GenaugError, match="same network"):
         train(cohort, tiny_options("vae", 1, initial=first, overrides=wider), tmp_path / "second", "cpu", Silent())
 
@@ -156,7 +156,7 @@ def test_every_epoch_is_its_own_permutation_of_all_items():
         ({"channels": ["C"]}, "channel 'C'"),
         ({"iterations": {"gan": 1}}, "stage 'gan'"),
         ({"window": (16, 16, 16)}, "window"),
-        ({"precision": "bf16-mixed"}, "32-true on a CPU"),
+        ({"precision": "bf16-mixed"}, "32-true on the device cpu"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_in_words(cohort, tmp_path, changes, words):

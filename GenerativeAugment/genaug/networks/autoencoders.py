@@ -11,7 +11,7 @@ from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
-from genaug.networks.generator import UpPath
+from genaug.networks.generator import NORM, UpPath
 from genaug.networks.haar import from_features, to_features
 
 
@@ -21,24 +21,26 @@ class VectorAutoencoder(OnePass):
     def __init__(
         self,
         signature: Signature,
-        latent: int = 128,
-        channels: Sequence[int] = (128, 64, 32),
+        latent: int = 32,
+        start: int = 32,
+        channels: Sequence[int] = (64, 24),
+        blocks: int = 1,
         haar_levels: int = 1,
-        norm: str = "instance",
+        encoder_channels: Sequence[int] = (32, 64, 64, 64),
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
         self.latent = latent
-        widths = list(reversed(channels))
-        before = widths[0]
+        before = encoder_channels[0]
         layers: list[nn.Module] = [to_features(signature.channels, before, d, haar_levels)]
-        for index, after in enumerate(widths):
-            layers.append(ResidualUnit(d, before, after, strides=1 if index == 0 else 2, norm=norm, act="leakyrelu"))
+        size = [n // 2**haar_levels for n in signature.window]
+        for level, after in enumerate(encoder_channels):
+            layers.append(ResidualUnit(d, before, after, strides=2 if level else 1, norm=NORM, act="leakyrelu"))
+            size = [-(-n // 2) if level else n for n in size]
             before = after
         self.down = nn.Sequential(*layers)
-        factor = 2 ** (len(channels) - 1 + haar_levels)
-        self.posterior = nn.Linear(before * math.prod(n // factor for n in signature.window), 2 * latent)
-        self.up = UpPath(signature, latent, channels, haar_levels, norm)
+        self.posterior = nn.Linear(before * math.prod(size), 2 * latent)
+        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent,): the prior is the standard normal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -13,23 +12,28 @@ from torch import Tensor, nn
 from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
 from genaug.networks.haar import from_features
 
+NORM = ("group", {"num_groups": 8})
+"""Group rather than instance normalisation: the latter removes from every map the level that a code gave it."""
+
 
 class UpPath(nn.Module):
     """Vector (B, latent) to raw volume (B, C, *window).
 
-    A linear layer makes the coarsest feature map; each further level is nearest-neighbour upsampling and a residual
-    unit. Nearest neighbour rather than transposed convolution, which leaves a checkerboard (Odena 2016).
+    A linear layer makes the coarsest feature map, voxel by voxel its own mixture of the code, as principal components
+    would; each further level is nearest-neighbour upsampling and residual units. Nearest neighbour rather than
+    transposed convolution, which leaves a checkerboard (Odena 2016).
 
     Args:
         signature: shapes to build for; the window must be divisible by 2 ** (len(channels) - 1 + haar_levels).
         latent: length of the vector.
-        channels: feature channels from coarse to fine.
+        start: channels of the coarsest feature map that the linear layer fills.
+        channels: feature channels from coarse to fine, multiples of 8.
+        blocks: residual units a level.
         haar_levels: finest levels that come from the inverse Haar transform instead of convolutions.
-        norm: MONAI normalisation name.
     """
 
     def __init__(
-        self, signature: Signature, latent: int, channels: Sequence[int], haar_levels: int = 1, norm: str = "instance"
+        self, signature: Signature, latent: int, start: int, channels: Sequence[int], blocks: int, haar_levels: int
     ) -> None:
         super().__init__()
         d = signature.dimension
@@ -37,14 +41,16 @@ class UpPath(nn.Module):
         self.start = tuple(n // factor for n in signature.window)
         if any(n % factor for n in signature.window):
             raise ValueError(f"window {signature.window} is not divisible by {factor}")
-        self.first = nn.Linear(latent, channels[0] * math.prod(self.start))
-        layers: list[nn.Module] = [ResidualUnit(d, channels[0], channels[0], norm=norm, act="leakyrelu")]
-        for before, after in itertools.pairwise(channels):
-            layers += [
-                nn.Upsample(scale_factor=2, mode="nearest"),
-                ResidualUnit(d, before, after, norm=norm, act="leakyrelu"),
-            ]
-        layers.append(from_features(channels[-1], signature.channels, d, haar_levels))
+        self.first = nn.Linear(latent, start * math.prod(self.start))
+        layers: list[nn.Module] = []
+        before = start
+        for level, after in enumerate(channels):
+            if level:
+                layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
+            for _ in range(blocks):
+                layers.append(ResidualUnit(d, before, after, norm=NORM, act="leakyrelu"))
+                before = after
+        layers.append(from_features(before, signature.channels, d, haar_levels))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -59,14 +65,15 @@ class LatentGenerator(OnePass):
     def __init__(
         self,
         signature: Signature,
-        latent: int = 128,
-        channels: Sequence[int] = (128, 64, 32),
+        latent: int = 64,
+        start: int = 32,
+        channels: Sequence[int] = (64, 24),
+        blocks: int = 1,
         haar_levels: int = 1,
-        norm: str = "instance",
     ) -> None:
         super().__init__(signature)
         self.latent = latent
-        self.up = UpPath(signature, latent, channels, haar_levels, norm)
+        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent,)."""

@@ -151,7 +151,11 @@ def make_fabric(options: TrainingOptions, device: str) -> Fabric:
             precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     if not cuda and precision != "32-true":
         raise GenaugError(
-            Reason.BAD_PARAMETER, "precision", precision, f"32-true on {kind}", "Leave the precision at auto."
+            Reason.BAD_PARAMETER,
+            "precision",
+            precision,
+            f"32-true on the device {kind}",
+            "Leave the precision at auto.",
         )
     fabric = Fabric(
         accelerator=kind,
