@@ -62,21 +62,35 @@ VECTOR = {"latent": 16, "start": 24}
 
 STARTERS = (
     Starter(
-        "brain-t1-vae",
-        "T1 brain with tissue labels, variational autoencoder",
-        "brains",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 700}},
-        {"stages": {"vae": {"network": {"options": VECTOR}, "training": {"shift": 0}}}},
-    ),
-    Starter(
         "brain-t1-ldm",
         "T1 brain with tissue labels, latent diffusion",
         "brains",
-        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 1200, "denoiser": 2500}},
+        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 600, "denoiser": 1500}},
         {
             "stages": {
-                "autoencoder": {"network": {"options": {"latent_channels": 8}}, "training": {"learning_rate": 1e-3}},
-                "denoiser": {"network": {"options": {"channels": [64, 96]}}, "training": {"learning_rate": 1e-3}},
+                "autoencoder": {
+                    "network": {"options": {"latent_channels": 8}},
+                    "training": {"learning_rate": 1e-3, "ema": 0.98},
+                },
+                "denoiser": {
+                    "network": {"options": {"channels": [64, 96]}},
+                    "training": {"learning_rate": 1e-3, "ema": 0.99},
+                },
+            }
+        },
+    ),
+    Starter(
+        "brain-t1-vae",
+        "T1 brain with tissue labels, variational autoencoder",
+        "brains",
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 400}},
+        {
+            "stages": {
+                "vae": {
+                    "network": {"options": VECTOR},
+                    "loss": {"kl": {"weight": 0.03, "start": 100}},
+                    "training": {"shift": 0, "learning_rate": 2e-3, "ema": 0.98},
+                }
             }
         },
     ),
@@ -89,7 +103,7 @@ STARTERS = (
             "channels": ["T2"],
             "source_channels": ["T1"],
             "window": (32, 32, 32),
-            "iterations": {"translator": 600},
+            "iterations": {"translator": 400},
         },
         {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
     ),
@@ -97,14 +111,14 @@ STARTERS = (
         "lesion-t1-vae",
         "Dark white-matter lesions in T1 with their masks, variational autoencoder",
         "lesions",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 1200}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 600}},
         {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 12}}}}},
     ),
     Starter(
         "brain-t1-gan",
         "T1 brain with tissue labels, Wasserstein GAN",
         "brains",
-        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 400}},
+        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 150}},
         {
             "stages": {
                 "gan": {
@@ -141,7 +155,7 @@ def train_starter(starter: Starter, reporter: Reporter) -> Path:
         initial=None if starter.start_from is None else MODELS / starter.start_from,
         seed=SEED,
         checkpoint_every=100,
-        preview_every=500,
+        preview_every=100,
     )
     make_plan(starter_cohort(starter.cohort, reporter), options, folder, reporter)
     run_training(folder, package, options, "cpu", reporter, half=True, title=starter.title, note=NOTE)

@@ -37,7 +37,8 @@ def ct(matrix, extent_mm=64.0, seed=0, mean=60.0, noise=12.0, dtype=np.int16):
     values = np.random.default_rng(seed).normal(mean, noise, shape)
     tissue = np.zeros(shape, np.uint8)
     tissue[tuple(slice(int(np.ceil(6 / s)), -int(np.ceil(6 / s))) for s in spacing)] = 2
-    return Volume(np.rint(values).astype(dtype), matrix, "CT"), Volume(tissue, matrix, LABEL)
+    values = np.rint(values) if np.issubdtype(dtype, np.integer) else values
+    return Volume(values.astype(dtype), matrix, "CT"), Volume(tissue, matrix, LABEL)
 
 
 def mr(matrix, extent_mm=64.0, seed=0, mean=200.0, noise=8.0):
@@ -63,10 +64,10 @@ def annotated(matrix=None, radii=((9, 6, 5), (4, 4, 4)), contrast=40.0, noise=5.
     return Volume(values.astype(np.float32), matrix, modality), Volume(label, matrix, LABEL)
 
 
-def bank(case_id="donor", patient="donor patient", **options):
+def bank(case_id="donor", patient="donor patient", derived_from=(), **options):
     """A bank over one annotated case."""
     image, label = annotated(**options)
-    return LesionBank([AnnotatedCase(case_id, patient, lambda: image, lambda: label)], value=3)
+    return LesionBank([AnnotatedCase(case_id, patient, lambda: image, lambda: label, derived_from)], value=3)
 
 
 def asking(**changes) -> InsertParameters:

@@ -35,6 +35,31 @@ def test_surrounding_tissue_is_measured_without_the_lesions(grid):
     assert patch.texture[patch.signed < -1].mean() == pytest.approx(160, abs=2)
 
 
+def test_a_ventricle_beside_a_lesion_stays_in_its_brain():
+    """Neither does it change what counts as surrounding tissue, nor is it carried along around the lesion."""
+    image, label = annotated(mean=100, noise=5, contrast=60)
+    values = image.array.copy()
+    values[33:40, 20:40, 20:40] = 10
+    patch = carve(image.with_array(values), label, 3)
+    assert patch.around.mean == pytest.approx(100, abs=2)
+    assert patch.around.spread == pytest.approx(5, rel=0.3)
+    assert patch.texture[patch.signed > 0].min() > 80
+
+
+def test_noise_left_by_interpolation_is_known():
+    """Measured on a lesion-free texture of white noise at several offsets, aligned and turned."""
+    image, label = annotated(noise=5, contrast=0)
+    patch = carve(image, label, 3)
+    rng = np.random.default_rng(0)
+    for points in (
+        np.indices((12, 9, 8)).reshape(3, -1) - np.array([[5.0], [4], [4]]),
+        np.indices((12, 9, 8)).reshape(3, -1) - np.array([[5.5], [4.5], [4.5]]),
+        rng.uniform(-5, 5, (3, 4000)),
+    ):
+        _, texture, noise = patch.sample(points.astype(np.float32))
+        assert noise == pytest.approx(texture.std(), rel=0.15)
+
+
 def test_which_component_is_carved():
     image, label = annotated()
     assert carve(image, label, 3).reference == carve(image, label, 3, component=0).reference
@@ -79,7 +104,7 @@ def test_volume_and_orientation_survive_any_pair_of_grids(source, target):
     host, _ = mr(GRIDS[target], 30)
     box = box_around(host, patch.extent_mm + 6)
     positions = positions_mm(host, box, (0.2, -0.3, 0.1))
-    signed, _ = patch.sample(positions)
+    signed, _, _ = patch.sample(positions)
     inside = signed <= 0
     assert inside.sum() * np.prod(host.spacing) == pytest.approx(patch.reference.volume_mm3, rel=0.1)
     own = label.affine[:3, :3] @ np.argwhere(components(label, 3)[0].mask).T
@@ -138,9 +163,10 @@ def test_an_asked_contrast_replaces_the_carved_one():
 def test_the_record_names_the_donor():
     host, tissue = mr(affine())
     asked = asking(source=BankSource(value=3), diameter_mm=(5, 20), contrast=None)
-    done = insert_lesions(host, tissue, asked, bank=bank("d1", "pd"), host_id="h1", host_patients=["ph", "pd"])
+    donors = bank("d1", "pd", derived_from=("p7", "p8"))
+    done = insert_lesions(host, tissue, asked, bank=donors, host_id="h1", host_patients=["ph", "pd"])
     assert done.record.parents == ["h1", "d1"]
-    assert done.record.patients == ["ph", "pd"]
+    assert done.record.patients == ["ph", "pd", "p7", "p8"], "those a synthetic donor was trained on too"
 
 
 def test_a_lesion_of_another_modality_is_refused():

@@ -66,6 +66,19 @@ def test_signed_distance_is_a_distance_near_the_border():
     np.testing.assert_allclose(signed[near], exact[near], atol=0.02)
 
 
+def test_the_centre_of_a_lobe_is_deep_inside_and_not_infinitely_so():
+    draws = plain_ellipsoid(20.0, 1.5)
+    centre = np.reshape(draws.lobes[0].centre_mm, (3, 1)).astype(np.float32)
+    depth = -signed_distance(draws, centre)[0]
+    assert min(draws.lobes[0].radii_mm) * 0.9 < depth <= max(draws.lobes[0].radii_mm) * 1.01
+
+
+def test_the_box_never_outgrows_the_volume():
+    host, _ = ct(GRIDS["oblique"])
+    box = box_around(host, 1e6)
+    assert box.shape == tuple(2 * n + 1 for n in host.shape)
+
+
 @pytest.mark.parametrize("shape", STYLES)
 def test_the_extent_holds_the_lesion(shape):
     host, _ = ct(GRIDS["isotropic"])

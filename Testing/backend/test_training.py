@@ -12,7 +12,7 @@ from genaug.progress import Silent
 from genaug.split import split_by_ids
 from genaug.training import train, training_folder
 from genaug.training.curves import read_curve
-from genaug.training.loop import shuffled_item
+from genaug.training.loop import averaging, shuffled_item
 
 RECIPES = ["vae", "wgan-gp", "ldm", "ddpm", "spade"]
 
@@ -142,6 +142,17 @@ def test_minutes_stop_a_training_early_and_keep_it_usable(cohort, tmp_path):
     options = tiny_options("vae", 100_000, minutes=0.02)
     package = train(cohort, options, tmp_path / "vae", "cpu", Silent())
     assert 0 < read_info(package).stages["vae"].iterations < 100_000
+
+
+def test_the_average_forgets_where_it_started_and_then_has_the_asked_memory():
+    update = averaging(0.9)
+    average, value = [torch.zeros(1, dtype=torch.float64)], [torch.ones(1, dtype=torch.float64)]
+    for done in range(5):
+        update(average, value, done)
+    assert average[0] > 0.95
+    late = [torch.zeros(1, dtype=torch.float64)]
+    update(late, value, 10_000)
+    torch.testing.assert_close(late[0], torch.tensor([0.1], dtype=torch.float64))
 
 
 def test_every_epoch_is_its_own_permutation_of_all_items():

@@ -38,12 +38,14 @@ class AnnotatedCase:
         patient: whose it is.
         image: reads the image the lesions are carved from.
         label: reads its lesion map, on the same grid.
+        derived_from: further patients whose images made it, for a synthetic case.
     """
 
     case_id: str
     patient: str
     image: Callable[[], Volume]
     label: Callable[[], Volume]
+    derived_from: tuple[str, ...] = ()
 
 
 class LesionBank:
@@ -92,7 +94,13 @@ class LesionBank:
         real = [case for case in cases if case.origin == "real"]
         return cls(
             (
-                AnnotatedCase(case.id, case.patient, partial(case.volume, channel), partial(_label_of, case))
+                AnnotatedCase(
+                    case.id,
+                    case.patient,
+                    partial(case.volume, channel),
+                    partial(_label_of, case),
+                    tuple(case.derived_from),
+                )
                 for case in real or cases
                 if case.label is not None and channel in case.images
             ),
@@ -143,7 +151,7 @@ class LesionBank:
         return self._carved[key]
 
     def _components(self, case: AnnotatedCase, label: Volume | None = None) -> list[Component]:
-        return components(label or case.label(), self.value, case.case_id, case.patient)
+        return components(label or case.label(), self.value, case.case_id, case.patient, case.derived_from)
 
     def _find(self, case: AnnotatedCase, label: Volume, lesion: LesionReference) -> Component:
         found = self._components(case, label)

@@ -30,9 +30,6 @@ FEWEST_VOXELS = 4
 
 _FINE = 3
 _HALO_OUTLIER = 2.5
-_INTERPOLATION_LOSS = 0.54
-"""Linear interpolation between two voxels at a random place leaves (2/3)**3 of white noise's variance in 3D: 0.54 of
-its standard deviation."""
 
 
 class LesionReference(BaseModel):
@@ -41,6 +38,7 @@ class LesionReference(BaseModel):
     Attributes:
         case_id: the annotated case.
         patient: whose lesion it is.
+        derived_from: further patients whose images made it, for a synthetic case.
         value: label value of the lesion.
         centre_ras: centroid in mm.
         volume_mm3: of all its voxels.
@@ -50,6 +48,7 @@ class LesionReference(BaseModel):
 
     case_id: str
     patient: str
+    derived_from: tuple[str, ...] = ()
     value: int
     centre_ras: Vector
     volume_mm3: float
@@ -111,11 +110,6 @@ class LesionPatch:
         """Largest distance of a lesion voxel from the border."""
         return float(-self.signed.min())
 
-    @property
-    def noise(self) -> float:
-        """Standard deviation of the source's noise that is left after resampling, in the source's intensities."""
-        return _INTERPOLATION_LOSS * self.around.noise
-
     def volume_mm3(self, level_mm: float = 0.0) -> float:
         """Volume of the lesion when it is cut at `level_mm`: all of it, or for a negative level the part inside."""
         if level_mm >= 0:
@@ -123,7 +117,7 @@ class LesionPatch:
         deep = _fine(self.signed) <= level_mm
         return float(deep.sum() / _FINE**3 * abs(np.linalg.det(self.affine[:3, :3])))
 
-    def sample(self, positions: Float32Array, mirror: bool = False) -> tuple[Float32Array, Float32Array]:
+    def sample(self, positions: Float32Array, mirror: bool = False) -> tuple[Float32Array, Float32Array, float]:
         """The patch on another grid, in the same orientation of the patient.
 
         The mask of the result is where the linearly interpolated distance is not positive: nearest neighbour without
@@ -134,7 +128,8 @@ class LesionPatch:
             mirror: swap left and right.
 
         Returns:
-            Signed distance in mm and texture in the source's intensities, float32 of shape positions.shape[1:].
+            Signed distance in mm and texture in the source's intensities, float32 of shape positions.shape[1:], and the
+            standard deviation of the source's noise that interpolation has left in that texture.
         """
         from scipy import ndimage
 
@@ -145,7 +140,10 @@ class LesionPatch:
         far = float(self.signed.max())
         signed = ndimage.map_coordinates(self.signed, index, order=1, mode="constant", cval=far)
         texture = ndimage.map_coordinates(self.texture, index, order=1, mode="nearest")
-        return signed.astype(np.float32), texture.astype(np.float32)
+        share = index - np.floor(index)
+        # White noise averaged with weights (1 - f, f) keeps (1 - f)**2 + f**2 of its variance along each axis.
+        kept = np.prod((1 - share) ** 2 + share**2, axis=0).mean()
+        return signed.astype(np.float32), texture.astype(np.float32), self.around.noise * float(np.sqrt(kept))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,11 +156,11 @@ class Component:
 
 
 def components(
-    label: Volume, value: int = 1, case_id: str = "", patient: str = "", fewest: int = FEWEST_VOXELS
+    label: Volume, value: int = 1, case_id: str = "", patient: str = "", derived_from: tuple[str, ...] = ()
 ) -> list[Component]:
     """The lesions of a label map, largest first; diagonal neighbours belong together.
 
-    Lesions below `fewest` voxels are left out.
+    Lesions below FEWEST_VOXELS are left out. Case and patients are what the references shall say.
     """
     from scipy import ndimage
 
@@ -176,7 +174,7 @@ def components(
     for number, slices in enumerate(ndimage.find_objects(numbered), start=1):
         part = numbered[slices] == number
         count = int(part.sum())
-        if count < fewest:
+        if count < FEWEST_VOXELS:
             continue
         lower = [low + s.start for low, s in zip(box.lower, slices)]
         own = Box(as_index(lower), as_index([low + n for low, n in zip(lower, part.shape)]))
@@ -184,6 +182,7 @@ def components(
         reference = LesionReference(
             case_id=case_id,
             patient=patient,
+            derived_from=derived_from,
             value=value,
             centre_ras=as_vector(centre[:3]),
             volume_mm3=count * voxel_mm3,

@@ -143,7 +143,7 @@ def insert_lesions(
         parameters=parameters.model_dump(mode="json"),
         draws=InsertDraws(lesions=drawn).model_dump(mode="json"),
         parents=list(dict.fromkeys([host_id, *(s.case_id for s in sources)])),
-        patients=list(dict.fromkeys([*host_patients, *(s.patient for s in sources)])),
+        patients=list(dict.fromkeys([*host_patients, *(p for s in sources for p in (s.patient, *s.derived_from))])),
         checks=checks,
         versions=software_versions(),
     )

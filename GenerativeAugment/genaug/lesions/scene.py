@@ -166,7 +166,7 @@ def _carved(scene: Scene, drawn: CarveDraws, offset: Vector, bank: LesionBank) -
             "Carve the lesions from the channel that the host shows.",
         )
     box = box_around(host, patch.extent_mm + max(drawn.level_mm, 0.0) + SUPPORT_MM)
-    signed, texture = patch.sample(positions_mm(host, box, offset), drawn.mirror)
+    signed, texture, noise = patch.sample(positions_mm(host, box, offset), drawn.mirror)
     mask = signed <= min(drawn.level_mm, 0.0)
     if not mask.any():
         raise GenaugError(
@@ -178,7 +178,7 @@ def _carved(scene: Scene, drawn: CarveDraws, offset: Vector, bank: LesionBank) -
         )
     unit = patch.around.unit(scene.unit, f"case {drawn.lesion.case_id}")
     difference = (texture - np.float32(patch.around.mean)) / np.float32(unit)
-    noise = patch.noise / unit
+    noise /= unit
     if drawn.contrast is not None:
         own = float(difference[mask].mean())
         gain = drawn.contrast / own if abs(own) > 1e-6 else 0.0

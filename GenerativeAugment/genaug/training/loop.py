@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.networks import Batch, Outputs, System
@@ -68,8 +68,7 @@ class StageRun:
         t = self.stage.training
         fabric = self.setting.fabric
         self._plain = self.system.to(fabric.device)
-        averaging = get_ema_multi_avg_fn(t.ema)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(self._plain, multi_avg_fn=averaging, use_buffers=True)
+        self.average = AveragedModel(self._plain, multi_avg_fn=averaging(t.ema), use_buffers=True)
         self._players: dict[str, nn.Module] = {}
         self.optimizers = {}
         rates = {"network": t.learning_rate}
@@ -265,6 +264,26 @@ class StageRun:
         self.setting.fabric._precision.load_state_dict(state["precision"])
         self.setting.reporter.log(f"{self.name}: resumed at iteration {self.iteration}")
         return self.iteration
+
+
+def averaging(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Exponential moving average for `AveragedModel` whose memory grows with the run up to `decay`.
+
+    With a fixed decay a short run's average would still be full of the weights it started from (Karras 2024,
+    arXiv:2312.02696, section 3.1).
+    """
+
+    def update(averages: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+        done = int(updates)
+        weight = 1 - min(decay, (1 + done) / (10 + done))
+        with torch.no_grad():
+            for average, value in zip(averages, current, strict=True):
+                if average.is_floating_point():
+                    average.lerp_(value.to(average.dtype), weight)
+                else:
+                    average.copy_(value)
+
+    return update
 
 
 def derive(seed: int, *parts: object) -> int:
