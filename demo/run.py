@@ -44,7 +44,7 @@ from demo import show
 from demo.console import Console
 from demo.lesion_patches import WHITE_MATTER
 from demo.report import write_report
-from demo.starter import MARGIN_MM, MODELS, ROOT, SPACING_MM, STARTERS, Starter
+from demo.starter import MARGIN_MM, MODELS, RANGES, ROOT, SPACING_MM, STARTERS, Starter
 from demo.summary import StepClock
 
 SEED = 7
@@ -119,7 +119,7 @@ def make_cohort(demo: Demo) -> Cohort:
     clock = demo.clock
     with clock.step("cohort"):
         template = brain_template(SPACING_MM, MARGIN_MM)
-        path = template_cohort(template, demo.folder / "cohort", SUBJECTS, SEED, reporter=demo.console)
+        path = template_cohort(template, demo.folder / "cohort", SUBJECTS, SEED, ranges=RANGES, reporter=demo.console)
         cohort = split_by_patient(Cohort.read(path), {"train": 2 / 3, "test": 1 / 3}, SEED)
         cohort.write(path)
         cohort.check()
@@ -227,9 +227,10 @@ def review(demo: Demo, cohorts: list[Cohort]) -> None:
 def export(demo: Demo, cohort: Cohort, made: list[Cohort]) -> None:
     """Real and accepted synthetic cases as one nnU-Net dataset."""
     with demo.clock.step("export to nnU-Net"):
-        only_t1 = _with_channels(cohort, ["T1"])
         parameters = ExportParameters(layout="nnunet", name="BrainAugmented", require_review=True)
-        dataset, manifest = export_cohort(only_t1, made, demo.folder / "export", parameters, demo.console, seed=SEED)
+        # All of them are generated, the template's subjects too, so there is no real cohort to give.
+        cohorts = [_with_channels(cohort, ["T1"]), *made]
+        dataset, manifest = export_cohort(None, cohorts, demo.folder / "export", parameters, demo.console, seed=SEED)
         demo.clock.add_product("nnU-Net dataset", dataset)
         counts = ", ".join(f"{value} {key}" for key, value in manifest.counts.items() if value)
         demo.console.log(f"  {counts}")

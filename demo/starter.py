@@ -18,7 +18,8 @@ from genaug.cohort import Cohort
 from genaug.parameters import TrainingOptions
 from genaug.progress import Reporter
 from genaug.templates.brain import brain_template
-from genaug.templates.cohort import template_cohort
+from genaug.templates.cohort import SubjectRanges, template_cohort
+from genaug.templates.deformation import AffineRanges
 from genaug.training import make_plan, run_training, training_folder
 
 from demo.console import Console
@@ -28,10 +29,13 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "Resources" / "Models"
 WORK = ROOT / "build" / "starter"
 
-SPACING_MM = 3.4
+SPACING_MM = 3.6
 """The finest spacing at which the whole brain fits the 48 x 64 x 48 voxels that two cores can train on."""
 
-MARGIN_MM = 3.0
+MARGIN_MM = 8.0
+RANGES = SubjectRanges(affine=AffineRanges(rotation_deg=4.0, scaling=0.04, shear=0.015, translation_mm=1.0))
+"""Of the subjects: narrow enough that no brain reaches the border."""
+
 SUBJECTS = 240
 SEED = 2024
 
@@ -138,7 +142,9 @@ def starter_cohort(kind: str, reporter: Reporter) -> Cohort:
     folder = WORK / "cohorts" / kind
     if not (folder / "cohort.json").is_file():
         if kind == "brains":
-            template_cohort(brain_template(SPACING_MM, MARGIN_MM), folder, SUBJECTS, SEED, reporter=reporter)
+            template_cohort(
+                brain_template(SPACING_MM, MARGIN_MM), folder, SUBJECTS, SEED, ranges=RANGES, reporter=reporter
+            )
         else:
             lesion_patch_cohort(folder, 256, SEED, reporter)
     return Cohort.read(folder)
