@@ -12,13 +12,13 @@ from genaug.evaluation.translation import evaluate_translation
 
 
 def ct_pair(seed: int, error: float = 20.0, patient: str | None = None) -> PairArrays:
-    """A limb in air; the result is off by `error` HU in the body and far off outside it."""
+    """A limb in air; the result is off by `error` HU in the body and has bone outside it."""
     rng = np.random.default_rng(seed)
     i, j = np.meshgrid(np.arange(32), np.arange(32), indexing="ij")
     radius = np.hypot(i - 16, j - 16)[:, :, None] * np.ones(6)
     reference = np.where(radius < 12, 50.0, -1000.0) + np.where(radius < 5, 700.0, 0.0)
     reference += rng.normal(scale=10, size=reference.shape)
-    result = reference + np.where(radius < 12, error, 900.0)
+    result = reference + np.where(radius < 12, error, 1500.0)
     return PairArrays(f"case {seed}", patient or f"p{seed}", "CT", reference, result)
 
 
