@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from genaug.errors import Cancelled, GenaugError, Reason
-from genaug.networks import Batch, Outputs, System
+from genaug.networks import Batch, System
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
 from genaug.progress import Reporter
 from genaug.recipe import Stage, Term
@@ -121,48 +121,54 @@ class StageRun:
 
     def _iterate(self) -> dict[str, float | Tensor]:
         """One iteration: the critics' updates, then the network's."""
-        t = self.stage.training
         self._set_rates()
-        losses: dict[str, float | Tensor] = {}
         torch.manual_seed(derive(self.setting.seed, self.name, self.iteration, "global"))
         generator = torch.Generator().manual_seed(derive(self.setting.seed, self.name, self.iteration, "draws"))
-        play = Play(
-            self.system.signature,
-            {name: self._players[name] for name in self.critics},
-            generator,
-            self.iteration,
-        )
-        if self.critics:
-            for update in range(t.critic_updates):
-                batch = self._batch(update + 1)
-                with torch.no_grad():
-                    outputs = self._players["network"](batch, generator)
-                for name in self.critics:
-                    losses.update(self._update_critic(name, outputs, batch, play))
-        batch = self._batch(0)
-        for critic in self.critics.values():
-            critic.requires_grad_(False)
-        outputs = self._players["network"](batch, generator)
-        terms = {
-            name: self._weigh(term, LOSSES[name](outputs, batch, play, **term.options))
-            for name, term in self.stage.loss.items()
-            if self.iteration >= term.start
-        }
-        losses.update(self._step("network", terms))
-        for critic in self.critics.values():
-            critic.requires_grad_(True)
+        # The network is judged by the critics themselves, not by their distributed wrappers, which would wait for
+        # gradients that this step does not give them.
+        play = Play(self.system.signature, self.critics, generator, self.iteration)
+        losses: dict[str, float | Tensor] = {}
+        for update in range(self._extra_batches()):
+            losses.update(self._update_critics(self._batch(update + 1), play))
+        losses.update(self._update_network(self._batch(0), play))
         self.average.update_parameters(self._plain)
         return losses
 
-    def _update_critic(self, name: str, outputs: Outputs, batch: Batch, play: Play) -> dict[str, float | Tensor]:
-        terms = {
-            term_name: self._weigh(
-                term, CRITIC_LOSSES[term_name](self._players[name], outputs, batch, play, **term.options)
-            )
-            for term_name, term in self.stage.critic_loss[name].items()
-            if self.iteration >= term.start
+    def _update_critics(self, batch: Batch, play: Play) -> dict[str, float | Tensor]:
+        """One update of every critic that has a term by now."""
+        active = {
+            name: {key: term for key, term in terms.items() if self.iteration >= term.start}
+            for name, terms in self.stage.critic_loss.items()
         }
-        return self._step(name, terms)
+        if not any(active.values()):
+            return {}
+        with torch.no_grad():
+            outputs = self._players["network"](batch, play.generator)
+        losses: dict[str, float | Tensor] = {}
+        for name, terms in active.items():
+            critic = self._players[name]
+            with self.setting.fabric.autocast():
+                values = {
+                    key: self._weigh(term, CRITIC_LOSSES[key](critic, outputs, batch, play, **term.options))
+                    for key, term in terms.items()
+                }
+            losses.update(self._step(name, values))
+        return losses
+
+    def _update_network(self, batch: Batch, play: Play) -> dict[str, float | Tensor]:
+        for critic in self.critics.values():
+            critic.requires_grad_(False)
+        outputs = self._players["network"](batch, play.generator)
+        with self.setting.fabric.autocast():
+            terms = {
+                name: self._weigh(term, LOSSES[name](outputs, batch, play, **term.options))
+                for name, term in self.stage.loss.items()
+                if self.iteration >= term.start
+            }
+        losses = self._step("network", terms)
+        for critic in self.critics.values():
+            critic.requires_grad_(True)
+        return losses
 
     @staticmethod
     def _weigh(term: Term, value: Tensor) -> tuple[Tensor, Tensor]:
