@@ -77,6 +77,7 @@ class TensorStore:
 
     def __init__(self, folder: Path, window: Sequence[int], shift: int = 0, flip: bool = False) -> None:
         index = read_json(folder / "index.json", _Index)
+        self._folder = folder
         self.roles, self.dimension, self.cases = index.roles, index.dimension, index.cases
         self.window, self.shift, self.flip = tuple(window), shift, flip
         self._images = [_map(folder / f"{i:05d}.images.npy") for i in range(len(self.cases))]
@@ -88,6 +89,11 @@ class TensorStore:
         """Cases in 3D, slices with content in 2D."""
         return len(self._items)
 
+    @property
+    def windowed(self) -> bool:
+        """Whether windows are smaller than some case, so that they have no fixed place in the anatomy."""
+        return any(images.shape[1 : 1 + len(self.window)] != self.window for images in self._images)
+
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
         """Windows of the items, with augmentation drawn from `rng`."""
         parts = [self._cut(*self._items[item], rng) for item in items]
@@ -95,6 +101,13 @@ class TensorStore:
         found = [label for _, label in parts if label is not None]
         labels = torch.from_numpy(np.stack(found)) if found else None
         return assemble(images, labels, self.roles)
+
+    def mean(self) -> Tensor:
+        """Mean target over all items, (C, *window), without augmentation; for windows of the cases' full size."""
+        plain = TensorStore(self._folder, self.window)
+        rng = np.random.default_rng(0)
+        total = sum(plain.batch([item], rng).target[0].double() for item in range(len(plain)))
+        return torch.as_tensor(total / len(plain)).float()
 
     def _list_items(self) -> list[tuple[int, int | None]]:
         if self.dimension == 3:

@@ -24,6 +24,7 @@ __all__ = [
     "OnePass",
     "Outputs",
     "Signature",
+    "SpatialAutoencoder",
     "System",
     "activate",
     "build_critic",

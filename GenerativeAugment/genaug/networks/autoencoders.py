@@ -10,7 +10,7 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, raw_mean
 from genaug.networks.generator import NORM, UpPath
 from genaug.networks.haar import from_features, to_features
 
@@ -41,6 +41,10 @@ class VectorAutoencoder(OnePass):
         self.down = nn.Sequential(*layers)
         self.posterior = nn.Linear(before * math.prod(size), 2 * latent)
         self.up = UpPath(signature, latent, start, channels, blocks, haar_levels)
+
+    def start_at(self, mean: Tensor) -> None:
+        """Make the mean target what a zero output means."""
+        self.up.offset.copy_(raw_mean(mean, self.signature.image_channels))
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent,): the prior is the standard normal."""
@@ -105,6 +109,18 @@ class SpatialAutoencoder(OnePass):
             with_encoder_nonlocal_attn=False,
             with_decoder_nonlocal_attn=False,
         )
+        self.offset: Tensor
+        self.register_buffer("offset", torch.zeros(signature.channels, *signature.window))
+        self.code_mean: Tensor
+        self.register_buffer("code_mean", torch.zeros(self.noise_shape()))
+
+    def start_at(self, mean: Tensor) -> None:
+        """Make the mean target what a zero output means."""
+        self.offset.copy_(raw_mean(mean, self.signature.image_channels))
+
+    def center(self, mean: Tensor) -> None:
+        """From now on measure codes from `mean` (latent_channels, *code size), the mean code of the training cases."""
+        self.code_mean.copy_(mean)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent_channels, *code size)."""
@@ -113,11 +129,11 @@ class SpatialAutoencoder(OnePass):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the posterior, (B, latent_channels, *code size) each."""
         mean, deviation = self.network.encode(self.front(x))
-        return mean, deviation
+        return mean - self.code_mean, deviation
 
     def decode(self, codes: Tensor) -> Tensor:
         """Raw output (B, C, *window)."""
-        return torch.as_tensor(self.back(self.network.decode(codes)))
+        return torch.as_tensor(self.back(self.network.decode(codes + self.code_mean))) + self.offset
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output for codes given as noise."""

@@ -90,12 +90,22 @@ def activate(raw: Tensor, image_channels: int) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def raw_mean(mean: Tensor, image_channels: int) -> Tensor:
+    """The raw output that `activate` turns into the mean target (C, *S): inverse tanh, and log probabilities."""
+    images = torch.atanh(mean[:image_channels].clamp(-0.98, 0.98))
+    labels = ((mean[image_channels:] + 1) / 2).clamp(min=0.01).log()
+    return torch.cat([images, labels])
+
+
 class System(nn.Module, ABC):
     """A network as the rest of the code sees it: a training pass, and cases from noise."""
 
     def __init__(self, signature: Signature) -> None:
         super().__init__()
         self.signature = signature
+
+    def start_at(self, mean: Tensor) -> None:
+        """Told the mean target (C, *window) before training; a network that keeps it learns deviations from it only."""
 
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:

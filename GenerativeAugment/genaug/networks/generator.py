@@ -9,7 +9,7 @@ import torch
 from monai.networks.blocks import ResidualUnit
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, raw_mean
 from genaug.networks.haar import from_features
 
 NORM = ("group", {"num_groups": 8})
@@ -19,7 +19,8 @@ NORM = ("group", {"num_groups": 8})
 class UpPath(nn.Module):
     """Vector (B, latent) to raw volume (B, C, *window).
 
-    A linear layer makes the coarsest feature map, voxel by voxel its own mixture of the code, as principal components
+    The output is added to a fixed raw image, the mean of the training cases, so that only deviations are learnt. A
+    linear layer makes the coarsest feature map, voxel by voxel its own mixture of the code, as principal components
     would; each further level is nearest-neighbour upsampling and residual units. Nearest neighbour rather than
     transposed convolution, which leaves a checkerboard (Odena 2016).
 
@@ -52,11 +53,13 @@ class UpPath(nn.Module):
                 before = after
         layers.append(from_features(before, signature.channels, d, haar_levels))
         self.layers = nn.Sequential(*layers)
+        self.offset: Tensor
+        self.register_buffer("offset", torch.zeros(signature.channels, *signature.window))
 
     def forward(self, z: Tensor) -> Tensor:
         """Raw output for vectors (B, latent)."""
         x = self.first(z).unflatten(1, (-1, *self.start))
-        return torch.as_tensor(self.layers(x))
+        return torch.as_tensor(self.layers(x)) + self.offset
 
 
 class LatentGenerator(OnePass):
@@ -74,6 +77,10 @@ class LatentGenerator(OnePass):
         super().__init__(signature)
         self.latent = latent
         self.up = UpPath(signature, latent, start, channels, blocks, haar_levels)
+
+    def start_at(self, mean: Tensor) -> None:
+        """Make the mean target what a zero output means."""
+        self.up.offset.copy_(raw_mean(mean, self.signature.image_channels))
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent,)."""

@@ -14,7 +14,7 @@ from genaug.cohort import Cohort
 from genaug.devices import resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import CodeScale
-from genaug.networks import Signature, System, build_critic, build_system
+from genaug.networks import Signature, SpatialAutoencoder, System, build_critic, build_system
 from genaug.package import PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter
@@ -90,7 +90,9 @@ def run_training(
     for index, (name, stage) in enumerate(plan.recipe.stages.items()):
         data: Source
         if stage.space == "latent":
-            codes, scale = encode_all(plan, folder, list(systems.values())[-1], fabric)
+            autoencoder = list(systems.values())[-1]
+            assert isinstance(autoencoder, SpatialAutoencoder)  # the only system that has codes with a place
+            codes, scale = encode_all(plan, folder, autoencoder, fabric)
             data = CodeStore(codes)
             signature = Signature(plan.grid.dimension, tuple(codes.shape[2:]), codes.shape[1], 0, 0)
         else:
@@ -179,7 +181,9 @@ def voxel_signature(plan: TrainingPlan) -> Signature:
     )
 
 
-def encode_all(plan: TrainingPlan, folder: Path, autoencoder: System, fabric: Fabric) -> tuple[torch.Tensor, CodeScale]:
+def encode_all(
+    plan: TrainingPlan, folder: Path, autoencoder: SpatialAutoencoder, fabric: Fabric
+) -> tuple[torch.Tensor, CodeScale]:
     """Codes (N, C, *code size) of all cases, standardised per channel, and the scale to take them back.
 
     The codes are the posterior means, drawn once; where the autoencoder was trained with random shifts, each case gives
@@ -195,9 +199,13 @@ def encode_all(plan: TrainingPlan, folder: Path, autoencoder: System, fabric: Fa
         for _ in range(copies):
             for first in range(0, len(store), CODE_BATCH):
                 batch = store.batch(range(first, min(first + CODE_BATCH, len(store))), rng).to(fabric.device)
-                mean, _ = autoencoder.encode(batch.target)  # type: ignore[operator]
+                mean, _ = autoencoder.encode(batch.target)
                 codes.append(mean.float().cpu())
     joined = torch.cat(codes)
+    # Measured from the mean code, voxel by voxel, a denoiser has only what differs between cases to learn.
+    center = joined.mean(0)
+    autoencoder.center(center.to(fabric.device))
+    joined -= center
     scale = CodeScale.of(joined)
     return scale.scale(joined), scale
 
@@ -213,6 +221,8 @@ def _train_stage(
     torch.manual_seed(derive(options.seed, name, "weights"))
     system = build_system(stage.network, signature)
     critics = {key: build_critic(critic, signature) for key, critic in stage.critics.items()}
+    if isinstance(data, TensorStore) and not data.windowed:
+        system.start_at(data.mean())
     if options.initial is not None:
         _start_from(system, name, options.initial, setting.reporter)
     if setting.fabric.device.type == "cpu" and signature.dimension == 3:
