@@ -24,6 +24,17 @@ def test_voxels_away_from_the_lesions_keep_their_bits(dtype):
     assert (done.image.array != before)[done.mask.array == 1].mean() > 0.9
 
 
+def test_nothing_changes_beyond_the_tissue_even_at_its_border():
+    host, tissue = ct(affine())
+    point = (host.affine @ [32, 32, 14, 1])[:3]  # a sphere of 8 mm that ends where the tissue does, at 6
+    shape = {"kind": "procedural", "shape": "ellipsoid", "elongation": (1, 1)}
+    asked = asking(source=shape, at=[point], margin_mm=0, edge_mm=(1.5, 1.5))
+    done = insert_lesions(host, tissue, asked)
+    changed = done.image.array != host.array
+    assert done.mask.array[:, :, :8].any()
+    assert not changed[tissue.array == 0].any()
+
+
 def test_integers_are_rounded_and_clipped_to_their_type():
     host, tissue = ct(affine(), dtype=np.uint8)
     done = insert_lesions(host, tissue, asking(contrast=(-300, -300)))
@@ -47,7 +58,7 @@ def test_multiples_of_the_spread_are_met_in_mr_by_default(contrast):
     assert (done.image.array[core].mean() - 200) / 8 == pytest.approx(contrast, rel=0.1)
 
 
-@pytest.mark.parametrize("donor_noise", [None, 2.0, 4.0])
+@pytest.mark.parametrize("donor_noise", [None, 3.0, 6.0])
 def test_the_lesion_is_as_noisy_as_the_host(donor_noise):
     """Neighbour differences see noise alone, not the lesion's own slow texture.
 
@@ -62,7 +73,7 @@ def test_the_lesion_is_as_noisy_as_the_host(donor_noise):
     asked = asking(source=own, diameter_mm=(14, 40), contrast=(0.4, 0.4), contrast_unit="fraction", seed=2)
     done = insert_lesions(host, tissue, asked, bank=donors)
     core = ndimage.distance_transform_edt(done.mask.array) > 2
-    assert done.image.array[core].std() == pytest.approx(8, rel=0.15)
+    assert done.image.array[core].std() == pytest.approx(8, rel=0.1)
     if donor_noise is None:
 
         def rough(values):
