@@ -66,28 +66,10 @@ VECTOR = {"latent": 16, "start": 24}
 
 STARTERS = (
     Starter(
-        "brain-t1-ldm",
-        "T1 brain with tissue labels, latent diffusion",
-        "brains",
-        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 600, "denoiser": 1500}},
-        {
-            "stages": {
-                "autoencoder": {
-                    "network": {"options": {"latent_channels": 8}},
-                    "training": {"learning_rate": 1e-3, "ema": 0.98},
-                },
-                "denoiser": {
-                    "network": {"options": {"channels": [64, 96]}},
-                    "training": {"learning_rate": 1e-3, "ema": 0.99},
-                },
-            }
-        },
-    ),
-    Starter(
         "brain-t1-vae",
         "T1 brain with tissue labels, variational autoencoder",
         "brains",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 400}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 300}},
         {
             "stages": {
                 "vae": {
@@ -95,6 +77,26 @@ STARTERS = (
                     "loss": {"kl": {"weight": 0.03, "start": 100}},
                     "training": {"shift": 0, "learning_rate": 2e-3, "ema": 0.98},
                 }
+            }
+        },
+    ),
+    Starter(
+        "brain-t1-ldm",
+        "T1 brain with tissue labels, latent diffusion",
+        "brains",
+        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 400, "denoiser": 1200}},
+        {
+            "stages": {
+                "autoencoder": {
+                    "network": {"options": {"latent_channels": 8}},
+                    "loss": {"adversarial": {"start": 200}},
+                    "critic_loss": {"critic": {"adversarial": {"start": 200}}},
+                    "training": {"learning_rate": 1e-3, "ema": 0.98},
+                },
+                "denoiser": {
+                    "network": {"options": {"channels": [64, 96]}},
+                    "training": {"learning_rate": 1e-3, "ema": 0.99},
+                },
             }
         },
     ),
@@ -107,7 +109,7 @@ STARTERS = (
             "channels": ["T2"],
             "source_channels": ["T1"],
             "window": (32, 32, 32),
-            "iterations": {"translator": 400},
+            "iterations": {"translator": 300},
         },
         {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
     ),
@@ -115,14 +117,14 @@ STARTERS = (
         "lesion-t1-vae",
         "Dark white-matter lesions in T1 with their masks, variational autoencoder",
         "lesions",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 600}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 500}},
         {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 12}}}}},
     ),
     Starter(
         "brain-t1-gan",
         "T1 brain with tissue labels, Wasserstein GAN",
         "brains",
-        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 150}},
+        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 120}},
         {
             "stages": {
                 "gan": {

@@ -69,7 +69,7 @@ class EvaluationParameters(_Strict):
 
     task: Literal["synthesis", "translation"] = "synthesis"
     channel: str | None = Field(default=None, description="image channel to score; the first common one when null")
-    features: list[str] = Field(default_factory=lambda: ["conv3d-v1", "anatomy-v1"])
+    features: list[str] = Field(default_factory=list, description="named extractors; those for the dimension if empty")
     spacing: tuple[float, float, float] | None = None
     reference_part: Literal["train", "validation", "test", "all"] = "train"
     held_out_part: Literal["validation", "test"] = "test"

@@ -77,7 +77,7 @@ def evaluate_cohorts(
         CaseList(synthetic.cases, load),
         sources[id(training)] if training else None,
         sources[id(held_out)] if held_out else None,
-        parameters.features,
+        parameters.features or None,
         labels,
         seed,
         reporter,
