@@ -66,21 +66,6 @@ VECTOR = {"latent": 16, "start": 24}
 
 STARTERS = (
     Starter(
-        "brain-t1-vae",
-        "T1 brain with tissue labels, variational autoencoder",
-        "brains",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 300}},
-        {
-            "stages": {
-                "vae": {
-                    "network": {"options": VECTOR},
-                    "loss": {"kl": {"weight": 0.03, "start": 100}},
-                    "training": {"shift": 0, "learning_rate": 2e-3, "ema": 0.98},
-                }
-            }
-        },
-    ),
-    Starter(
         "brain-t1-ldm",
         "T1 brain with tissue labels, latent diffusion",
         "brains",
@@ -119,6 +104,20 @@ STARTERS = (
         "lesions",
         {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 500}},
         {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 12}}}}},
+    ),
+    Starter(
+        "brain-t1-vae",
+        "T1 brain with tissue labels, variational autoencoder",
+        "brains",
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 300}},
+        {
+            "stages": {
+                "vae": {
+                    "network": {"options": VECTOR},
+                    "training": {"shift": 0, "learning_rate": 2e-3, "ema": 0.98},
+                }
+            }
+        },
     ),
     Starter(
         "brain-t1-gan",
