@@ -254,8 +254,7 @@ def _train(demo: Demo, starter: Starter, cohort: Cohort) -> Path:
         overrides=starter.overrides,
         initial=demo.starter(starter.name),
         minutes=minutes,
-        # The rate falls to zero over these iterations: about as many as two cores manage in the time.
-        iterations={name: max(1, round(n * minutes / 12)) for name, n in starter.options["iterations"].items()},
+        iterations=_affordable(demo.starter(starter.name), minutes) or starter.options["iterations"],
         preview_every=10_000,
         seed=SEED,
     )
@@ -263,6 +262,19 @@ def _train(demo: Demo, starter: Starter, cohort: Cohort) -> Path:
     train(cohort, options, output, "cpu", demo.console)
     demo.clock.add_product(f"package {starter.name}", output)
     return output
+
+
+def _affordable(package: Path | None, minutes: float) -> dict[str, int]:
+    """As many iterations of each stage as fit into `minutes` at the speed the starter was trained with.
+
+    The learning rate falls to zero over the iterations, so a training that is cut off by the clock ends worse than one
+    that was planned shorter.
+    """
+    if package is None:
+        return {}
+    stages = read_info(package).stages
+    share = 60 * minutes / max(sum(stage.seconds for stage in stages.values()), 1e-9)
+    return {name: max(1, round(stage.iterations * share)) for name, stage in stages.items()}
 
 
 def _synthesize(demo: Demo, package: Path, output: Path, prefix: str, count: int = CASES) -> Cohort:
