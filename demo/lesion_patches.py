@@ -21,12 +21,17 @@ PATCH = 24
 
 WHITE_MATTER = 3
 
+PLAQUE = ProceduralSource(shape="ellipsoid", elongation=(1.2, 2.2), heterogeneity=(0.02, 0.08), grain_mm=(3.0, 6.0))
+"""Looks like a plaque of multiple sclerosis in T1: a soft dark ovoid."""
+
 LESION = InsertParameters(
-    source=ProceduralSource(shape="confluent", heterogeneity=(0.04, 0.10)),
+    source=PLAQUE,
     count=1,
     diameter_mm=(7.0, 15.0),
-    contrast=(-6.0, -3.5),
+    contrast=(-0.32, -0.18),
+    contrast_unit="fraction",
     margin_mm=0.5,
+    edge_mm=(0.7, 1.2),
     tissue_labels=(WHITE_MATTER,),
 )
 

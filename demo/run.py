@@ -18,7 +18,7 @@ from genaug.evaluation.cohorts import evaluate_cohorts
 from genaug.export import export_cohort
 from genaug.fingerprint import fingerprint
 from genaug.insertion import InsertionParameters, insert_into_cohort
-from genaug.lesions import BankSource, ProceduralSource
+from genaug.lesions import BankSource
 from genaug.package import read_info, weights_sha256
 from genaug.parameters import (
     EvaluationParameters,
@@ -42,7 +42,7 @@ from genaug.translation import translate
 
 from demo import show
 from demo.console import Console
-from demo.lesion_patches import WHITE_MATTER
+from demo.lesion_patches import PLAQUE, WHITE_MATTER
 from demo.report import write_report
 from demo.starter import MARGIN_MM, MODELS, RANGES, ROOT, SPACING_MM, STARTERS, Starter
 from demo.summary import StepClock
@@ -63,11 +63,13 @@ SHORT_MINUTES = 0.15
 LESION_LABEL = 9
 LESIONS = {
     "drawn": InsertionParameters(
-        source=ProceduralSource(shape="confluent", heterogeneity=(0.04, 0.10)),
+        source=PLAQUE,
         count=6,
         diameter_mm=(5.0, 14.0),
-        contrast=(-6.0, -3.5),
-        margin_mm=1.0,
+        contrast=(-0.32, -0.18),
+        contrast_unit="fraction",
+        margin_mm=0.5,
+        edge_mm=(0.7, 1.2),
         tissue_labels=(WHITE_MATTER,),
         lesion_value=LESION_LABEL,
     ),
@@ -75,7 +77,8 @@ LESIONS = {
         source=BankSource(margin="none"),
         count=4,
         diameter_mm=(6.0, 14.0),
-        margin_mm=1.0,
+        margin_mm=0.5,
+        edge_mm=(0.7, 1.2),
         tissue_labels=(WHITE_MATTER,),
         lesion_value=LESION_LABEL,
     ),
