@@ -69,13 +69,13 @@ STARTERS = (
         "brain-t1-ldm",
         "T1 brain with tissue labels, latent diffusion",
         "brains",
-        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 400, "denoiser": 1200}},
+        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 900, "denoiser": 1000}},
         {
             "stages": {
                 "autoencoder": {
                     "network": {"options": {"latent_channels": 8}},
-                    "loss": {"adversarial": {"start": 200}},
-                    "critic_loss": {"critic": {"adversarial": {"start": 200}}},
+                    "loss": {"adversarial": {"start": 500}},
+                    "critic_loss": {"critic": {"adversarial": {"start": 500}}},
                     "training": {"learning_rate": 1e-3, "ema": 0.98},
                 },
                 "denoiser": {
@@ -94,7 +94,7 @@ STARTERS = (
             "channels": ["T2"],
             "source_channels": ["T1"],
             "window": (32, 32, 32),
-            "iterations": {"translator": 300},
+            "iterations": {"translator": 400},
         },
         {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
     ),
@@ -102,14 +102,14 @@ STARTERS = (
         "lesion-t1-vae",
         "Dark white-matter lesions in T1 with their masks, variational autoencoder",
         "lesions",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 500}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 400}},
         {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 12}}}}},
     ),
     Starter(
         "brain-t1-vae",
         "T1 brain with tissue labels, variational autoencoder",
         "brains",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 300}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 250}},
         {
             "stages": {
                 "vae": {
@@ -123,7 +123,7 @@ STARTERS = (
         "brain-t1-gan",
         "T1 brain with tissue labels, Wasserstein GAN",
         "brains",
-        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 120}},
+        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 80}},
         {
             "stages": {
                 "gan": {

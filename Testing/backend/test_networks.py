@@ -76,6 +76,8 @@ def test_every_recipe_builds_and_samples_in_2d_and_3d(recipe, dimension, window)
 def test_training_noise_comes_from_the_given_generator_alone():
     signature = Signature(2, (16, 16), 1, 0, 0)
     system = build_system(Network(kind="latent_generator", options={"channels": [8, 8], "start": 8}), signature)
+    for parameter in system.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
     first = system(batch_for(signature), torch.Generator().manual_seed(3))["generated"]
     torch.manual_seed(99)
     again = system(batch_for(signature), torch.Generator().manual_seed(3))["generated"]
@@ -142,3 +144,29 @@ def test_spade_follows_its_label_map():
     target = torch.zeros(1, 1, 16, 16)
     made = [system.generate(style, Batch(target, label_map=torch.from_numpy(m)[None])) for m in (left, right)]
     assert not torch.allclose(made[0], made[1])
+
+
+@pytest.mark.parametrize("kind", ["latent_generator", "vector_autoencoder", "spatial_autoencoder"])
+def test_a_network_starts_at_the_mean_it_is_told(kind):
+    signature = Signature(2, (16, 16), 1, 2, 0)
+    system = build_system(Network(kind=kind, options={"channels": [8, 8]}), signature)
+    mean = torch.cat([torch.rand(1, 16, 16) * 1.8 - 0.9, torch.full((2, 16, 16), -0.5)])
+    mean[1, :8], mean[2, :8] = 0.9, -0.9
+    mean[1, 8:], mean[2, 8:] = -0.9, 0.9
+    system.start_at(mean)
+    with torch.no_grad():
+        made = activate(system.generate(torch.randn(2, *system.noise_shape()), batch_for(signature)), 1)
+    torch.testing.assert_close(made, mean.expand(2, -1, -1, -1), atol=1e-3, rtol=0)
+
+
+def test_codes_are_measured_from_their_center():
+    signature = Signature(2, (16, 16), 1, 0, 0)
+    system = build_system(Network(kind="spatial_autoencoder", options={"channels": [8, 8]}), signature).eval()
+    x = torch.rand(3, 1, 16, 16)
+    with torch.no_grad():
+        before, _ = system.encode(x)
+        decoded = system.decode(before)
+        system.center(before.mean(0))
+        after, _ = system.encode(x)
+        torch.testing.assert_close(after.mean(0), torch.zeros_like(after[0]), atol=1e-6, rtol=0)
+        torch.testing.assert_close(system.decode(after), decoded)
