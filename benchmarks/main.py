@@ -32,7 +32,7 @@ from genaug.synthesis import synthesize
 from genaug.training import train
 from genaug.translation import translate
 
-from benchmarks.data import DOUBTFUL, ROOT, hippocampus, sarcoma
+from benchmarks.data import ROOT, hippocampus, sarcoma
 from benchmarks.strip import write_strip
 from benchmarks.table import write_table
 from benchmarks.tissue_constant import translate_by_constants
@@ -106,7 +106,7 @@ def run_translation(row: Row, console: Console) -> None:
     started = time.monotonic()
     made = translate(package, tests, output, TranslationParameters(prefix=row.name), SEED, "cpu", console)
     seconds = (time.monotonic() - started) / len(tests)
-    _write(row, package, _judge(cohort, made), {"seconds_per_case": seconds, "cases": len(tests)}, _sure(cohort, made))
+    _write(row, package, _judge(cohort, made), {"seconds_per_case": seconds, "cases": len(tests)})
 
 
 def run_constants(console: Console) -> None:
@@ -116,16 +116,11 @@ def run_constants(console: Console) -> None:
     _empty(output)
     made = translate_by_constants(cohort, "mr_t1", "ct", output, console)
     row = Row("constant per tissue", "none", {})
-    _write(row, None, _judge(cohort, made), {"cases": len(made.cases)}, _sure(cohort, made))
+    _write(row, None, _judge(cohort, made), {"cases": len(made.cases)})
 
 
 def _judge(cohort: Cohort, made: Cohort) -> Evaluation:
     return evaluate_cohorts(cohort, made, EvaluationParameters(task="translation", channel="ct"), SEED, Silent())
-
-
-def _sure(cohort: Cohort, made: Cohort) -> Evaluation:
-    """The same without the patients whose registration is in doubt."""
-    return _judge(cohort, made.with_cases([case for case in made.cases if case.patient not in DOUBTFUL]))
 
 
 def _train(row: Row, cohort: Cohort, options: dict[str, Any], console: Console) -> Path:
@@ -138,13 +133,7 @@ def _train(row: Row, cohort: Cohort, options: dict[str, Any], console: Console) 
     return package
 
 
-def _write(
-    row: Row,
-    package: Path | None,
-    evaluation: Evaluation,
-    measured: dict[str, Any],
-    without_doubtful: Evaluation | None = None,
-) -> None:
+def _write(row: Row, package: Path | None, evaluation: Evaluation, measured: dict[str, Any]) -> None:
     """One row's JSON, complete or not at all."""
     content: dict[str, Any] = {"row": row.name, "recipe": row.recipe, **measured}
     if package is not None:
@@ -164,8 +153,6 @@ def _write(
         "torch": torch.__version__,
     }
     content["evaluation"] = evaluation.model_dump(mode="json")
-    if without_doubtful is not None:
-        content["evaluation_without_doubtful"] = without_doubtful.model_dump(mode="json")
     write_json(RESULTS / f"{_slug(row.name)}.json", content)
 
 

@@ -22,16 +22,7 @@ SYNTHESIS_COLUMNS = (
     "copies",
     "label volumes",
 )
-TRANSLATION_COLUMNS = (
-    "method",
-    "parameters",
-    "training",
-    "s per case",
-    "body MAE, HU",
-    "bone Dice",
-    "SSIM",
-    "without doubtful: MAE",
-)
+TRANSLATION_COLUMNS = ("method", "parameters", "training", "s per case", "body MAE, HU", "bone Dice", "SSIM")
 
 
 def write_table(results: Path, document: Path = DOCUMENT) -> None:
@@ -87,7 +78,6 @@ def _synthesis_cells(row: dict[str, Any]) -> list[str]:
 
 def _translation_cells(row: dict[str, Any]) -> list[str]:
     scores = row["evaluation"]["scores"]
-    without = row.get("evaluation_without_doubtful", {}).get("scores", [])
     return [
         row["row"],
         f"{row['parameters'] / 1e6:.1f} M" if "parameters" in row else "",
@@ -96,7 +86,6 @@ def _translation_cells(row: dict[str, Any]) -> list[str]:
         _score(scores, "mae"),
         _score(scores, "bone_dice"),
         _score(scores, "ssim"),
-        _score(without, "mae"),
     ]
 
 
