@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "Resources" / "Models"
 WORK = ROOT / "build" / "starter"
 
-SPACING_MM = 3.6
+SPACING_MM = 3.8
 """The finest spacing at which the whole brain fits the 48 x 64 x 48 voxels that two cores can train on."""
 
-MARGIN_MM = 8.0
+MARGIN_MM = 10.0
 RANGES = SubjectRanges(affine=AffineRanges(rotation_deg=4.0, scaling=0.04, shear=0.015, translation_mm=1.0))
 """Of the subjects: narrow enough that no brain reaches the border."""
 
