@@ -89,17 +89,6 @@ def ct_tissues(reference: FloatArray, mask: BoolArray) -> dict[str, BoolArray]:
     return {name: mask & (reference > low) & (reference <= high) for name, (low, high) in CT_TISSUES_HU.items()}
 
 
-def constant_per_tissue(reference: FloatArray, mask: BoolArray, values: Mapping[str, float]) -> FloatArray:
-    """A CT of one HU value per tissue class of the reference, air outside: the baseline a translation has to beat.
-
-    It knows the true tissue of every voxel, but no texture. `values` are the mean HU of each class in the training set.
-    """
-    result = np.full(reference.shape, CT_RANGE_HU[0], dtype=np.float32)
-    for name, tissue in ct_tissues(reference, mask).items():
-        result[tissue] = values[name]
-    return result
-
-
 def _positive(limits: tuple[float, float]) -> tuple[float, float]:
     low, high = limits
     if not low < high:
