@@ -8,8 +8,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from genaug.networks.base import Batch, Noise, OnePass, StepCallback, System, activate
+from genaug.networks.base import Batch, OnePass, System, activate
 from genaug.recipe import Recipe, Sampler
+from genaug.samplers import Callback, Noise
 
 
 class CodeScale(BaseModel):
@@ -49,7 +50,7 @@ def generate(
     noise: Noise,
     batch: Batch,
     sampler: Sampler,
-    callback: StepCallback | None = None,
+    callback: Callback | None = None,
 ) -> Tensor:
     """Cases (B, C, *window) in model space.
 

@@ -25,8 +25,8 @@ from genaug.parameters import SynthesisParameters
 from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
 from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
-from genaug.samplers import CaseNoise
-from genaug.volume import Volume
+from genaug.samplers import Callback, CaseNoise, find_sampler
+from genaug.volume import Volume, label_volumes
 
 MICRO_BATCH = 2
 """Cases per network call, always: alone or in a series of a thousand a case goes through the same arithmetic, so it
@@ -138,8 +138,6 @@ def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler
             steps=parameters.steps or default.steps,
             options={**default.options, **parameters.sampler_options},
         )
-    from genaug.samplers import find_sampler
-
     entry = find_sampler(parameters.sampler)
     return Sampler(name=entry.name, steps=parameters.steps or entry.steps, options=parameters.sampler_options)
 
@@ -170,7 +168,7 @@ def _groups(indices: range) -> list[list[int]]:
 
 
 def _generate_group(
-    package: Package, seeds: Sequence[int], conditions: Sequence[Given | None], sampler: Sampler, callback: Any
+    package: Package, seeds: Sequence[int], conditions: Sequence[Given | None], sampler: Sampler, callback: Callback
 ) -> list[npt.NDArray[np.float32]]:
     """One network batch: arrays (C, *window), one per seed."""
     system = package.system
@@ -271,10 +269,9 @@ def _checks(package: Package, volumes: dict[str, Volume]) -> list[Check]:
     label = volumes.get("label")
     if label is None:
         return []
-    voxel = float(np.prod(label.spacing))
+    known_labels = package.info.trained_on.labels
     checks = []
-    for known in package.info.trained_on.labels:
-        found = float(np.count_nonzero(label.array == known.value)) * voxel
+    for known, found in zip(known_labels, label_volumes(label, [one.value for one in known_labels]), strict=True):
         low, high = known.smallest * (1 - LABEL_TOLERANCE), known.largest * (1 + LABEL_TOLERANCE)
         checks.append(
             Check(

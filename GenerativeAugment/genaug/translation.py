@@ -16,7 +16,6 @@ from genaug.devices import machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
 from genaug.grid import Placement
-from genaug.imageio import read_volume
 from genaug.networks import Batch
 from genaug.package import Package, load_package
 from genaug.parameters import TranslationParameters
@@ -175,13 +174,9 @@ def _sources(package: Package, case: Case, parameters: TranslationParameters) ->
     info = package.info
     sources = {}
     for name in info.roles.source:
-        if name in case.images:
-            volume = case.volume(name)
-        elif len(case.images) == 1 and len(info.roles.source) == 1:
-            # A file given by itself has no channel name of its own.
-            volume = read_volume(next(iter(case.images.values())), next(iter(case.modalities.values()), None))
-        else:
-            volume = case.volume(name)
+        # A file given by itself has no channel name of its own.
+        alone = name not in case.images and len(case.images) == 1 and len(info.roles.source) == 1
+        volume = case.volume(next(iter(case.images)) if alone else name)
         expected = info.trained_on.modalities[name]
         found = parameters.modality or volume.modality
         if found != expected:

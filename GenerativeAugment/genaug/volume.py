@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,12 @@ def geometry_difference(first: Volume, second: Volume) -> str:
             f" origin {_cross(first.affine[:3, 3])} against {_cross(second.affine[:3, 3])})"
         )
     return ""
+
+
+def label_volumes(label: Volume, values: Sequence[int]) -> list[float]:
+    """Volume of each label value in mm3; 0 for an absent one."""
+    voxel = abs(float(np.linalg.det(label.affine[:3, :3])))
+    return [float(np.count_nonzero(label.array == value)) * voxel for value in values]
 
 
 def require_same_grid(image: Volume, label: Volume) -> None:

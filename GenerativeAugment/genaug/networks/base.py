@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genaug.recipe import Sampler
-
-Noise = Callable[[], Tensor]
-"""Draws standard normal numbers of the sampled shape (B, ...), one generator per case."""
-
-StepCallback = Callable[[int, int], None]
-"""Called with (done, total) network calls; raising stops the sampling at once."""
+from genaug.samplers import Callback, Noise
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ class System(nn.Module, ABC):
         """Shape of one case's noise, without the batch axis."""
 
     @abstractmethod
-    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: StepCallback | None = None) -> Tensor:
+    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Cases (B, C, *S) in model space, from noise and the conditions of `batch` (its target is not read)."""
 
 
@@ -127,7 +122,7 @@ class OnePass(System):
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output for given noise."""
 
-    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: StepCallback | None = None) -> Tensor:
+    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """One call; `sampler` has nothing to choose."""
         result = activate(self.generate(noise(), batch), self.signature.image_channels)
         if callback is not None:

@@ -10,10 +10,10 @@ from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor
 
 from genaug.denoiser import Conditions, Denoiser, guided
-from genaug.networks.base import Batch, Noise, Outputs, Signature, StepCallback, System, draw
+from genaug.networks.base import Batch, Outputs, Signature, System, draw
 from genaug.networks.haar import Haar, band_channels
 from genaug.recipe import Sampler
-from genaug.samplers import find_sampler
+from genaug.samplers import Callback, Noise, find_sampler
 from genaug.schedule import Prediction, Schedule
 
 
@@ -77,7 +77,7 @@ class DenoisingSystem(System):
             "truth": self.schedule.target(self.prediction, batch.target, noise, timesteps),
         }
 
-    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: StepCallback | None = None) -> Tensor:
+    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Run the sampler named in the recipe from pure noise down to sigma 0."""
         denoiser = Denoiser(self.predict, self.schedule, self.prediction, self.clip)
         return find_sampler(sampler.name).sample(

@@ -24,7 +24,7 @@ from genaug.parameters import TrainingOptions
 from genaug.progress import Reporter
 from genaug.recipe import Recipe, load_recipe
 from genaug.tensors import Roles, StoreWriter
-from genaug.volume import Volume
+from genaug.volume import Volume, label_volumes
 
 PLAN = "plan.json"
 TENSORS = "tensors"
@@ -185,7 +185,7 @@ def _measure(
             fitted[name].append(maps[name].fit(volume))
         headers.append((volume.shape, volume.affine))
         if roles.label_values:
-            volumes.append(_label_volumes(_label(case), roles.label_values))
+            volumes.append(label_volumes(_label(case), roles.label_values))
         reporter.progress(done + 1, len(cases), "measuring the cohort")
     grid = Grid.plan(
         headers,
@@ -249,12 +249,6 @@ def _label(case: Case) -> Volume:
     label = case.label_map()
     assert label is not None  # the roles have labels only where every case has a label map
     return label
-
-
-def _label_volumes(label: Volume, values: Sequence[int]) -> list[float]:
-    """mm3 of each label value."""
-    voxel = abs(float(np.linalg.det(label.affine[:3, :3])))
-    return [float(np.count_nonzero(label.array == value)) * voxel for value in values]
 
 
 def _key(cohort: Cohort, options: TrainingOptions) -> str:
