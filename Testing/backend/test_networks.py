@@ -6,6 +6,7 @@ import torch
 from genaug.errors import GenaugError, Reason
 from genaug.networks import Batch, Signature, activate, build_critic, build_system
 from genaug.networks.haar import haar, inverse_haar
+from genaug.networks.template import TemplateHead, warp
 from genaug.recipe import Network, list_recipes, load_recipe
 
 SHAPES = [(2, (32, 48)), (3, (32, 32, 32))]
@@ -146,10 +147,11 @@ def test_spade_follows_its_label_map():
     assert not torch.allclose(made[0], made[1])
 
 
+@pytest.mark.parametrize("deform", [False, True])
 @pytest.mark.parametrize("kind", ["latent_generator", "vector_autoencoder", "spatial_autoencoder"])
-def test_a_network_starts_at_the_mean_it_is_told(kind):
+def test_a_network_starts_at_the_mean_it_is_told(kind, deform):
     signature = Signature(2, (16, 16), 1, 2, 0)
-    system = build_system(Network(kind=kind, options={"channels": [8, 8]}), signature)
+    system = build_system(Network(kind=kind, options={"channels": [8, 8], "deform": deform}), signature)
     mean = torch.cat([torch.rand(1, 16, 16) * 1.8 - 0.9, torch.full((2, 16, 16), -0.5)])
     mean[1, :8], mean[2, :8] = 0.9, -0.9
     mean[1, 8:], mean[2, 8:] = -0.9, 0.9
@@ -170,3 +172,53 @@ def test_codes_are_measured_from_their_center():
         after, _ = system.encode(x)
         torch.testing.assert_close(after.mean(0), torch.zeros_like(after[0]), atol=1e-6, rtol=0)
         torch.testing.assert_close(system.decode(after), decoded)
+
+
+@pytest.mark.parametrize(("dimension", "window"), SHAPES)
+def test_a_warp_by_whole_voxels_moves_whole_voxels(dimension, window):
+    image = torch.randn(2, *window)
+    assert torch.allclose(warp(image, torch.zeros(1, dimension, *window))[0], image, atol=1e-4)
+    for axis in range(dimension):
+        moved = torch.zeros(1, dimension, *window)
+        moved[:, axis] = 3
+        seen = warp(image, moved)[0].movedim(axis + 1, 0)
+        whole = image.movedim(axis + 1, 0)
+        torch.testing.assert_close(seen[:-3], whole[3:], atol=1e-3, rtol=0)
+        torch.testing.assert_close(seen[-3:], whole[-1:].expand_as(seen[-3:]), atol=1e-3, rtol=0)
+
+
+def test_a_warp_keeps_its_precision_under_autocast():
+    image, still = torch.randn(1, 64, 64), torch.zeros(1, 2, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(warp(image, still)[0], image, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("dimension", "window"), SHAPES)
+def test_a_head_whose_detail_is_unsure_is_smooth_not_blocky(dimension, window):
+    """Bands without detail give a straight ramp from coarse features that are a ramp; blocks would be a staircase."""
+    head = TemplateHead(8, Signature(dimension, window, 1, 0, 0), haar_levels=2, deform=False)
+    with torch.no_grad():
+        head.residual.weight[0, 0] = head.scale ** (dimension / 2)
+    coarse = tuple(n // 4 for n in window)
+    features = torch.zeros(1, 8, *coarse)
+    features[:, 0] = torch.arange(coarse[0]).float().view(-1, *[1] * (dimension - 1))
+    with torch.no_grad():
+        made = head(features)[0, 0]
+    steps = made.diff(dim=0)[4:-4]
+    torch.testing.assert_close(steps, torch.full_like(steps, 0.25), atol=1e-5, rtol=0)
+
+
+def test_a_head_can_still_say_every_detail():
+    """Interpolation and bands together reach any image: as many free numbers as voxels."""
+    signature = Signature(2, (8, 8), 1, 0, 0)
+    head = TemplateHead(16, signature, haar_levels=2, deform=False)
+    columns = []
+    for place in range(4):
+        for band in range(16):
+            with torch.no_grad():
+                head.residual.weight.zero_()
+                head.residual.weight[band, band] = 1
+                features = torch.zeros(1, 16, 2, 2)
+                features[0, band].view(-1)[place] = 1
+                columns.append(head(features).flatten())
+    assert torch.linalg.matrix_rank(torch.stack(columns)) == 64

@@ -10,9 +10,10 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, posterior_draw, raw_mean
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, posterior_draw
 from genaug.networks.generator import NORM, UpPath
-from genaug.networks.haar import from_features, to_features
+from genaug.networks.haar import to_features
+from genaug.networks.template import TemplateHead
 
 
 class VectorAutoencoder(OnePass):
@@ -27,6 +28,7 @@ class VectorAutoencoder(OnePass):
         blocks: int = 1,
         haar_levels: int = 1,
         encoder_channels: Sequence[int] = (32, 64, 64, 64),
+        deform: bool = False,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
@@ -40,11 +42,11 @@ class VectorAutoencoder(OnePass):
             before = after
         self.down = nn.Sequential(*layers)
         self.posterior = nn.Linear(before * math.prod(size), 2 * latent)
-        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels)
+        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels, deform)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""
-        self.up.offset.copy_(raw_mean(mean, self.signature.image_channels))
+        self.up.head.start_at(mean)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent,): the prior is the standard normal."""
@@ -86,6 +88,7 @@ class SpatialAutoencoder(OnePass):
         res_blocks: int = 1,
         groups: int = 8,
         haar_levels: int = 1,
+        deform: bool = False,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
@@ -95,7 +98,7 @@ class SpatialAutoencoder(OnePass):
             raise ValueError(f"window {signature.window} is not divisible by {self.factor}")
         self.latent_channels = latent_channels
         self.front = to_features(signature.channels, width, d, haar_levels)
-        self.back = from_features(width, signature.channels, d, haar_levels)
+        self.back = TemplateHead(width, signature, haar_levels, deform)
         self.network = AutoencoderKL(
             spatial_dims=d,
             in_channels=width,
@@ -108,14 +111,12 @@ class SpatialAutoencoder(OnePass):
             with_encoder_nonlocal_attn=False,
             with_decoder_nonlocal_attn=False,
         )
-        self.offset: Tensor
-        self.register_buffer("offset", torch.zeros(signature.channels, *signature.window))
         self.code_mean: Tensor
         self.register_buffer("code_mean", torch.zeros(self.noise_shape()))
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""
-        self.offset.copy_(raw_mean(mean, self.signature.image_channels))
+        self.back.start_at(mean)
 
     def center(self, mean: Tensor) -> None:
         """From now on measure codes from `mean` (latent_channels, *code size), the mean code of the training cases."""
@@ -132,7 +133,7 @@ class SpatialAutoencoder(OnePass):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Raw output (B, C, *window)."""
-        return torch.as_tensor(self.back(self.network.decode(codes + self.code_mean))) + self.offset
+        return torch.as_tensor(self.back(self.network.decode(codes + self.code_mean)))
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output for codes given as noise."""

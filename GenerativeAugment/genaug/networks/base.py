@@ -14,7 +14,7 @@ from genaug.recipe import Sampler
 from genaug.samplers import Callback, Noise
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """What a network sees of some cases. Spatial axes (I, J, K), or (I, J) in 2D.
 

@@ -9,8 +9,8 @@ import torch
 from monai.networks.blocks import ResidualUnit
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, raw_mean
-from genaug.networks.haar import from_features
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.template import TemplateHead
 
 NORM = ("group", {"num_groups": 8})
 """Group rather than instance normalisation: the latter removes from every map the level that a code gave it."""
@@ -19,10 +19,10 @@ NORM = ("group", {"num_groups": 8})
 class UpPath(nn.Module):
     """Vector (B, latent) to raw volume (B, C, *window).
 
-    The output is added to a fixed raw image, the mean of the training cases, so that only deviations are learnt. A
-    linear layer makes the coarsest feature map, voxel by voxel its own mixture of the code, as principal components
-    would; each further level is nearest-neighbour upsampling and residual units. Nearest neighbour rather than
-    transposed convolution, which leaves a checkerboard (Odena 2016).
+    What it learns are deviations from the mean of the training cases, see TemplateHead. A linear layer makes the
+    coarsest feature map, voxel by voxel its own mixture of the code, as principal components would; each further level
+    is nearest-neighbour upsampling and residual units. Nearest neighbour rather than transposed convolution, which leaves
+    a checkerboard (Odena 2016).
 
     Args:
         signature: shapes to build for; the window must be divisible by 2 ** (len(channels) - 1 + haar_levels).
@@ -31,10 +31,18 @@ class UpPath(nn.Module):
         channels: feature channels from coarse to fine, multiples of 8.
         blocks: residual units a level.
         haar_levels: finest levels that come from the inverse Haar transform instead of convolutions.
+        deform: bend a learnt template, see TemplateHead.
     """
 
     def __init__(
-        self, signature: Signature, latent: int, start: int, channels: Sequence[int], blocks: int, haar_levels: int
+        self,
+        signature: Signature,
+        latent: int,
+        start: int,
+        channels: Sequence[int],
+        blocks: int,
+        haar_levels: int,
+        deform: bool,
     ) -> None:
         super().__init__()
         d = signature.dimension
@@ -51,15 +59,13 @@ class UpPath(nn.Module):
             for _ in range(blocks):
                 layers.append(ResidualUnit(d, before, after, norm=NORM, act="leakyrelu"))
                 before = after
-        layers.append(from_features(before, signature.channels, d, haar_levels))
         self.layers = nn.Sequential(*layers)
-        self.offset: Tensor
-        self.register_buffer("offset", torch.zeros(signature.channels, *signature.window))
+        self.head = TemplateHead(before, signature, haar_levels, deform)
 
     def forward(self, z: Tensor) -> Tensor:
         """Raw output for vectors (B, latent)."""
         x = self.first(z).unflatten(1, (-1, *self.start))
-        return torch.as_tensor(self.layers(x)) + self.offset
+        return torch.as_tensor(self.head(self.layers(x)))
 
 
 class LatentGenerator(OnePass):
@@ -73,14 +79,15 @@ class LatentGenerator(OnePass):
         channels: Sequence[int] = (64, 24),
         blocks: int = 1,
         haar_levels: int = 1,
+        deform: bool = False,
     ) -> None:
         super().__init__(signature)
         self.latent = latent
-        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels)
+        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels, deform)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""
-        self.up.offset.copy_(raw_mean(mean, self.signature.image_channels))
+        self.up.head.start_at(mean)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent,)."""

@@ -56,18 +56,6 @@ def to_features(channels: int, features: int, dimension: int, levels: int) -> nn
     return nn.Sequential(Haar(levels), Conv[Conv.CONV, dimension](bands, features, 1))
 
 
-def from_features(features: int, channels: int, dimension: int, levels: int) -> nn.Sequential:
-    """Feature maps at 1 / 2^levels of the resolution to a raw image; the counterpart of `to_features`.
-
-    The convolution starts at zero, so that a network whose output is added to the mean case starts at that mean and not
-    at the mean under a pattern of random weights.
-    """
-    last = Conv[Conv.CONV, dimension](features, band_channels(channels, dimension, levels), 1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(last, Haar(levels, inverse=True))
-
-
 def band_channels(channels: int, dimension: int, levels: int) -> int:
     """Channels behind `levels` of the transform."""
     return int(channels * (2**dimension) ** levels)

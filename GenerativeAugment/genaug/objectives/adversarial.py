@@ -4,8 +4,11 @@ tanh and puts a leaky ReLU before the least squares unless told otherwise.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
+from lightning_fabric import is_wrapped
 from torch import Tensor, nn
 
 from genaug.objectives.base import Batch, Outputs, Play, judged
@@ -80,7 +83,9 @@ def _features(critic: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def _gradient_norm(critic: nn.Module, at: Tensor, batch: Batch) -> Tensor:
-    scores: Tensor = critic(judged(at, batch))
+    # Fabric's wrapper forbids every backward pass but its own, and this inner one is not the training's.
+    judge = cast(nn.Module, critic.module) if is_wrapped(critic) else critic
+    scores: Tensor = judge(judged(at, batch))
     gradient: Tensor
     (gradient,) = torch.autograd.grad(scores.sum(), at, create_graph=True)
     norm: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)

@@ -1,0 +1,105 @@
+"""The last layer of the generating networks: a template that is bent, and what is added to it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from genaug.networks.base import Signature, raw_mean
+from genaug.networks.haar import Haar, band_channels
+
+TEMPLATE_RATE = 10.0
+"""How much faster than the weights the template is learnt: a voxel has one gradient a case, a weight thousands."""
+
+
+class TemplateHead(nn.Module):
+    """Feature maps to a raw case: the template, warped where asked, plus a residual.
+
+    Cases of one anatomy differ little from their mean, so a network has only the deviations to learn. With `deform` the
+    template is learnt as well, and the features also give a displacement for every voxel, as in deforming autoencoders
+    (Shu 2018, arXiv:1806.06503): shape and appearance are told apart, and edges stay as sharp as the template's, which
+    a sum of smooth corrections to a mean never is. Both output layers start at zero, so that a network starts exactly
+    at the mean case.
+
+    Args:
+        features: channels of the feature maps.
+        signature: shapes to build for.
+        haar_levels: the features lie at 1 / 2^haar_levels of the window's resolution.
+        deform: learn the template and bend it.
+    """
+
+    def __init__(self, features: int, signature: Signature, haar_levels: int, deform: bool) -> None:
+        super().__init__()
+        d = signature.dimension
+        self.signature, self.scale = signature, 2**haar_levels
+        self.residual = _zeroed(Conv[Conv.CONV, d](features, band_channels(signature.channels, d, haar_levels), 1))
+        self.back = Haar(haar_levels, inverse=True)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(signature.channels, *signature.window))
+        self.correction: nn.Parameter | None = None
+        self.displacement: nn.Module | None = None
+        if deform:
+            self.correction = nn.Parameter(torch.zeros_like(self.mean))
+            self.displacement = _zeroed(Conv[Conv.CONV, d](features, d, 3, padding=1))
+
+    def start_at(self, mean: Tensor) -> None:
+        """Make the mean target (C, *window) what zero weights mean."""
+        self.mean.copy_(raw_mean(mean, self.signature.image_channels))
+
+    @property
+    def template(self) -> Tensor:
+        """The raw case (C, *window) that no features bend and nothing is added to."""
+        return self.mean if self.correction is None else self.mean + TEMPLATE_RATE * self.correction
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Raw output (B, C, *window) for features (B, features, *window / 2^haar_levels)."""
+        residual = self._residual(features)
+        if self.displacement is None:
+            return residual + self.template
+        # Smooth, because it is made at the features' resolution.
+        field = self._enlarge(self.displacement(features))
+        return residual + warp(self.template, field)
+
+    def _residual(self, features: Tensor) -> Tensor:
+        """What is added: detail from the Haar bands, the coarsest band by interpolation, without blocks."""
+        bands: Tensor = self.residual(features)
+        coarse, detail = bands.tensor_split([self.signature.channels], dim=1)
+        blockless = torch.cat([torch.zeros_like(coarse), detail], dim=1)
+        mean = coarse / self.scale ** (self.signature.dimension / 2)
+        return torch.as_tensor(self.back(blockless)) + self._enlarge(mean)
+
+    def _enlarge(self, coarse: Tensor) -> Tensor:
+        mode = "bilinear" if self.signature.dimension == 2 else "trilinear"
+        return F.interpolate(coarse, size=self.signature.window, mode=mode, align_corners=False)
+
+
+def _zeroed(layer: nn.Module) -> nn.Module:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def warp(image: Tensor, displacement: Tensor) -> Tensor:
+    """`image` (C, *S) seen at `position + displacement`, linearly interpolated, edge values beyond the edge.
+
+    In single precision whatever autocast says: half precision cannot tell the positions of a long axis apart.
+
+    Args:
+        image: any channels.
+        displacement: (B, d, *S), in voxels.
+
+    Returns:
+        (B, C, *S) float32.
+    """
+    cases, dimension = displacement.shape[:2]
+    size = displacement.shape[2:]
+    with torch.autocast(image.device.type, enabled=False):
+        identity = torch.eye(dimension, dimension + 1, device=image.device)
+        grid = F.affine_grid(identity.expand(cases, -1, -1), [cases, 1, *size], align_corners=True)
+        # grid_sample counts from -1 to 1, last axis first.
+        span = torch.tensor([(max(n, 2) - 1) / 2 for n in size], device=image.device)
+        moved = (displacement.float() / span.view(-1, *[1] * dimension)).flip(1).movedim(1, -1)
+        source = image.float().expand(cases, *image.shape)
+        return F.grid_sample(source, grid + moved, padding_mode="border", align_corners=True)
