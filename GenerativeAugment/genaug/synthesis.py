@@ -18,6 +18,7 @@ from genaug.devices import machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
 from genaug.grid import Placement
+from genaug.grid.geometry import Spacing
 from genaug.layout import Layout
 from genaug.networks import Batch
 from genaug.package import Package, load_package, weights_sha256
@@ -118,7 +119,8 @@ def remake(record: Record, package_folder: Path, given: Case | None = None) -> d
     conditions = [condition for _ in group]
     seeds = [case_seed(record.seed, i) for i in group]
     made = _generate_group(package, seeds, conditions, sampler, lambda done, total: None)
-    return _volumes(package, made[group.index(index)], condition)
+    own = _field_of_view(package, case_seed(record.seed, index), condition)
+    return _volumes(package, made[group.index(index)], condition, own)
 
 
 def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler:
@@ -206,8 +208,21 @@ def _condition(package: Package, given: Cohort | None, index: int) -> Given | No
     return Given(case, label, placement, layout.one_hot(grid.map_in(label, placement, None), case.id))
 
 
-def _volumes(package: Package, array: npt.NDArray[np.float32], given: Given | None) -> dict[str, Volume]:
-    """The case in the patient: on the given label map's grid, or on the model's own."""
+def _field_of_view(package: Package, seed: int, given: Given | None) -> Spacing | None:
+    """The field of view a case made from nothing is given, mm: that of one of the training cases.
+
+    How much a scan shows is no property of the anatomy, so the network is not asked for it.
+    """
+    fields = package.info.grid.fields
+    if given is not None or not fields:
+        return None
+    return fields[int(np.random.Generator(np.random.PCG64(seed)).integers(len(fields)))]
+
+
+def _volumes(
+    package: Package, array: npt.NDArray[np.float32], given: Given | None, field: Spacing | None
+) -> dict[str, Volume]:
+    """The case in the patient: on the given label map's grid, or on the model's own, cut to the field of view."""
     info = package.info
     labels = tuple(info.roles.label_values) if info.roles.generate_labels else ()
     images, label = Layout(image_channels=tuple(info.roles.target), label_values=labels).decode(array)
@@ -215,7 +230,7 @@ def _volumes(package: Package, array: npt.NDArray[np.float32], given: Given | No
     if label is not None:
         arrays[None] = label
     if given is None:
-        volumes = {name or "label": info.grid.new_volume(values, name) for name, values in arrays.items()}
+        volumes = {name or "label": info.grid.new_volume(values, name, field) for name, values in arrays.items()}
     else:
         volumes = {n or "label": info.grid.map_out(values, given.placement, n) for n, values in arrays.items()}
         volumes["label"] = given.label
@@ -233,7 +248,8 @@ def _write(
     output: Path,
 ) -> Case:
     info = package.info
-    volumes = _volumes(package, array, given)
+    field = _field_of_view(package, case_seed(seed, index), given)
+    volumes = _volumes(package, array, given, field)
     case_id = f"{parameters.prefix or info.name}-{index:04d}"
     patients = set(info.trained_on.patients)
     inputs = {}
@@ -250,7 +266,11 @@ def _write(
             "synthesis": parameters.model_dump(mode="json"),
             "sampler": sampler.model_dump(mode="json"),
         },
-        draws={"case_seed": case_seed(seed, index), "noise_shape": list(package.system.noise_shape())},
+        draws={
+            "case_seed": case_seed(seed, index),
+            "noise_shape": list(package.system.noise_shape()),
+            "field_of_view_mm": None if field is None else list(field),
+        },
         weights=weights_of(package),
         parents=[] if given is None else [given.case.id],
         patients=sorted(patients),

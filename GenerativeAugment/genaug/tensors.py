@@ -130,7 +130,7 @@ class TensorStore:
         start = [int(rng.integers(0, n - w + 1)) for n, w in zip(size, self.window)]
         shift = [int(rng.integers(-self.shift, self.shift + 1)) if self.shift else 0 for _ in self.window]
         mirrored = self.flip and bool(rng.integers(2))
-        image = _window(images, start, self.window, shift, background=-SCALE)
+        image = _window(images, start, self.window, shift)
         label = None if labels is None else _window(labels[None], start, self.window, shift, background=0)[0]
         if mirrored:
             image, label = image[:, ::-1], None if label is None else label[::-1]
@@ -218,14 +218,21 @@ def _map(path: Path) -> npt.NDArray[Any]:
 
 
 def _window(
-    array: npt.NDArray[Any], start: Sequence[int], window: Sequence[int], shift: Sequence[int], background: float
+    array: npt.NDArray[Any],
+    start: Sequence[int],
+    window: Sequence[int],
+    shift: Sequence[int],
+    background: int | None = None,
 ) -> npt.NDArray[Any]:
-    """`window` voxels of (C, *S) from `start + shift`; what lies outside the array is background."""
-    result = np.full((len(array), *window), background, dtype=array.dtype)
-    source, target = [slice(None)], [slice(None)]
-    for first, n, moved, size in zip(start, window, shift, array.shape[1:]):
-        low, high = first + moved, first + moved + n
-        source.append(slice(max(low, 0), min(high, size)))
-        target.append(slice(max(-low, 0), n - max(high - size, 0)))
-    result[tuple(target)] = array[tuple(source)]
+    """`window` voxels of (C, *S) from `start + shift`; beyond the array its edge is carried on, as Placement does.
+
+    `background` replaces the edge where it is given, for label maps.
+    """
+    result = array
+    for axis, (first, n, moved, size) in enumerate(zip(start, window, shift, array.shape[1:]), start=1):
+        positions = np.arange(first + moved, first + moved + n)
+        result = result.take(positions.clip(0, size - 1), axis=axis)
+        if background is not None:
+            outside = (positions < 0) | (positions >= size)
+            result.swapaxes(0, axis)[outside] = background
     return result

@@ -66,7 +66,10 @@ def test_model_affine_says_where_each_voxel_is(seed: int) -> None:
     model = grid.map_in(image, placement, "image")
     # The brightest voxel is at the same place in the patient on both sides.
     here = np.array([*np.unravel_index(image.array.argmax(), image.shape), 1])
-    there = np.array([*np.unravel_index(model.argmax(), model.shape), 1])
+    # Padding carries the border on, so the brightest voxel is looked for inside the field of view.
+    inside = tuple(slice(b, b + n) for b, n in zip(placement.before, placement.resampled))
+    found = np.unravel_index(model[inside].argmax(), model[inside].shape)
+    there = np.array([*np.add(found, placement.before), 1])
     np.testing.assert_allclose(placement.model_affine @ there, image.affine @ here, atol=1e-9)
     # And the model's axes point as near to R, A, S as a permutation can bring them.
     directions = placement.model_affine[:3, :3] / np.linalg.norm(placement.model_affine[:3, :3], axis=0)
@@ -165,13 +168,16 @@ def test_coarsening_does_not_alias() -> None:
     np.testing.assert_allclose(model[inner] * 100 + 50, 50, atol=2)
 
 
-def test_padding_is_symmetric_background() -> None:
-    image, label = (Volume(np.full((5, 6, 7), 90), np.eye(4), m) for m in ("MR", LABEL))
+def test_padding_is_symmetric_and_carries_the_image_on() -> None:
+    """The end of the field of view must not look like an edge of the anatomy; a label beyond it nobody drew."""
+    ramp = np.broadcast_to(np.arange(5.0)[:, None, None], (5, 6, 7))
+    image, label = Volume(ramp, np.eye(4), "MR"), Volume(np.full((5, 6, 7), 90), np.eye(4), LABEL)
     grid = grid_for(image, size=(8, 16, 16))
     placement = grid.place(image)
     assert placement.before == (1, 5, 4)
     model = grid.map_in(image, placement, "image")
-    assert (model == -1).sum() == model.size - image.array.size
+    assert np.array_equal(model[:, 5:11, 4:11][[0, -1]], model[:, 5:11, 4:11][[1, 5]])
+    assert np.array_equal(model[:, :5], np.broadcast_to(model[:, 5:6], model[:, :5].shape))
     model_label = grid.map_in(label, placement, None)
     assert (model_label == 90).sum() == image.array.size and (model_label == 0).sum() == model.size - image.array.size
 

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from engine_data import blob_cohort, tiny_options
 from genaug import package as packages
+from genaug.case import write_case
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.imageio import is_marked_synthetic
 from genaug.parameters import SynthesisParameters, TranslationParameters
@@ -122,3 +124,22 @@ def test_samplers_are_chosen_by_name_and_only_where_there_is_a_choice(package, t
     assert record["parameters"]["sampler"] == {"name": "ddim", "steps": 2, "options": {"eta": 0.0}}
     with pytest.raises(GenaugError, match="dpmpp_2m"):
         run(package, tmp_path / "y", sampler="nonsense")
+
+
+def test_a_case_made_from_nothing_has_the_field_of_view_of_a_training_case(tmp_path):
+    """How much a scan shows is drawn from the training cases, not painted by the network as a box."""
+    whole = blob_cohort(tmp_path / "whole", count=4, size=16)
+    cases = []
+    for case, depth in zip(whole.cases, (16, 14, 12, 10)):
+        images = {name: shortened(case.volume(name), depth) for name in case.images}
+        cases.append(write_case(tmp_path / "cut", case.id, case.patient, images, shortened(case.label_map(), depth)))
+    package = train(whole.with_cases(cases), tiny_options("vae", 1), tmp_path / "vae", "cpu", Silent())
+    made = synthesize(package, tmp_path / "made", SynthesisParameters(count=12), 3, "cpu")
+    shown = [tuple(round(x, 2) for x in case.volume("A").extent) for case in made.cases]
+    assert set(shown) <= set(packages.read_info(package).grid.fields)
+    assert len(set(shown)) > 1
+    assert [Record.read(case.record).draws["field_of_view_mm"] for case in made.cases] == [list(one) for one in shown]
+
+
+def shortened(volume, depth):
+    return replace(volume, array=volume.array[:, :, :depth], source=None)

@@ -113,11 +113,10 @@ def resample_label(array: AnyArray, size: Size, ratios: Spacing) -> AnyArray:
     return np.asarray(array[np.ix_(*indices)])
 
 
-def pad(array: AnyArray, before: Size, size: Size, value: float) -> AnyArray:
-    """Put `array` into an array of `size` filled with `value`, starting at `before`."""
-    result = np.full(size, value, dtype=array.dtype)
-    result[_window(before, array.shape)] = array
-    return result
+def pad(array: AnyArray, before: Size, size: Size, value: float | None) -> AnyArray:
+    """Put `array` into an array of `size`, starting at `before`; `value` around it, its edge carried on when None."""
+    widths = [(first, whole - first - n) for first, whole, n in zip(before, size, array.shape, strict=True)]
+    return np.pad(array, widths, "edge") if value is None else np.pad(array, widths, constant_values=value)
 
 
 def unpad(array: AnyArray, before: Size, size: Size) -> AnyArray:

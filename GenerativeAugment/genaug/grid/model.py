@@ -20,8 +20,6 @@ from genaug.volume import LABEL, AnyArray, Volume, require_same_grid
 FOV_TOLERANCE = 0.1
 """A field of view may leave the range seen in training by this share."""
 
-BACKGROUND = -1.0
-
 
 class Grid(BaseModel):
     """The space a model works in: orientation, spacing, size, intensities and labels, as plain data.
@@ -42,6 +40,8 @@ class Grid(BaseModel):
         fov_min: smallest field of view seen in training, mm along the three grid axes.
         fov_max: largest field of view seen in training.
         content: largest size in voxels a training case had before padding, `dimension` entries; None if unknown.
+        fields: the field of view of every training case, mm along the grid axes, rounded to 0.01; a case made from
+            nothing is given one of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +56,7 @@ class Grid(BaseModel):
     fov_min: Spacing
     fov_max: Spacing
     content: tuple[int, ...] | None = None
+    fields: tuple[Spacing, ...] = ()
 
     @field_validator("orientation")
     @classmethod
@@ -126,6 +127,7 @@ class Grid(BaseModel):
             fov_min=planned.fov_min,
             fov_max=planned.fov_max,
             content=planned.content,
+            fields=planned.fields,
         )
 
     def place(self, volume: Volume, images: Mapping[str, Volume] | None = None, *, whole: bool = False) -> Placement:
@@ -200,19 +202,19 @@ class Grid(BaseModel):
             channel: name of the image channel, None for a label map.
 
         Returns:
-            Array of shape `placement.size`: float32 in [-1, 1], padded with -1, or int32 labels, padded with 0. The
-            intensities are fitted here if the placement has none for the channel.
+            Array of shape `placement.size`: float32 in [-1, 1], its border carried on, or int32 labels, padded with 0.
+            The intensities are fitted here if the placement has none for the channel.
 
         Raises:
             GenaugError: GEOMETRY_MISMATCH, NOT_FINITE, or WRONG_LABELS when a label map holds fractions.
         """
         placement.require_geometry(volume)
         if channel is None:
-            return placement.array_in(_integers(volume), True, 0)
+            return placement.array_in(_integers(volume), True)
         mapping = self.channels[channel]
         fitted = placement.fitted.get(channel) or mapping.fit(volume)
         # Mapped before it is interpolated: both are linear, and clipping first keeps metal and noise from ringing.
-        mapped = placement.array_in(mapping.forward(volume.array, fitted), False, BACKGROUND)
+        mapped = placement.array_in(mapping.forward(volume.array, fitted), False)
         return np.clip(mapped, -1.0, 1.0, out=mapped)
 
     def map_out(self, array: AnyArray, placement: Placement, channel: str | None) -> Volume:

@@ -66,11 +66,17 @@ class Placement(BaseModel):
         affine[:3, :3] *= ratios
         return affine
 
-    def array_in(self, array: AnyArray, is_label: bool, padding: float) -> AnyArray:
-        """Voxels of the volume, shape `shape`, to voxels of the model, shape `size`."""
+    def array_in(self, array: AnyArray, is_label: bool) -> AnyArray:
+        """Voxels of the volume, shape `shape`, to voxels of the model, shape `size`.
+
+        An image is carried on beyond its border: where the field of view ends is no edge of the anatomy, and a box of
+        background would be one. A label map is padded with background, since nobody labelled anything there.
+        """
         oriented = geometry.orient(array, self.axes, self.flips)
         resample = geometry.resample_label if is_label else geometry.resample_image
-        return geometry.pad(resample(oriented, self.resampled, self.ratios), self.before, self.size, padding)
+        return geometry.pad(
+            resample(oriented, self.resampled, self.ratios), self.before, self.size, 0 if is_label else None
+        )
 
     def array_out(self, array: AnyArray, is_label: bool) -> AnyArray:
         """Voxels of the model, shape `size`, to voxels of the volume, shape `shape`."""

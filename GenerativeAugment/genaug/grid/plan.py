@@ -28,6 +28,7 @@ class Geometry:
     content: tuple[int, ...]
     fov_min: Spacing
     fov_max: Spacing
+    fields: tuple[Spacing, ...]
 
 
 def ratios_to(old: Iterable[float], new: Iterable[float], dimension: int) -> Spacing:
@@ -80,7 +81,14 @@ def plan_geometry(
         _require_room(final, content, chosen)
     else:
         final = needed
-    return Geometry(_three(chosen), final, content, _three(extents.min(axis=0)), _three(extents.max(axis=0)))
+    return Geometry(
+        spacing=_three(chosen),
+        size=final,
+        content=content,
+        fov_min=_three(extents.min(axis=0)),
+        fov_max=_three(extents.max(axis=0)),
+        fields=tuple(_three(extent) for extent in np.round(extents, 2)),
+    )
 
 
 def _oriented(headers: Sequence[Header], orientation: str) -> tuple[AnyArray, AnyArray]:
