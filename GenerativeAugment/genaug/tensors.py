@@ -19,10 +19,14 @@ from torch import Tensor
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_json
+from genaug.grid.geometry import Size
 from genaug.networks.base import Batch
 
 SCALE = 32767.0
 """int16 per unit of model intensity."""
+
+
+Field = tuple[Size, Size]
 
 
 class Roles(BaseModel):
@@ -63,6 +67,8 @@ class _Index(BaseModel):
     roles: Roles
     dimension: int
     cases: list[str]
+    fields: list[Field]
+    """Of every case: the first voxel and the size of what is not padding, along the three axes."""
 
 
 class TensorStore:
@@ -83,6 +89,7 @@ class TensorStore:
         self._images = [_map(folder / f"{i:05d}.images.npy") for i in range(len(self.cases))]
         labelled = self.roles.generate_labels or self.roles.given_labels
         self._labels = [_map(folder / f"{i:05d}.labels.npy") for i in range(len(self.cases))] if labelled else []
+        self._fields = index.fields
         self._items = self._list_items()
 
     def __len__(self) -> int:
@@ -97,10 +104,11 @@ class TensorStore:
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
         """Windows of the items, with augmentation drawn from `rng`."""
         parts = [self._cut(*self._items[item], rng) for item in items]
-        images = torch.from_numpy(np.stack([image for image, _ in parts])).float() / SCALE
-        found = [label for _, label in parts if label is not None]
+        images = torch.from_numpy(np.stack([image for image, _, _ in parts])).float() / SCALE
+        found = [label for _, label, _ in parts if label is not None]
         labels = torch.from_numpy(np.stack(found)) if found else None
-        return assemble(images, labels, self.roles)
+        inside = torch.from_numpy(np.stack([part for _, _, part in parts]))
+        return assemble(images, labels, self.roles, None if bool(inside.all()) else inside.float())
 
     def mean(self) -> Tensor:
         """Mean target over all items, (C, *window), without augmentation; for windows of the cases' full size."""
@@ -121,7 +129,7 @@ class TensorStore:
 
     def _cut(
         self, case: int, plane: int | None, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8] | None]:
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8] | None, npt.NDArray[np.bool_]]:
         images = self._images[case] if plane is None else self._images[case][..., plane]
         labels = None
         if self._labels:
@@ -132,9 +140,23 @@ class TensorStore:
         mirrored = self.flip and bool(rng.integers(2))
         image = _window(images, start, self.window, shift)
         label = None if labels is None else _window(labels[None], start, self.window, shift, background=0)[0]
+        inside = self._inside(case, [first + moved for first, moved in zip(start, shift)])
         if mirrored:
-            image, label = image[:, ::-1], None if label is None else label[::-1]
-        return np.ascontiguousarray(image), None if label is None else np.ascontiguousarray(label)
+            image, label, inside = image[:, ::-1], None if label is None else label[::-1], inside[:, ::-1]
+        return (
+            np.ascontiguousarray(image),
+            None if label is None else np.ascontiguousarray(label),
+            np.ascontiguousarray(inside),
+        )
+
+    def _inside(self, case: int, start: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """(1, *window): where a window that starts at `start` shows what was scanned."""
+        inside = np.ones((1, *self.window), dtype=bool)
+        for axis, (first, n) in enumerate(zip(start, self.window)):
+            before, size = self._fields[case][0][axis], self._fields[case][1][axis]
+            positions = np.arange(first, first + n)
+            inside.swapaxes(0, axis + 1)[(positions < before) | (positions >= before + size)] = False
+        return inside
 
 
 class CodeStore:
@@ -152,13 +174,14 @@ class CodeStore:
         return Batch(target=self.codes[list(items)])
 
 
-def assemble(images: Tensor, labels: Tensor | None, roles: Roles) -> Batch:
+def assemble(images: Tensor, labels: Tensor | None, roles: Roles, inside: Tensor | None = None) -> Batch:
     """A Batch from stacked channels.
 
     Args:
         images: (B, target + source, *S) in [-1, 1].
         labels: (B, *S), indices into `roles.label_values`.
         roles: which channel is what.
+        inside: see Batch.
     """
     targets = [images[:, : len(roles.target)]]
     one_hot = None
@@ -170,6 +193,7 @@ def assemble(images: Tensor, labels: Tensor | None, roles: Roles) -> Batch:
         target=torch.cat(targets, dim=1),
         source=images[:, len(roles.target) :] if roles.source else None,
         label_map=one_hot if roles.given_labels else None,
+        inside=inside,
     )
 
 
@@ -180,14 +204,16 @@ class StoreWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._roles, self._dimension = folder, roles, dimension
         self._cases: list[str] = []
+        self._fields: list[Field] = []
 
-    def add(self, case_id: str, images: npt.NDArray[np.float32], labels: npt.NDArray[Any] | None) -> None:
+    def add(self, case_id: str, images: npt.NDArray[np.float32], labels: npt.NDArray[Any] | None, field: Field) -> None:
         """One case.
 
         Args:
             case_id: its id.
             images: (target + source, I, J, K) in [-1, 1].
             labels: (I, J, K) label values, where the roles have labels.
+            field: first voxel and size of what is not padding.
         """
         stem = self._folder / f"{len(self._cases):05d}"
         np.save(stem.with_suffix(".images.npy"), np.rint(images * SCALE).astype(np.int16))
@@ -205,10 +231,11 @@ class StoreWriter:
                 )
             np.save(stem.with_suffix(".labels.npy"), indices.astype(np.uint8))
         self._cases.append(case_id)
+        self._fields.append(field)
 
     def finish(self) -> None:
         """Make the store valid."""
-        index = _Index(roles=self._roles, dimension=self._dimension, cases=self._cases)
+        index = _Index(roles=self._roles, dimension=self._dimension, cases=self._cases, fields=self._fields)
         write_json(self._folder / "index.json", index.model_dump(mode="json"))
 
 

@@ -119,3 +119,37 @@ def test_an_unknown_game_is_refused():
             play({"critic": Linear(1.0, 192)}),
             game="chess",
         )
+
+
+def masked_batch():
+    target = one_hot_target()
+    inside = torch.zeros(2, 1, 8, 8)
+    inside[:, :, 1:7, 1:6] = 1
+    return Batch(target, inside=inside)
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "gradient_difference", "ssim", "cross_entropy", "adversarial"])
+def test_what_no_scanner_saw_changes_no_term(name):
+    """Whatever is generated outside the field of view, the loss and its gradient inside stay the same."""
+    batch = masked_batch()
+    raw = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    critic = Linear(1.0, raw[0].numel())
+    losses, gradients = [], []
+    for beyond in (0.0, 5.0):
+        changed = (raw * batch.inside + beyond * (1 - batch.inside)).requires_grad_(True)
+        outputs = {"raw": changed, "generated": changed}
+        loss = LOSSES[name](outputs, batch, play({"critic": critic}))
+        losses.append(loss.detach())
+        gradients.append(torch.autograd.grad(loss, changed)[0])
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert (gradients[0] * (1 - batch.inside)).abs().max() == 0
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "gradient_difference", "cross_entropy"])
+def test_a_full_field_of_view_is_the_plain_term(name):
+    batch = masked_batch()
+    whole = Batch(batch.target, inside=torch.ones_like(batch.inside))
+    raw = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    outputs = {"raw": raw, "generated": raw}
+    torch.testing.assert_close(LOSSES[name](outputs, whole, play()), LOSSES[name](outputs, Batch(batch.target), play()))

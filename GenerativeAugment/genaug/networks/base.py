@@ -23,11 +23,13 @@ class Batch:
             the scaled codes.
         source: condition images in [-1, 1], (B, Cs, *S).
         label_map: condition labels, one-hot 0/1, (B, L, *S).
+        inside: 1 where something was scanned, 0 where its edge was carried on, (B, 1, *S); None without padding.
     """
 
     target: Tensor
     source: Tensor | None = None
     label_map: Tensor | None = None
+    inside: Tensor | None = None
 
     @property
     def condition(self) -> Tensor | None:

@@ -21,8 +21,7 @@ class UpPath(nn.Module):
 
     What it learns are deviations from the mean of the training cases, see TemplateHead. A linear layer makes the
     coarsest feature map, voxel by voxel its own mixture of the code, as principal components would; each further level
-    is nearest-neighbour upsampling and residual units. Nearest neighbour rather than transposed convolution, which leaves
-    a checkerboard (Odena 2016).
+    is nearest-neighbour upsampling and residual units: a transposed convolution leaves a checkerboard (Odena 2016).
 
     Args:
         signature: shapes to build for; the window must be divisible by 2 ** (len(channels) - 1 + haar_levels).

@@ -37,8 +37,20 @@ CriticTerm = Callable[..., Tensor]
 
 
 def judged(x: Tensor, batch: Batch) -> Tensor:
-    """What a critic sees: a real or generated tensor, joined with its condition where there is one."""
-    return x if batch.condition is None else torch.cat([x, batch.condition], dim=1)
+    """What a critic sees: a real or generated tensor, joined with its condition where there is one.
+
+    Real and generated are blanked outside the same fields of view, so nobody can be told by what no scanner saw.
+    """
+    seen = x if batch.inside is None else x * batch.inside
+    return seen if batch.condition is None else torch.cat([seen, batch.condition], dim=1)
 
 
-__all__ = ["Batch", "CriticTerm", "LossTerm", "Outputs", "Play", "judged"]
+def mean_inside(values: Tensor, batch: Batch, inside: Tensor | None = None) -> Tensor:
+    """Mean of values (B, C, *S) over what was scanned; `inside` replaces the batch's for values between voxels."""
+    mask = batch.inside if inside is None else inside
+    if mask is None:
+        return values.mean()
+    return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp(min=1)
+
+
+__all__ = ["Batch", "CriticTerm", "LossTerm", "Outputs", "Play", "judged", "mean_inside"]

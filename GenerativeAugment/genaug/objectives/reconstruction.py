@@ -7,30 +7,42 @@ import torch.nn.functional as F
 from monai.losses import SSIMLoss
 from torch import Tensor
 
-from genaug.objectives.base import Batch, Outputs, Play
+from genaug.objectives.base import Batch, Outputs, Play, mean_inside
 
 
 def l1(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     """Mean absolute error of the image channels."""
-    return F.l1_loss(play.images(outputs["generated"]), play.images(batch.target))
+    errors = F.l1_loss(play.images(outputs["generated"]), play.images(batch.target), reduction="none")
+    return mean_inside(errors, batch)
 
 
 def l2(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     """Mean squared error of the image channels."""
-    return F.mse_loss(play.images(outputs["generated"]), play.images(batch.target))
+    errors = F.mse_loss(play.images(outputs["generated"]), play.images(batch.target), reduction="none")
+    return mean_inside(errors, batch)
 
 
 def ssim(outputs: Outputs, batch: Batch, play: Play, window: int = 7) -> Tensor:
     """1 - SSIM of the image channels (Wang 2004), MONAI's SSIMLoss over the data range [-1, 1]."""
     loss = SSIMLoss(spatial_dims=play.signature.dimension, data_range=2.0, win_size=window)
-    return torch.as_tensor(loss(play.images(outputs["generated"]).float(), play.images(batch.target).float()))
+    inside = 1.0 if batch.inside is None else batch.inside
+    return torch.as_tensor(
+        loss(play.images(outputs["generated"]).float() * inside, play.images(batch.target).float() * inside)
+    )
 
 
 def gradient_difference(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     """Mean absolute error of the image's finite differences (Mathieu 2016): keeps edges that L1 alone blurs."""
     generated, target = play.images(outputs["generated"]), play.images(batch.target)
-    axes = range(2, target.ndim)
-    return torch.stack([F.l1_loss(generated.diff(dim=a), target.diff(dim=a)) for a in axes]).mean()
+    errors = []
+    for axis in range(2, target.ndim):
+        between = None
+        if batch.inside is not None:
+            count = target.shape[axis] - 1
+            between = batch.inside.narrow(axis, 0, count) * batch.inside.narrow(axis, 1, count)
+        difference = F.l1_loss(generated.diff(dim=axis), target.diff(dim=axis), reduction="none")
+        errors.append(mean_inside(difference, batch, between))
+    return torch.stack(errors).mean()
 
 
 def cross_entropy(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
@@ -42,10 +54,12 @@ def cross_entropy(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     if not logits.shape[1]:
         return outputs["raw"].sum() * 0
     truth = (play.labels(batch.target) > 0).float()
+    inside = torch.ones_like(truth[:, :1]) if batch.inside is None else batch.inside
     probability = torch.softmax(logits, dim=1)
     axes = tuple(range(2, logits.ndim))
-    overlap = (2 * (probability * truth).sum(axes) + 1) / (probability.sum(axes) + truth.sum(axes) + 1)
-    return F.cross_entropy(logits, truth) + 1 - overlap.mean()
+    overlap = 2 * (probability * truth * inside).sum(axes) + 1
+    overlap = overlap / (((probability + truth) * inside).sum(axes) + 1)
+    return mean_inside(F.cross_entropy(logits, truth, reduction="none")[:, None], batch) + 1 - overlap.mean()
 
 
 def kl(outputs: Outputs, batch: Batch, play: Play) -> Tensor:

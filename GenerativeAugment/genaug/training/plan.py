@@ -240,7 +240,7 @@ def _prepare(cases: Sequence[Case], plan: TrainingPlan, folder: Path, reporter: 
         placement = grid.place(images[roles.target[0]], images, whole=sliding)
         stacked = np.stack([grid.map_in(image, placement, name) for name, image in images.items()])
         labels = grid.map_in(_label(case), placement, None) if roles.label_values else None
-        writer.add(case.id, stacked, labels)
+        writer.add(case.id, stacked, labels, (placement.before, placement.resampled))
         reporter.progress(done + 1, len(cases), "preparing")
     writer.finish()
 
