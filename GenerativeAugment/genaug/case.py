@@ -7,22 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import writing_folder
 from genaug.imageio import read_header, read_volume, write_volume
 from genaug.nrrd import write_nrrd
+from genaug.parameters import FileFormat
 from genaug.record import RECORD_SUFFIX, Output, Record, hash_voxels
 from genaug.storage import storable
+from genaug.strict import Frozen
 from genaug.volume import LABEL, Volume, require_same_grid
-
-FileFormat = Literal["nii.gz", "nrrd"]
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-class Case(BaseModel):
+class Case(Frozen):
     """One subject's files.
 
     Attributes:
@@ -38,8 +38,6 @@ class Case(BaseModel):
         modalities: channel name to modality; set by the cohort, not stored with the case.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     id: str = Field(min_length=1)
     patient: str = Field(min_length=1)
     images: dict[str, Path] = Field(default_factory=dict)
@@ -51,12 +49,8 @@ class Case(BaseModel):
     record: Path | None = None
     modalities: dict[str, str] = Field(default_factory=dict, exclude=True)
 
-    def volume(self, channel: str) -> Volume:
-        """Read one channel, in its modality.
-
-        Raises:
-            GenaugError: UNPAIRED when the case has no such channel; as `imageio.read_volume`.
-        """
+    def image(self, channel: str) -> Path:
+        """The file or series of one channel; raises UNPAIRED when the case has no such channel."""
         if channel not in self.images:
             raise GenaugError(
                 Reason.UNPAIRED,
@@ -65,7 +59,15 @@ class Case(BaseModel):
                 f"a channel '{channel}'",
                 "Add the missing image, or leave the case out.",
             )
-        return read_volume(self.images[channel], self.modalities.get(channel))
+        return self.images[channel]
+
+    def volume(self, channel: str) -> Volume:
+        """Read one channel, in its modality.
+
+        Raises:
+            GenaugError: UNPAIRED when the case has no such channel; as `imageio.read_volume`.
+        """
+        return read_volume(self.image(channel), self.modalities.get(channel))
 
     def label_map(self) -> Volume | None:
         """Read the label map, None when there is none; it must lie on the grid of the first image.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,11 +33,71 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def require_devices(device: str, count: int) -> None:
+    """Raise BAD_PARAMETER unless a training can use `count` devices: GPUs of this kind, or processes on the CPU."""
+    kind, _, index = resolve_device(device).partition(":")
+    present = {"cpu": count, "cuda": torch.cuda.device_count()}.get(kind, 1)
+    if count > 1 and (index or count > present):
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "devices",
+            f"{count} devices of {device}, of which there is one" if index else f"{count}, but {present} of {kind}",
+            f"1 with the device {device}" if index else f"1 to {present}",
+            "Name the kind of the device alone, without a number, or lower devices.",
+        )
+
+
 def machine(device: torch.device) -> dict[str, Any]:
-    """What a Record says of the machine: device, system and number of threads."""
+    """What a Record says of the machine: device, system, vector instructions and number of threads."""
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
         "platform": platform.platform(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
+
+
+@contextmanager
+def computing_threads(count: int | None) -> Iterator[None]:
+    """Compute on so many CPU threads inside, and on as many as before afterwards; None changes nothing.
+
+    The number is the process's own, so without the way back one job of a warm worker would set it for all that follow.
+    It matters to more than speed: how a sum is divided among threads decides its last bit.
+    """
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def as_recorded(recorded: Mapping[str, Any]) -> Iterator[str]:
+    """Compute as a case was computed: yields the device, and keeps to the number of threads, that `machine` noted.
+
+    Raises:
+        GenaugError: BAD_PARAMETER when torch does not see a device of this kind.
+    """
+    device = resolve_device(str(recorded.get("device", "cpu")))
+    with computing_threads(recorded.get("threads")):
+        yield device
+
+
+@contextmanager
+def reproducible_kernels() -> Iterator[None]:
+    """Let cuDNN use only kernels that give the same bits every time, chosen without trial runs; as before afterwards.
+
+    By default cuDNN may sum in an order that changes from call to call, and with `benchmark` the kernel itself depends
+    on which one happened to be faster. Either would break the promise that a case can be made again voxel for voxel.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before

@@ -6,7 +6,6 @@ reader sees the old state or the new one and an interrupted job leaves nothing b
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -14,11 +13,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from genaug.causes import system_error
 from genaug.errors import GenaugError, Reason
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -36,13 +37,18 @@ _UMASK = _umask()
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name with the same suffixes; rename it to `path` on success, remove it on any failure.
+    """Yield a temporary file name with the same suffixes; rename it to `path` on success.
+
+    On any failure the temporary file is removed, and so are the folders that were made for it.
 
     Raises:
         GenaugError: DISK_FULL or NO_PERMISSION, naming `path`.
     """
     temporary: Path | None = None
+    made: list[Path] = []
+    complete = False
     try:
+        made = _missing_parents(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last, because image writers choose the format by it.
         handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{path.name}", dir=path.parent)
@@ -51,18 +57,26 @@ def writing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_UMASK)
         yield temporary
         temporary.replace(path)
+        complete = True
     except OSError as error:
         _raise_explained(error, path)
         raise
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if not complete:
+            _remove_empty(made)
 
 
 @contextmanager
 def writing_folder(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Like `writing`, for a folder. An existing non-empty `path` is refused unless `replace`."""
+    """Like `writing`, for a folder. An existing non-empty `path` is refused unless `replace`.
+
+    An error about a file in the temporary folder is passed on with the name that the file was to get.
+    """
     temporary: Path | None = None
+    made: list[Path] = []
+    complete = False
     try:
         if path.exists() and not replace and any(path.iterdir()):
             raise GenaugError(
@@ -72,6 +86,7 @@ def writing_folder(path: Path, replace: bool = False) -> Iterator[Path]:
                 "a new or empty folder",
                 "Choose another output folder or remove this one first; nothing is ever overwritten.",
             )
+        made = _missing_parents(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".writing-{path.name}-", dir=path.parent))
         temporary.chmod(0o777 & ~_UMASK)
@@ -83,12 +98,31 @@ def writing_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(discarded)
         else:
             temporary.replace(path)
+        complete = True
     except OSError as error:
         _raise_explained(error, path)
+        raise
+    except GenaugError as error:
+        if temporary is not None and Path(error.subject).is_relative_to(temporary):
+            # The file as the user would have found it: the hidden one is gone when the message is read.
+            final = path / Path(error.subject).relative_to(temporary)
+            raise GenaugError(error.reason, final, error.found, error.expected, error.remedy) from error
         raise
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+        if not complete:
+            _remove_empty(made)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write atomically. What libraries serialise goes through here: their own writers lose the system's error number.
+
+    Raises:
+        GenaugError: DISK_FULL or NO_PERMISSION, naming `path`.
+    """
+    with writing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -106,7 +140,7 @@ def read_json(path: Path, model: type[Model], reason: Reason = Reason.UNREADABLE
     """Read `path` and validate it strictly against `model`.
 
     Raises:
-        GenaugError: MISSING_FILE, or `reason` with every key at fault.
+        GenaugError: MISSING_FILE, NO_PERMISSION, or `reason` with every key at fault.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -115,7 +149,10 @@ def read_json(path: Path, model: type[Model], reason: Reason = Reason.UNREADABLE
             Reason.MISSING_FILE, path, "no such file", f"a {model.__name__} in JSON", "Check the path."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise GenaugError(reason, path, str(error), "readable UTF-8 JSON", "Check the file and its rights.") from error
+        explained = system_error(error, path) if isinstance(error, OSError) else None
+        raise explained or GenaugError(
+            reason, path, str(error), "readable UTF-8 JSON", "Check the file and its rights."
+        ) from error
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
@@ -140,21 +177,22 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _missing_parents(path: Path) -> list[Path]:
+    """The folders above `path` that do not exist yet, deepest first."""
+    return list(takewhile(lambda parent: not parent.exists(), path.parents))
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders, deepest first, up to the first that holds something or was never made."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
 def _raise_explained(error: OSError, path: Path) -> None:
     """Raise a GenaugError for the causes a user can act on; return for the others."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise GenaugError(
-            Reason.DISK_FULL,
-            path,
-            "no space left on the device",
-            "room for the output",
-            "Free disk space or choose another output folder, then run the job again.",
-        ) from error
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        raise GenaugError(
-            Reason.NO_PERMISSION,
-            path,
-            "writing is not permitted",
-            "a writable folder",
-            "Choose another output folder or change its rights.",
-        ) from error
+    explained = system_error(error, path)
+    if explained is not None:
+        raise explained from error

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from genaug.cohort import Case, Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.progress import Reporter, Silent
+from genaug.strict import Frozen
 from genaug.volume import AnyArray, Volume, geometry_difference
 
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 
+_DETACHED = (".mhd", ".nhdr")
+"""Headers whose voxels lie in a file beside them, as a rule of the same name."""
+
 Pairing = Literal["single", "paired", "unpaired"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Spread(_Strict):
+class Spread(Frozen):
     """How a number varies over the cases."""
 
     minimum: float
@@ -32,7 +35,7 @@ class Spread(_Strict):
     maximum: float
 
 
-class Channel(_Strict):
+class Channel(Frozen):
     """One channel over all cases that have it. Triples are along I, J, K.
 
     `intensity` maps a percentile ("0.5", "5", "50", "95", "99.5") of a case's voxels to its spread over the cases;
@@ -50,16 +53,21 @@ class Channel(_Strict):
     foreground_intensity: dict[str, Spread] | None = None
 
 
-class Label(_Strict):
-    """One label value; `volume_mm3` and `share` (of the image's voxels) are over the cases where it occurs."""
+class Label(Frozen):
+    """One label value; all but `cases` is over the cases where it occurs.
+
+    `share` is of the image's voxels. `place` is the centroid relative to the image, 0 to 1 from left to right,
+    posterior to anterior and inferior to superior.
+    """
 
     name: str
     cases: int
     volume_mm3: Spread
     share: Spread
+    place: tuple[Spread, Spread, Spread]
 
 
-class Covariate(_Strict):
+class Covariate(Frozen):
     """A covariate: its range when all values are numbers, the counts of its values otherwise."""
 
     cases: int
@@ -67,16 +75,18 @@ class Covariate(_Strict):
     values: dict[str, int] | None = None
 
 
-class Fingerprint(_Strict):
+class Fingerprint(Frozen):
     """What `fingerprint` reports.
 
     `dimension` is 2 when every image has one slice; `pairing` is "paired" when every case has every channel on one
     grid; `labelled` counts cases with a label map, `foreground_share` is the part of such an image that is labelled.
+    `files_state` is that of the measured files, see the function.
     """
 
     schema_version: Literal[1] = 1
     name: str
     manifest_sha256: str
+    files_state: str
     cases: int
     patients: int
     real: int
@@ -128,21 +138,24 @@ class _ChannelTally:
 
 
 class _LabelTally:
-    """Volumes of every label value."""
+    """Volume and place of every label value."""
 
     def __init__(self) -> None:
         self.volumes: dict[int, list[float]] = {}
         self.shares: dict[int, list[float]] = {}
+        self.places: dict[int, list[Sequence[float]]] = {}
         self.foreground: list[float] = []
 
     def add(self, label: Volume) -> None:
-        values, counts = np.unique(label.array, return_counts=True)
+        marked = np.flatnonzero(label.array)
+        values, member, counts = np.unique(label.array.ravel()[marked], return_inverse=True, return_counts=True)
         voxel = float(abs(np.linalg.det(label.affine[:3, :3])))
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            if value:
-                self.volumes.setdefault(value, []).append(count * voxel)
-                self.shares.setdefault(value, []).append(count / label.array.size)
-        self.foreground.append(float(np.count_nonzero(label.array)) / label.array.size)
+        places = _places(marked, member, counts, label)
+        for value, count, place in zip(values.tolist(), counts.tolist(), places.tolist(), strict=True):
+            self.volumes.setdefault(value, []).append(count * voxel)
+            self.shares.setdefault(value, []).append(count / label.array.size)
+            self.places.setdefault(value, []).append(place)
+        self.foreground.append(marked.size / label.array.size)
 
     def result(self, names: dict[int, str]) -> dict[int, Label]:
         return {
@@ -151,6 +164,7 @@ class _LabelTally:
                 cases=len(self.volumes[value]),
                 volume_mm3=spread(self.volumes[value]),
                 share=spread(self.shares[value]),
+                place=_triple(self.places[value]),
             )
             for value in sorted(self.volumes)
         }
@@ -166,6 +180,8 @@ def fingerprint(cohort: Cohort, reporter: Reporter | None = None) -> Fingerprint
     """
     _require_images(cohort)
     reporter = reporter or Silent()
+    # Before the first file is read, so that one which changes meanwhile does not pass for measured.
+    state = files_state(cohort)
     channels = {name: _ChannelTally() for name in cohort.channels}
     labels = _LabelTally()
     paired = len(cohort.channels) > 1
@@ -177,6 +193,7 @@ def fingerprint(cohort: Cohort, reporter: Reporter | None = None) -> Fingerprint
     return Fingerprint(
         name=cohort.name,
         manifest_sha256=cohort.sha256(),
+        files_state=state,
         cases=len(cohort.cases),
         patients=len(cohort.patients),
         real=sum(case.origin == "real" for case in cohort.cases),
@@ -190,6 +207,20 @@ def fingerprint(cohort: Cohort, reporter: Reporter | None = None) -> Fingerprint
         foreground_share=spread(labels.foreground) if labels.foreground else None,
         covariates=_covariates(cohort.cases),
     )
+
+
+def files_state(cohort: Cohort) -> str:
+    """SHA-256 over size and time of change of every file: another one says that the cohort must be measured anew.
+
+    No voxel is read, and neither a moved folder nor a missing file is an error: what the file is wanted for says so.
+    """
+    digest = hashlib.sha256()
+    for case in cohort.cases:
+        roles = {**case.images, **({"label map": case.label} if case.label is not None else {})}
+        for role, path in roles.items():
+            for name, size, changed in _states(path):
+                digest.update(f"{case.id}\0{role}\0{name}\0{size}\0{changed}\n".encode())
+    return digest.hexdigest()
 
 
 def orientation(affine: npt.NDArray[np.float64]) -> str:
@@ -224,6 +255,34 @@ def _tally(case: Case, channels: dict[str, _ChannelTally], labels: _LabelTally, 
         # Only the grid of the first is needed, not its voxels.
         first = first or Volume(np.broadcast_to(np.zeros(()), volume.shape), volume.affine)
     return together
+
+
+def _states(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, bytes and nanoseconds of the file, of all files of a DICOM series, of a header and its voxels."""
+    try:
+        files = [path]
+        if path.is_dir():
+            files = sorted(path.iterdir())
+        elif path.suffix.lower() in _DETACHED:
+            files = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
+        for file in files:
+            status = file.stat()
+            yield file.name, status.st_size, status.st_mtime_ns
+    except OSError:
+        yield "missing", 0, 0
+
+
+def _places(
+    marked: npt.NDArray[np.intp], member: npt.NDArray[np.intp], counts: npt.NDArray[np.intp], label: Volume
+) -> npt.NDArray[np.float64]:
+    """(labels, 3) centroids as `Label.place` gives them; voxel `marked[n]` belongs to label number `member[n]`."""
+    places = np.empty((len(counts), 3))
+    coordinates = np.unravel_index(marked, label.shape)
+    for axis, code in enumerate(orientation(label.affine)):
+        centre = (np.bincount(member, coordinates[axis], len(counts)) / counts + 0.5) / label.shape[axis]
+        row = next(row for row, pair in enumerate(("LR", "PA", "IS")) if code in pair)
+        places[:, row] = centre if code in "RAS" else 1 - centre
+    return places
 
 
 def _require_images(cohort: Cohort) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from genaug.devices import reproducible_kernels
 from genaug.networks.base import Batch, OnePass, System, activate
 from genaug.recipe import Recipe, Sampler
 from genaug.samplers import Callback, Noise
+from genaug.strict import Strict
 
 
-class CodeScale(BaseModel):
+class CodeScale(Strict):
     """Codes are learnt and sampled as (code - mean) / deviation, per channel; without it a latent model is useless."""
-
-    model_config = ConfigDict(extra="forbid")
 
     mean: list[float]
     deviation: list[float]
@@ -43,6 +42,7 @@ class CodeScale(BaseModel):
 
 
 @torch.no_grad()
+@reproducible_kernels()
 def generate(
     recipe: Recipe,
     systems: Mapping[str, System],
@@ -52,7 +52,9 @@ def generate(
     sampler: Sampler,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Cases (B, C, *window) in model space.
+    """Cases (B, C, *window) in model space, the same bits whenever the same is asked of the same machine.
+
+    Every sampling passes through here, so this is where cuDNN is held to reproducible kernels.
 
     Args:
         recipe: names the stages in order.

@@ -7,21 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from genaug.errors import GenaugError, Reason
+from genaug.strict import Frozen
 from genaug.volume import AnyArray
 
 
-class Layout(BaseModel):
+class Layout(Frozen):
     """The channels of a tensor: first the images by name, then one channel per label value.
 
     Attributes:
         image_channels: names of the images, in tensor order.
         label_values: values of the label map, ascending from 0 (background); empty without a label map.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     image_channels: tuple[str, ...]
     label_values: tuple[int, ...] = ()

@@ -18,11 +18,11 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from genaug.card import model_card
 from genaug.errors import GenaugError, Reason
-from genaug.files import read_json, sha256_file, write_json, write_text, writing_folder
+from genaug.files import read_json, sha256_file, write_bytes, write_json, write_text, writing_folder
 from genaug.generation import CodeScale
 from genaug.grid import Grid
 from genaug.networks import Signature, System, build_system
@@ -138,9 +138,11 @@ def write_package(
         systems: the networks, averaged weights.
         half: store weights as float16, half the size; they are computed with in float32.
         replace: overwrite an existing package.
+
+    Raises:
+        GenaugError: BAD_PARAMETER for a folder that is not empty; DISK_FULL, NO_PERMISSION.
     """
     with writing_folder(folder, replace=replace) as temporary:
-        (temporary / "models").mkdir()
         stages = {}
         for name, system in systems.items():
             file = f"models/{name}.safetensors"
@@ -149,7 +151,7 @@ def write_package(
                 for key, value in system.state_dict().items()
             }
             # One key only: safetensors writes several in random order, and the hash must depend on the weights alone.
-            save_file(state, temporary / file, metadata={"format": "pt"})
+            write_bytes(temporary / file, save(state, metadata={"format": "pt"}))
             stages[name] = info.stages[name].model_copy(update={"file": file, "sha256": sha256_file(temporary / file)})
         info = info.model_copy(update={"stages": stages})
         write_json(temporary / INFO, info.model_dump(mode="json"))
@@ -224,6 +226,12 @@ def load_package(folder: Path, device: str = "cpu") -> Package:
         while len(_loaded) > _CACHED:
             _loaded.popitem(last=False)
     return package
+
+
+def unload_packages() -> None:
+    """Forget the packages that stay loaded, so that their memory can be given back; those in use live on."""
+    with _lock:
+        _loaded.clear()
 
 
 def _stamps(folder: Path, info: PackageInfo) -> tuple[tuple[str, int, int], ...]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from genaug.strict import Strict
 
 FileFormat = Literal["nii.gz", "nrrd"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TrainingOptions(_Strict):
+class TrainingOptions(Strict):
     """The few settings of a training that matter; everything else stands in the recipe."""
 
     recipe: str = Field(description="name of a recipe or path of a .toml file")
@@ -38,12 +36,12 @@ class TrainingOptions(_Strict):
     checkpoint_every: int = Field(default=500, ge=1, description="iterations")
     preview_every: int = Field(default=500, ge=1, description="iterations")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    devices: int = Field(default=1, ge=1, description="GPUs to train on")
+    devices: int = Field(default=1, ge=1, description="GPUs to train on, each by its own process")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
     seed: int = 0
 
 
-class SynthesisParameters(_Strict):
+class SynthesisParameters(Strict):
     """Which cases to synthesise from a package."""
 
     count: int = Field(default=1, ge=1)
@@ -55,7 +53,7 @@ class SynthesisParameters(_Strict):
     file_format: FileFormat = "nii.gz"
 
 
-class TranslationParameters(_Strict):
+class TranslationParameters(Strict):
     """How to translate whole volumes."""
 
     overlap: float = Field(default=0.5, ge=0, lt=1, description="of neighbouring windows, as a fraction of the window")
@@ -64,7 +62,7 @@ class TranslationParameters(_Strict):
     file_format: FileFormat = "nii.gz"
 
 
-class EvaluationParameters(_Strict):
+class EvaluationParameters(Strict):
     """What to compare and how."""
 
     task: Literal["synthesis", "translation"] = "synthesis"
@@ -76,7 +74,7 @@ class EvaluationParameters(_Strict):
     seed: int = 0
 
 
-class ExportParameters(_Strict):
+class ExportParameters(Strict):
     """How to lay out the augmented cohort."""
 
     layout: Literal["nnunet", "datalist", "plain"] = "nnunet"
@@ -84,4 +82,5 @@ class ExportParameters(_Strict):
     dataset_id: int = Field(default=501, ge=1, le=999)
     require_review: bool = Field(default=False, description="leave out synthetic cases nobody accepted")
     require_checks: bool = Field(default=True, description="leave out synthetic cases whose automatic checks failed")
+    check: bool = Field(default=True, description="look at every voxel before anything is written")
     file_format: FileFormat = "nii.gz"

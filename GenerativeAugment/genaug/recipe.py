@@ -11,10 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid
+from genaug.strict import Strict
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,11 +28,7 @@ Task = Literal["synthesis", "translation", "label_to_image"]
 Dimension = Literal[2, 3]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Term(_Strict):
+class Term(Strict):
     """One summand of a player's loss: a name from `objectives.TERMS` with its weight and options.
 
     In TOML a bare number stands for the weight alone.
@@ -47,14 +44,14 @@ class Term(_Strict):
         return {"weight": value} if isinstance(value, (int, float)) else value
 
 
-class Network(_Strict):
+class Network(Strict):
     """A network by its kind (`networks.SYSTEMS` or `networks.CRITICS`) and its constructor's arguments."""
 
     kind: str
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Training(_Strict):
+class Training(Strict):
     """Defaults of one stage's training."""
 
     iterations: int = Field(ge=1)
@@ -74,7 +71,7 @@ class Training(_Strict):
     flip: bool = Field(default=False, description="augmentation: random left-right mirror")
 
 
-class Stage(_Strict):
+class Stage(Strict):
     """One network trained with its critics. A stage in the space "latent" sees the codes of the stage before it."""
 
     network: Network
@@ -91,7 +88,7 @@ class Stage(_Strict):
         return self
 
 
-class Sampler(_Strict):
+class Sampler(Strict):
     """How cases are drawn: a name from `samplers.SAMPLERS`, or "one_pass" for networks that need a single call."""
 
     name: str = "one_pass"
@@ -99,7 +96,7 @@ class Sampler(_Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A method: its description for people, and its four axes for the trainer."""
 
     name: str

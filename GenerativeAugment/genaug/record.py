@@ -13,27 +13,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from genaug import __version__
 from genaug.files import read_json, write_json
+from genaug.strict import Strict
 from genaug.volume import AnyArray
 
 RECORD_SUFFIX = ".record.json"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Output(_Strict):
+class Output(Strict):
     """One file of the case. `voxels` hashes values, shape and dtype, so compression and headers do not change it."""
 
     file: str = Field(description="path relative to the record")
     voxels: str = Field(description="SHA-256 of the voxel array, see hash_voxels")
 
 
-class Weights(_Strict):
+class Weights(Strict):
     """The model package that made the case."""
 
     package: str = Field(description="folder name of the package")
@@ -41,7 +38,7 @@ class Weights(_Strict):
     recipe: str
 
 
-class Check(_Strict):
+class Check(Strict):
     """One automatic check of the finished case, for instance that the label volumes lie in the training range."""
 
     name: str
@@ -50,7 +47,7 @@ class Check(_Strict):
     limit: str
 
 
-class Record(_Strict):
+class Record(Strict):
     """How one case came to be.
 
     `kind` and `parameters` are the job that makes it again; `draws` are the random values that were drawn before they

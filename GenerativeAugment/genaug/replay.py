@@ -139,7 +139,7 @@ def _remake_from_template(record: Record, path: Path, sources: Mapping[str, Path
     from genaug.templates.brain import brain_template
     from genaug.templates.cohort import SubjectDraws, make_subject
 
-    template = brain_template(float(record.parameters["spacing_mm"][0]))
+    template = brain_template(**record.parameters.get("arguments", {}))
     if hash_voxels(template.image.array) != record.inputs["template"].voxels:
         raise GenaugError(
             Reason.GEOMETRY_MISMATCH,
@@ -215,13 +215,24 @@ def _compare(role: str, record: Record, path: Path, made: Volume | None) -> Comp
 
 
 def _notes(record: Record) -> list[str]:
-    """What is not as it was when the case was made."""
-    now = software_versions()
-    return [
-        f"{name} was {then}, is {now.get(name, 'not installed')}"
-        for name, then in sorted(record.versions.items())
-        if now.get(name) != then
-    ]
+    """What is not as it was when the case was made: software, then the machine as the case was made again on it."""
+    versions = _changed(record.versions, software_versions(), "not installed")
+    return versions + _changed(record.machine, _machine_now(record), "not known") if record.machine else versions
+
+
+def _machine_now(record: Record) -> Mapping[str, object]:
+    # Only what torch made has a machine in its Record, so torch is loaded already.
+    import torch
+
+    from genaug.devices import as_recorded, machine
+
+    with as_recorded(record.machine) as device:
+        return machine(torch.device(device))
+
+
+def _changed(then: Mapping[str, object], now: Mapping[str, object], absent: str) -> list[str]:
+    differing = (name for name in sorted(then) if now.get(name) != then[name])
+    return [f"{name} was {then[name]}, is {now.get(name, absent)}" for name in differing]
 
 
 def _count(changed: int | None) -> str:

@@ -13,10 +13,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid, sha256_file
+from genaug.strict import Frozen
 
 REVIEWS = "reviews.jsonl"
 
@@ -24,7 +25,7 @@ Decision = Literal["accepted", "rejected", "needs_edit"]
 State = Literal["accepted", "rejected", "needs_edit", "unreviewed"]
 
 
-class Review(BaseModel):
+class Review(Frozen):
     """One decision of one reviewer about one case.
 
     Attributes:
@@ -39,8 +40,6 @@ class Review(BaseModel):
         mask: file of a corrected label map, relative to the review file; stands for every version above 0.
         mask_sha256: of that file, so that a later change is noticed.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     case_id: str = Field(min_length=1)
     reviewer: str = Field(min_length=1)

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid
+from genaug.strict import Frozen
 
 Prediction = Literal["epsilon", "v", "x0"]
 """What the network's output means: the noise; v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x0 (Salimans and Ho 2022,
@@ -43,7 +44,7 @@ _DEFAULT_BETAS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-class ScheduleConfig(BaseModel):
+class ScheduleConfig(Frozen):
     """What a schedule is built from and what is written to disk with a model.
 
     Attributes:
@@ -54,8 +55,6 @@ class ScheduleConfig(BaseModel):
             those of the paper (linear) or of MONAI's latent diffusion bundles (scaled_linear).
         beta_end: variance added at the last timestep.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["linear", "scaled_linear", "cosine"] = "scaled_linear"
     steps: int = Field(default=1000, ge=2, le=100_000)

@@ -10,17 +10,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from genaug.files import read_json, write_json
+from genaug.strict import Strict
 
 SOURCES = "sources.json"
 
 
-class Sources(BaseModel):
+class Sources(Strict):
     """Role to path, relative to the folder of sources.json where that is possible."""
-
-    model_config = ConfigDict(extra="forbid")
 
     roles: dict[str, str]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
-from genaug.devices import machine, resolve_device
+from genaug.devices import as_recorded, machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
 from genaug.grid import Placement
@@ -58,6 +58,9 @@ def synthesize(
 ) -> Cohort:
     """Make `count` cases and write them as a cohort, with a Record each.
 
+    Cases made for given label maps show the patients of those, so the cohort keeps the given one's split: what was made
+    for a test patient stays a test case.
+
     Args:
         package_folder: model package of the tasks "synthesis" or "label_to_image".
         output: folder for the cases and their cohort.json.
@@ -92,11 +95,13 @@ def synthesize(
                 cases.append(case)
                 reporter.product("case", output / case.id)
     prefix = parameters.prefix or info.name
+    known = {label.value: label.name for label in info.trained_on.labels}
     cohort = Cohort(
         name=f"{prefix} synthetic",
         root=output,
         channels={name: info.trained_on.modalities[name] for name in info.roles.target},
-        label_names={label.value: label.name for label in info.trained_on.labels},
+        label_names=known if given is None else given.label_names or known,
+        split={} if given is None else given.split,
         cases=cases,
     )
     cohort.write(output)
@@ -106,21 +111,25 @@ def synthesize(
 def remake(record: Record, package_folder: Path, given: Case | None = None) -> dict[str, Volume]:
     """Make the volumes of a case again from its Record, by role (channel names and "label").
 
+    It runs on the recorded kind of device with the recorded number of threads.
+
     Raises:
-        GenaugError: BAD_PACKAGE when the package's weights are not those of the Record.
+        GenaugError: BAD_PACKAGE when the package's weights are not those of the Record; BAD_PARAMETER when there is no
+            device of the recorded kind.
     """
-    package = load_package(package_folder, str(record.machine["device"]))
-    require_weights(package, record)
-    index = int(record.parameters["index"])
-    sampler = Sampler.model_validate(record.parameters["sampler"])
-    (group,) = _groups(range(index, index + 1))
-    cohort = None if given is None else Cohort(name="given", channels=given.modalities, cases=[given])
-    condition = None if cohort is None else _condition(package, cohort, 0)
-    conditions = [condition for _ in group]
-    seeds = [case_seed(record.seed, i) for i in group]
-    made = _generate_group(package, seeds, conditions, sampler, lambda done, total: None)
-    own = _field_of_view(package, case_seed(record.seed, index), condition)
-    return _volumes(package, made[group.index(index)], condition, own)
+    with as_recorded(record.machine) as device:
+        package = load_package(package_folder, device)
+        require_weights(package, record)
+        index = int(record.parameters["index"])
+        sampler = Sampler.model_validate(record.parameters["sampler"])
+        (group,) = _groups(range(index, index + 1))
+        cohort = None if given is None else Cohort(name="given", channels=given.modalities, cases=[given])
+        condition = None if cohort is None else _condition(package, cohort, 0)
+        conditions = [condition for _ in group]
+        seeds = [case_seed(record.seed, i) for i in group]
+        made = _generate_group(package, seeds, conditions, sampler, lambda done, total: None)
+        own = _field_of_view(package, case_seed(record.seed, index), condition)
+        return _volumes(package, made[group.index(index)], condition, own)
 
 
 def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler:

@@ -7,6 +7,7 @@ costs what the windows cost that are cut from it, and memory does not grow with 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from genaug.errors import GenaugError, Reason
-from genaug.files import read_json, write_json
+from genaug.files import read_json, write_bytes, write_json
 from genaug.grid.geometry import Size
 from genaug.networks.base import Batch
 
@@ -212,24 +212,20 @@ class StoreWriter:
         Args:
             case_id: its id.
             images: (target + source, I, J, K) in [-1, 1].
-            labels: (I, J, K) label values, where the roles have labels.
+            labels: (I, J, K) label values, where the roles have labels; only those of the roles.
             field: first voxel and size of what is not padding.
+
+        Raises:
+            GenaugError: DISK_FULL, NO_PERMISSION.
         """
         stem = self._folder / f"{len(self._cases):05d}"
-        np.save(stem.with_suffix(".images.npy"), np.rint(images * SCALE).astype(np.int16))
+        _write(stem.with_suffix(".images.npy"), np.rint(images * SCALE).astype(np.int16))
         if labels is not None:
             values = np.asarray(self._roles.label_values)
             indices = np.searchsorted(values, labels).clip(0, len(values) - 1)
             if not np.array_equal(values[indices], labels):
-                unknown = sorted(set(np.unique(labels)) - set(values))
-                raise GenaugError(
-                    Reason.WRONG_LABELS,
-                    case_id,
-                    f"label values {[int(v) for v in unknown]}",
-                    f"values among {self._roles.label_values}",
-                    "Correct the label map or add the values to the cohort's label names.",
-                )
-            np.save(stem.with_suffix(".labels.npy"), indices.astype(np.uint8))
+                raise ValueError(f"case {case_id} has label values beyond {self._roles.label_values}")
+            _write(stem.with_suffix(".labels.npy"), indices.astype(np.uint8))
         self._cases.append(case_id)
         self._fields.append(field)
 
@@ -237,6 +233,13 @@ class StoreWriter:
         """Make the store valid."""
         index = _Index(roles=self._roles, dimension=self._dimension, cases=self._cases, fields=self._fields)
         write_json(self._folder / "index.json", index.model_dump(mode="json"))
+
+
+def _write(path: Path, array: npt.NDArray[Any]) -> None:
+    # numpy writes to a file by itself, and says of a full disk only how many items it wrote.
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_bytes(path, buffer.getbuffer())
 
 
 def _map(path: Path) -> npt.NDArray[Any]:

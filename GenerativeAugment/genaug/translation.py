@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
-from genaug.devices import machine, resolve_device
+from genaug.devices import as_recorded, machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
 from genaug.grid import Placement
@@ -32,7 +32,7 @@ MICRO_BATCH = 2
 
 def translate(
     package_folder: Path,
-    inputs: Sequence[Case],
+    inputs: Cohort,
     output: Path,
     parameters: TranslationParameters,
     seed: int = 0,
@@ -41,9 +41,12 @@ def translate(
 ) -> Cohort:
     """Translate each case and write the results as a cohort, in the inputs' geometry, with a Record each.
 
+    The results show the inputs' patients and carry their label maps, so the cohort keeps the inputs' split and label
+    names: the translation of a test patient stays a test case.
+
     Args:
         package_folder: a package of the task "translation".
-        inputs: cases that hold the package's source channels.
+        inputs: cases that hold the package's source channels; `Cohort.with_cases` takes a part of a cohort.
         output: folder for the results and their cohort.json.
         parameters: overlap, ...
         seed: of the job; case i draws from `case_seed(seed, i)` where the network is random.
@@ -58,11 +61,11 @@ def translate(
     info = package.info
     _require_translation(package)
     cases = []
-    for index, case in enumerate(inputs):
+    for index, case in enumerate(inputs.cases):
         sources = _sources(package, case, parameters)
 
         def tell(done: int, total: int, index: int = index, name: str = case.id) -> None:
-            reporter.progress(index * total + done, len(inputs) * total, f"{name}, window {done} of {total}")
+            reporter.progress(index * total + done, len(inputs.cases) * total, f"{name}, window {done} of {total}")
 
         results, placement = _translate_volume(package, sources, parameters.overlap, case_seed(seed, index), tell)
         record = Record(
@@ -82,13 +85,17 @@ def translate(
             machine=machine(package.device),
         )
         label = case.label_map()
-        made = write_case(output, record.case_id, case.patient, results, label, record, parameters.file_format)
+        made = write_case(
+            output, record.case_id, case.patient, results, label, record, parameters.file_format, case.covariates
+        )
         cases.append(made)
         reporter.product("case", output / made.id)
     cohort = Cohort(
         name=f"{info.name} translations",
         root=output,
         channels={name: info.trained_on.modalities[name] for name in info.roles.target},
+        label_names=inputs.label_names,
+        split=inputs.split,
         cases=cases,
     )
     cohort.write(output)
@@ -96,12 +103,17 @@ def translate(
 
 
 def remake(record: Record, package_folder: Path, given: Case) -> dict[str, Volume]:
-    """Make the volumes of a translated case again from its Record, by channel.
+    """Make the volumes of a translated case again from its Record, by channel, as `synthesis.remake` does.
 
     Raises:
-        GenaugError: BAD_PACKAGE, or UNREADABLE_FILE when the input is not the one that was translated.
+        GenaugError: BAD_PACKAGE, UNREADABLE_FILE when the input is not the one that was translated, BAD_PARAMETER when
+            there is no device of the recorded kind.
     """
-    package = load_package(package_folder, str(record.machine["device"]))
+    with as_recorded(record.machine) as device:
+        return _remake(record, load_package(package_folder, device), given)
+
+
+def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
     require_weights(package, record)
     parameters = TranslationParameters.model_validate(record.parameters["translation"])
     sources = _sources(package, given, parameters)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.files import invalid
@@ -32,6 +32,7 @@ from genaug.jobs.events import BaseEvent, Failed, Log, Queued, Ready, to_line
 from genaug.jobs.kinds import KINDS, Kind
 from genaug.jobs.run import run_job
 from genaug.record import software_versions
+from genaug.strict import Strict
 
 GRACE_SECONDS = 5.0
 """How long a running job may take to stop after the parent is gone, before the process ends regardless."""
@@ -40,10 +41,8 @@ WARM_MODULES = ("torch", "SimpleITK", "scipy.ndimage", "genaug.training", "genau
 """Imported before `ready`, so that no job waits for them."""
 
 
-class Command(BaseModel):
+class Command(Strict):
     """One line of stdin."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str | None = None
     id: str | None = None
@@ -266,7 +265,10 @@ def _devices() -> list[dict[str, Any]]:
 
 
 def _release_memory() -> None:
-    """Give the device's cached blocks back after a job did not fit, so that a smaller one may."""
+    """Give back what only saves time after a job did not fit: kept packages, and the device's cached blocks."""
+    package = sys.modules.get("genaug.package")
+    if package is not None:
+        package.unload_packages()
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

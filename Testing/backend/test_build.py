@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,76 @@ def test_continuous_integration_can_be_started() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from a copy: setuptools leaves its workings where it builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (source / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    package = Path("GenerativeAugment", "genaug")
+    shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("genaug-*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_package_its_data_and_its_licence_and_nothing_else(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = ROOT / "GenerativeAugment" / "genaug"
+    suffixes = (".py", ".toml", ".typed")
+    expected = {
+        path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.name.endswith(suffixes)
+    }
+    assert "genaug/py.typed" in expected
+    assert {f"genaug/recipes/{name}.toml" for name in ("vae", "ldm", "pix2pix")} <= expected
+    described = {name for name in names if ".dist-info/" in name}
+    assert names - described == expected
+    assert any(name.endswith("/LICENSE") for name in described)
+
+
+def test_genaug_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked, which is all that installing a wheel of pure Python does; the commands are those it declares."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+        (declared,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        points = configparser.ConfigParser()
+        points.read_string(archive.read(declared).decode())
+    module, _, function = points["console_scripts"]["genaug"].partition(":")
+    code = f"import genaug, sys; print(genaug.__file__); from {module} import {function}; {function}(sys.argv[1:])"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for arguments, words in ((["--help"], "synthesize"), (["methods"], "pix2pix")):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        assert Path(done.stdout.splitlines()[0]).is_relative_to(tmp_path)
+        assert words in done.stdout
+
+
+MODELS = ROOT / "Resources" / "Models"
+MODEL_BYTES = 20_000_000
+
+
+def test_starter_models_are_small_whole_and_say_what_they_are_for() -> None:
+    folders = sorted(path.parents[1] for path in MODELS.glob("[!.]*/configs/genaug.json"))
+    if not folders:
+        pytest.skip("no starter model in Resources/Models yet: `make starter` trains them")
+    from genaug.package import read_info, verify
+
+    size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    assert size <= MODEL_BYTES, f"{size / 1e6:.1f} MB in {', '.join(folder.name for folder in folders)}"
+    for folder in folders:
+        verify(folder, read_info(folder))
+        card = (folder / "docs" / "README.md").read_text(encoding="utf-8")
+        assert "for trying out: trained on deformations of one template" in card.lower(), folder.name
+        unsafe = [file.name for file in folder.rglob("*") if file.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".bin")]
+        assert not unsafe, f"{folder.name} holds {unsafe[0]}, which cannot be loaded without unpickling"
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

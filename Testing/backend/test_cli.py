@@ -19,6 +19,7 @@ from genaug.cli import main
 from genaug.cli.app import COMMANDS
 from genaug.cli.options import given, model_options
 from genaug.cohort import Cohort, write_case
+from genaug.imageio import read_volume, write_volume
 from genaug.jobs.folder import build_job
 from genaug.jobs.kinds import KINDS
 from genaug.jobs.schema import read_result
@@ -84,13 +85,15 @@ def test_methods_import_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not set(HEAVY) & modules_after(*arguments)[0]
 
 
-def test_a_kept_fingerprint_imports_nothing_heavy_and_reads_no_image(cohort: Path) -> None:
+def test_a_kept_fingerprint_imports_nothing_heavy_and_says_the_same(cohort: Path) -> None:
     computed = genaug("fingerprint", cohort, "--keep", "--json")
     assert computed.exit_code == 0, computed.output
-    for image in cohort.rglob("*.nrrd"):
-        image.unlink()
     assert not set(HEAVY) & modules_after("fingerprint", cohort)[0]
     assert json.loads(genaug("fingerprint", cohort, "--json").stdout) == json.loads(computed.stdout)
+
+
+def test_measuring_a_fingerprint_imports_no_network(cohort: Path) -> None:
+    assert not {"torch", "monai", "lightning_fabric"} & modules_after("fingerprint", cohort)[0]
 
 
 def test_a_kept_fingerprint_of_another_manifest_is_not_used(cohort: Path) -> None:
@@ -98,6 +101,34 @@ def test_a_kept_fingerprint_of_another_manifest_is_not_used(cohort: Path) -> Non
     read = Cohort.read(cohort)
     read.with_cases(read.cases[:2]).write(cohort)
     assert json.loads(genaug("fingerprint", cohort, "--json").stdout)["fingerprint"]["cases"] == 2
+
+
+def test_a_kept_fingerprint_of_other_files_is_not_used(cohort: Path) -> None:
+    """The manifest stays as it is; the images are written again, brighter, and the label map of one case is cleared."""
+    assert genaug("fingerprint", cohort, "--keep").exit_code == 0
+    for case in Cohort.read(cohort).cases:
+        volume = case.volume("t1")
+        write_volume(case.images["t1"], volume.with_array(volume.array + 1000))
+    found = json.loads(genaug("fingerprint", cohort, "--keep", "--json").stdout)["fingerprint"]
+    assert found["channels"]["t1"]["intensity"]["50"]["minimum"] > 1000
+    first = Cohort.read(cohort).cases[0]
+    assert first.label is not None
+    label = read_volume(first.label)
+    write_volume(first.label, label.with_array(np.zeros_like(label.array)))
+    assert json.loads(genaug("fingerprint", cohort, "--json").stdout)["fingerprint"]["labels"]["1"]["cases"] == 2
+
+
+@pytest.mark.parametrize("content", ["{", '{"schema_version": 1}'])
+def test_a_kept_fingerprint_that_cannot_be_read_is_measured_anew(cohort: Path, content: str) -> None:
+    (cohort / "fingerprint.json").write_text(content)
+    done = genaug("fingerprint", cohort, "--keep", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads((cohort / "fingerprint.json").read_text()) == json.loads(done.stdout)["fingerprint"]
+
+
+def test_a_fingerprint_cannot_be_kept_without_a_manifest(cohort: Path) -> None:
+    (cohort / "cohort.json").unlink()
+    expect_user_error(genaug("fingerprint", cohort, "--keep"), "bad_parameter", "cohort.json")
 
 
 def test_the_fingerprint_names_a_method_and_its_reason(cohort: Path) -> None:
@@ -164,6 +195,77 @@ def test_a_failure_as_json_has_its_reason_on_stdout(cohort: Path, tmp_path: Path
     assert not (tmp_path / "out" / "cohort.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason", "subject"),
+    [
+        (("train", "none", "vae", "out"), "missing_file", "none"),
+        (("synthesize", "none", "out"), "missing_file", "none"),
+        (("translate", "none", "image.nii.gz", "out"), "missing_file", "none"),
+        (("insert", "none", "out"), "missing_file", "none"),
+        (("evaluate", "none", "none"), "missing_file", "none"),
+        (("export", "out", "--real", "none"), "missing_file", "none"),
+        (("replay", "none"), "missing_file", "none"),
+        (("run", "none"), "missing_file", "none"),
+        (("fingerprint", "none"), "missing_file", "none"),
+        (("fingerprint", "cohort", "--task", "translation"), "unpaired", "toy"),
+        (("cohort", "none", "out.json"), "missing_file", "none"),
+        (("methods", "none"), "bad_recipe", "none"),
+        (("insert", "cohort", "out", "--count", "0"), "bad_job", "job.json"),
+        (("insert", "cohort", "out", "--count", "many"), "bad_parameter", "command line"),
+        (("insert", "cohort"), "bad_parameter", "command line"),
+        (("paint", "cohort"), "bad_parameter", "command line"),
+        (("run", "none", "--events"), "bad_parameter", "command line"),
+    ],
+)
+def test_every_failure_as_json_is_the_failed_event(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], reason: str, subject: str
+) -> None:
+    """Whether the job fails, cannot be built, or the command line cannot be read."""
+    monkeypatch.chdir(cohort.parent)
+    done = genaug(*arguments, "--json")
+    assert done.exit_code == 2, done.output
+    failed = json.loads(done.stdout)
+    assert (failed["event"], failed["reason"]) == ("failed", reason)
+    assert failed["subject"].endswith(subject)
+    assert all(failed[part] for part in ("found", "expected", "remedy", "message"))
+    assert done.stderr
+    assert [path.name for path in cohort.parent.iterdir()] == ["cohort"]
+
+
+def test_a_failed_run_says_so_once_in_its_events(tmp_path: Path) -> None:
+    done = genaug("run", tmp_path, "--events")
+    assert done.exit_code == 2
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["failed"]
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'pandas'", name="pandas")
+
+    monkeypatch.setattr("genaug.recipe.load_recipe", missing)
+    done = genaug("methods", "vae", "--json")
+    expect_user_error(done, "missing_dependency", "pandas")
+    assert json.loads(done.stdout)["reason"] == "missing_dependency"
+
+
+def test_a_defect_outside_a_job_has_its_reason_and_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genaug.recipe.load_recipe", lambda _: 1 / 0)
+    done = genaug("methods", "vae", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["reason"] == "internal"
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_an_interrupt_outside_a_job_ends_with_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genaug.readers.read_cohort", interrupt)
+    done = genaug("cohort", tmp_path, tmp_path / "cohort.json")
+    assert done.exit_code == 130
+    assert "genaug: cancelled" in done.stderr
+
+
 def test_a_defect_ends_with_1_and_its_log_stays(monkeypatch: pytest.MonkeyPatch, cohort: Path) -> None:
     import genaug.jobs.handlers.fingerprint as handler
 
@@ -196,10 +298,8 @@ def test_the_event_stream_of_run_is_the_workers(cohort: Path, tmp_path: Path) ->
 
 ENDLESS = """
 import sys, time
-from genaug.cli.foreground import run_existing
-from genaug.jobs import run
+from genaug.cli import main
 from genaug.jobs.kinds import KINDS, Kind
-from pathlib import Path
 
 def endless(task, reporter):
     for step in range(10**9):
@@ -207,7 +307,7 @@ def endless(task, reporter):
         time.sleep(0.01)
 
 KINDS["replay"] = Kind("genaug.jobs.parameters:NoParameters", "__main__:endless", required=("case",))
-run_existing(Path(sys.argv[1]))
+main(["run", sys.argv[1]])
 """
 
 

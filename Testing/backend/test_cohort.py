@@ -107,7 +107,8 @@ def test_a_case_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch,
     error = refusal(write_case, tmp_path / "out", "s1", "s1", images, record=record(), file_format=file_format)
     assert error.reason is reason
     assert len(calls) == 2
-    assert list((tmp_path / "out").iterdir()) == []
+    assert error.subject == str(tmp_path / "out" / "s1" / f"t2.{file_format}")
+    assert list(tmp_path.iterdir()) == [], "neither the case nor the folder that was made for it"
 
 
 def test_a_manifest_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

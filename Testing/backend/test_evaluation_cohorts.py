@@ -1,10 +1,15 @@
+import json
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from engine_data import blob_cohort
 from genaug.case import write_case
+from genaug.cli import main
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.evaluation.cohorts import evaluate_cohorts
+from genaug.imageio import write_volume
 from genaug.parameters import EvaluationParameters
 from genaug.record import Record
 from genaug.split import split_by_ids
@@ -76,6 +81,81 @@ def test_a_translation_is_compared_with_its_own_parent(real, tmp_path):
     with pytest.raises(GenaugError, match="nobody") as caught:
         evaluate_cohorts(real, stranger, EvaluationParameters(task="translation", channel="B"))
     assert caught.value.reason is Reason.UNPAIRED
+
+
+TRANSLATION = EvaluationParameters(task="translation", channel="B")
+
+
+def test_a_translation_has_a_floor_and_the_errors_within_the_real_labels(real, tmp_path):
+    """Made label maps are copies of the real ones: their overlap would be perfect and mean nothing."""
+    made = synthetic_from(real, tmp_path / "b", lambda v: v.with_array(v.array + 7), channels=("B",))
+    found = evaluate_cohorts(real, made, TRANSLATION)
+    sphere = found.find("mae", region="sphere")
+    assert sphere.value == pytest.approx(7, abs=1e-3)
+    assert 0 < sphere.floor < 60 and "half a voxel" in sphere.floor_description
+    with pytest.raises(KeyError):
+        found.find("dice")
+    assert any("dice by label left out for 12 of 12" in note for note in found.notes)
+    unnamed = real.model_copy(update={"label_names": {}})
+    assert evaluate_cohorts(unnamed, made, TRANSLATION).find("mae", region="label 1").value == sphere.value
+
+
+def test_label_maps_of_the_translated_images_are_scored_by_their_overlap(real, tmp_path):
+    made = synthetic_from(real, tmp_path / "b", lambda v: v, channels=("B",))
+    for case in made.cases:
+        label = case.label_map()
+        write_volume(case.label, label.with_array(np.roll(label.array, 2, axis=0)))
+    score = evaluate_cohorts(real, made, TRANSLATION).find("dice", region="sphere")
+    assert 0.3 < score.value < score.floor < 1
+
+
+def test_second_scans_are_the_floor_of_a_translation(real, tmp_path):
+    made = synthetic_from(real, tmp_path / "made", lambda v: v.with_array(v.array + 7), channels=("B",))
+    cases = [
+        write_case(
+            tmp_path / "again",
+            f"again-{case.id}",
+            case.patient,
+            {"B": case.volume("B").with_array(case.volume("B").array + 3)},
+        )
+        for case in real.cases[:4]
+    ]
+    again = Cohort(name="again", root=tmp_path / "again", channels={"B": "MR"}, cases=cases)
+    score = evaluate_cohorts(real, made, TRANSLATION, repeats=again).find("mae")
+    assert (score.value, score.floor) == pytest.approx((7, 3), abs=1e-3)
+    assert "second real scan" in score.floor_description and "4 pairs" in score.floor_description
+    for wrong in (
+        cases[0].model_copy(update={"patient": "stranger"}),
+        cases[0].model_copy(update={"origin": "synthetic"}),
+        real.cases[0],
+    ):
+        with pytest.raises(GenaugError) as caught:
+            evaluate_cohorts(
+                real, made, TRANSLATION, repeats=again.with_cases([]).model_copy(update={"cases": [wrong]})
+            )
+        assert caught.value.reason is Reason.UNPAIRED
+    with pytest.raises(GenaugError, match="repeats"):
+        evaluate_cohorts(real, made, PARAMETERS, repeats=again)
+
+
+def test_a_case_without_parents_is_compared_with_the_case_of_its_id(real, tmp_path):
+    """Images translated by other means come without Records."""
+    images = {"B": real.cases[0].volume("B")}
+    case = write_case(tmp_path / "other", real.cases[0].id, "someone", images)
+    other = Cohort(name="other", root=tmp_path / "other", channels={"B": "MR"}, cases=[case])
+    assert evaluate_cohorts(real, other, TRANSLATION).find("mae").value == pytest.approx(0, abs=1e-4)
+
+
+def test_the_command_evaluates_a_translation_with_its_floor(real, tmp_path):
+    made = synthetic_from(real, tmp_path / "b", lambda v: v.with_array(v.array + 7), channels=("B",))
+    arguments = [real.root, made.root, "--repeats", real.root, "--task", "translation", "--channel", "B", "--json"]
+    refused = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+    assert refused.exit_code == 2 and json.loads(refused.stdout)["reason"] == "unpaired"
+    del arguments[2:4]
+    done = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    scores = json.loads(done.stdout)["summary"]["evaluation"]["scores"]
+    assert all(score["floor"] is not None and "half a voxel" in score["floor_description"] for score in scores)
 
 
 def test_cohorts_without_a_common_channel_are_refused(real, tmp_path):

@@ -34,8 +34,6 @@ def test_error_is_measured_inside_the_body_only_and_per_tissue() -> None:
     assert result.find("mae", region="soft").value == pytest.approx(20, abs=1e-3)
     assert result.find("bone_dice").value > 0.99
     assert {score.name for score in result.scores} == {"mae", "ssim", "psnr", "bone_dice"}
-    assert all(score.floor is None for score in result.scores)
-    assert any("no floor" in note for note in result.notes)
 
 
 def test_a_better_translation_has_better_scores() -> None:
@@ -48,8 +46,60 @@ def test_a_better_translation_has_better_scores() -> None:
 def test_repeated_scans_are_the_floor() -> None:
     repeats = [ct_pair(seed, error=3) for seed in range(4)]
     result = evaluate_translation(source([ct_pair(s) for s in range(4)]), source(repeats))
-    assert result.find("mae", region="bone").floor == pytest.approx(3, abs=1e-3)
-    assert not result.notes
+    score = result.find("mae", region="bone")
+    assert score.floor == pytest.approx(3, abs=1e-3)
+    assert score.floor_interval == pytest.approx((3, 3), abs=1e-3)
+    assert "second real scan" in score.floor_description
+    assert "4 pairs" in score.floor_description
+    assert result.notes == [f"the floor is {score.floor_description}"]
+
+
+def ramp_pair(slope: float, error: float, seed: int = 0) -> PairArrays:
+    """MR whose intensity rises by `slope` a voxel along I, and a result that is `error` above it everywhere."""
+    reference = np.broadcast_to(slope * np.arange(40.0)[:, None, None], (40, 30, 8)).copy()
+    label = np.zeros(reference.shape, np.uint8)
+    label[10:20, 5:25, 2:6] = 1
+    return PairArrays(f"case {seed}", f"p{seed}", "MR", reference, reference + error, label, np.roll(label, 3, axis=1))
+
+
+def test_without_repeated_scans_the_floor_is_the_real_image_half_a_voxel_further() -> None:
+    """On a ramp that is half a slope along its axis, but at the last voxel, and nothing along the two others."""
+    result = evaluate_translation(source([ramp_pair(6.0, 50.0, seed) for seed in range(3)]), labels={1: "block"})
+    score = result.find("mae", region="block")
+    assert score.value == pytest.approx(50)
+    assert score.floor == pytest.approx(6 / 2 / 3)
+    # Half a voxel is half the face of the block along each axis: Dice 2n / (2n + 1) for n = 10, 20 and 4 voxels.
+    expected = np.mean([2 * n / (2 * n + 1) for n in (10, 20, 4)])
+    assert result.find("dice", region="block").floor == pytest.approx(expected)
+    assert all(score.floor is not None and "half a voxel" in score.floor_description for score in result.scores)
+    assert any("half a voxel" in note for note in result.notes)
+
+
+def test_translations_that_are_off_by_half_a_voxel_score_as_the_floor() -> None:
+    pair = ct_pair(0)
+    moved = [
+        (pair.reference + np.concatenate([pair.reference[1:], pair.reference[-1:]])) / 2,
+        (pair.reference + np.concatenate([pair.reference[:, 1:], pair.reference[:, -1:]], axis=1)) / 2,
+        (pair.reference + np.concatenate([pair.reference[..., 1:], pair.reference[..., -1:]], axis=2)) / 2,
+    ]
+    result = evaluate_translation(source([replace(pair, id=str(axis), result=moved[axis]) for axis in range(3)]))
+    for score in result.scores:
+        assert score.value == pytest.approx(score.floor)
+
+
+def test_the_floor_changes_neither_a_score_nor_its_interval() -> None:
+    pairs = [ct_pair(seed, 10 * seed + 5) for seed in range(4)]
+    plain = evaluate_translation(source(pairs), seed=3)
+    repeated = evaluate_translation(source(pairs), source([ct_pair(seed, 3) for seed in range(4)]), seed=3)
+    assert [(s.value, s.interval) for s in plain.scores] == [(s.value, s.interval) for s in repeated.scores]
+
+
+def test_a_label_called_as_a_tissue_hides_no_tissue() -> None:
+    pair = ct_pair(0)
+    label = np.zeros(pair.reference.shape, np.uint8)
+    label[15:17, 15:17] = 1
+    result = evaluate_translation(source([replace(pair, label=label)]), labels={1: "bone"})
+    assert {"bone", "label bone"} <= {score.region for score in result.scores}
 
 
 def test_interval_is_over_patients() -> None:

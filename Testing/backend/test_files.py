@@ -5,6 +5,7 @@ import pytest
 from genaug import files
 from genaug.errors import GenaugError, Reason
 from genaug.files import write_json, write_text, writing, writing_folder
+from limits import limited_file_size
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -46,6 +47,33 @@ def test_system_errors_become_instructions_and_leave_nothing(tmp_path, number, r
         raise OSError(number, "no")
     assert caught.value.reason is reason
     assert caught.value.subject == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", ["file", "folder"])
+def test_folders_made_for_a_failed_write_go_with_it_and_others_stay(tmp_path, write):
+    (tmp_path / "there").mkdir()
+    place = tmp_path / "there" / "new" / "deeper" / "a"
+    with pytest.raises(RuntimeError), writing(place) if write == "file" else writing_folder(place):
+        raise RuntimeError
+    assert [p.name for p in tmp_path.rglob("*")] == ["there"]
+    with pytest.raises(RuntimeError), writing(place):
+        (tmp_path / "there" / "new" / "other").touch()
+        raise RuntimeError
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["new", "other", "there"]
+
+
+def test_a_full_disk_is_told_with_the_name_the_file_was_to_get(tmp_path):
+    """Also from a folder in a folder, both still under temporary names."""
+    with (
+        pytest.raises(GenaugError) as caught,
+        writing_folder(tmp_path / "cohort") as cohort,
+        writing_folder(cohort / "case") as case,
+        limited_file_size(10),
+    ):
+        files.write_bytes(case / "deep" / "voxels", bytes(1000))
+    assert caught.value.reason is Reason.DISK_FULL
+    assert caught.value.subject == str(tmp_path / "cohort" / "case" / "deep" / "voxels")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,14 +1,15 @@
 """A fingerprint counts and measures what is in the files."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from genaug.cohort import Cohort, write_case
+from genaug.cohort import Case, Cohort, write_case
 from genaug.errors import Cancelled, GenaugError, Reason
-from genaug.fingerprint import Fingerprint, fingerprint, orientation
+from genaug.fingerprint import Fingerprint, files_state, fingerprint, orientation
 from genaug.record import Record
 from genaug.volume import Volume
 
@@ -51,6 +52,10 @@ def test_counts_and_measures(tmp_path):
     assert (cube.name, cube.cases) == ("cube", 3)
     assert (cube.volume_mm3.minimum, cube.volume_mm3.median, cube.volume_mm3.maximum) == pytest.approx((2, 16, 45))
     assert cube.share.maximum == pytest.approx(0.009)
+    # Voxels 0, 0 to 1 and 0 to 2 of ten, the first axis running from right to left.
+    assert [cube.place[0].minimum, cube.place[0].maximum] == pytest.approx([0.85, 0.95])
+    assert [cube.place[1].minimum, cube.place[1].maximum] == pytest.approx([0.05, 0.15])
+    assert [cube.place[2].minimum, cube.place[2].maximum] == pytest.approx([0.05, 0.05])
     assert (print_.labels[3].name, print_.labels[3].cases) == ("label 3", 1)
     assert print_.foreground_share.maximum == pytest.approx(0.010)
     assert print_.covariates["age"].numbers.maximum == 42.0
@@ -63,6 +68,37 @@ def test_the_hash_follows_the_manifest(tmp_path):
     assert fingerprint(cohort).manifest_sha256 == fingerprint(cohort).manifest_sha256
     changed = cohort.model_copy(update={"split": {"p0": "test"}})
     assert fingerprint(changed).manifest_sha256 != fingerprint(cohort).manifest_sha256
+
+
+def test_the_state_of_the_files_changes_with_any_of_them_and_with_nothing_else(tmp_path):
+    cohort = cohort_of(tmp_path / "a", label=False)
+    state = files_state(cohort)
+    assert fingerprint(cohort).files_state == state
+    (tmp_path / "a").rename(tmp_path / "b")
+    images = [tmp_path / "b" / case.id / "t1.nii.gz" for case in cohort.cases]
+    moved = cohort.with_cases(
+        [case.model_copy(update={"images": {"t1": image}}) for case, image in zip(cohort.cases, images)]
+    )
+    assert files_state(moved) == state
+    os.utime(images[1], ns=(0, images[1].stat().st_mtime_ns + 1))
+    changed = files_state(moved)
+    assert changed != state
+    images[1].unlink()
+    assert files_state(moved) not in (state, changed)
+
+
+def test_the_state_sees_into_series_and_beside_headers(tmp_path):
+    (tmp_path / "series").mkdir()
+    for file in ("series/1.dcm", "series/2.dcm", "scan.mhd", "scan.raw"):
+        (tmp_path / file).write_bytes(b"x")
+    images = {"ct": tmp_path / "series", "mr": tmp_path / "scan.mhd"}
+    cohort = Cohort(
+        name="x", root=tmp_path, channels={"ct": "CT", "mr": "MR"}, cases=[Case(id="a", patient="a", images=images)]
+    )
+    for file in ("series/2.dcm", "scan.raw"):
+        before = files_state(cohort)
+        (tmp_path / file).write_bytes(b"xy")
+        assert files_state(cohort) != before
 
 
 def test_pairing_dimension_and_origin(tmp_path):

@@ -138,6 +138,20 @@ def test_a_job_folder_can_move_with_its_inputs(tmp_path: Path) -> None:
     assert isinstance(last, Finished)
 
 
+def test_a_job_that_cannot_be_written_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("genaug.files.tempfile.mkstemp", refuse)
+        with pytest.raises(GenaugError) as caught:
+            build_job(kept / "jobs" / "job", "fingerprint", inputs={"cohort": tmp_path})
+    assert caught.value.reason is Reason.DISK_FULL
+    assert list(kept.iterdir()) == []
+
+
 def test_a_job_is_never_overwritten(tmp_path: Path) -> None:
     build_job(tmp_path / "job", "fingerprint", inputs={"cohort": tmp_path})
     with pytest.raises(GenaugError, match="already holds a job"):
@@ -162,6 +176,10 @@ def raises_disk_full(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(task.output / "a.nii.gz"))
 
 
+def raises_what_numpy_says_of_a_full_disk(task: Task, reporter: Reporter) -> Mapping[str, Any]:
+    raise OSError("4096 requested and 1436 written")
+
+
 def imports_what_is_not_there(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
@@ -177,6 +195,7 @@ def exits(task: Task, reporter: Reporter) -> Mapping[str, Any]:
         ("raises_memory_error", Reason.OUT_OF_MEMORY),
         ("raises_torch_cpu_allocation", Reason.OUT_OF_MEMORY),
         ("raises_disk_full", Reason.DISK_FULL),
+        ("raises_what_numpy_says_of_a_full_disk", Reason.DISK_FULL),
         ("imports_what_is_not_there", Reason.MISSING_DEPENDENCY),
         ("exits", Reason.INTERNAL),
     ],

@@ -11,6 +11,7 @@ from genaug.package import INFO, load_package, read_info, weights_sha256, write_
 from genaug.progress import Silent
 from genaug.training import train
 from genaug.training.checkpoint import load_checkpoint
+from limits import limited_file_size
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,15 @@ def test_weights_survive_writing_and_reading(package, tmp_path):
         for key, value in system.state_dict().items():
             assert torch.equal(value, again.systems[name].state_dict()[key])
     assert again.sha256 == loaded.sha256
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_no_package(package, tmp_path):
+    loaded = load_package(package)
+    with pytest.raises(GenaugError) as caught, limited_file_size(5000):
+        write_package(tmp_path / "new" / "copy", loaded.info, loaded.systems)
+    assert caught.value.reason is Reason.DISK_FULL
+    assert caught.value.subject == str(tmp_path / "new" / "copy" / "models" / "autoencoder.safetensors")
+    assert not (tmp_path / "new").exists()
 
 
 def test_half_precision_halves_the_file_and_loads_as_float32(package, tmp_path):

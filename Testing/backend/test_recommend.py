@@ -10,14 +10,31 @@ def spread(value: float) -> Spread:
     return Spread(minimum=value, median=value, maximum=value)
 
 
+def label(
+    cases: int, share: float, name: str = "x", volume: tuple[float, float, float] = (9, 9, 9), moved: float = 0.0
+) -> Label:
+    low, middle, high = volume
+    return Label(
+        name=name,
+        cases=cases,
+        volume_mm3=Spread(minimum=low, median=middle, maximum=high),
+        share=spread(share),
+        place=(spread(0.5), Spread(minimum=0.5 - moved, median=0.5, maximum=0.5), spread(0.5)),
+    )
+
+
 def print_of(
     cases=200, size=(96, 96, 96), labelled=0, share=0.05, labels=1, channels=("MR",), pairing="single", **more
 ):
+    """`labels` is their number, each alike in all labelled cases, or what the fingerprint says of them."""
     axis = tuple(spread(value) for value in size)
+    if isinstance(labels, int):
+        labels = {value: label(labelled, share / labels) for value in range(1, labels + 1)} if labelled else {}
     return Fingerprint(
         **{
             "name": "x",
             "manifest_sha256": "0",
+            "files_state": "0",
             "cases": cases,
             "patients": cases,
             "real": cases,
@@ -39,12 +56,7 @@ def print_of(
                 )
                 for number, modality in enumerate(channels)
             },
-            "labels": {
-                value: Label(name="x", cases=labelled, volume_mm3=spread(9), share=spread(share / labels))
-                for value in range(1, labels + 1)
-            }
-            if labelled
-            else {},
+            "labels": labels,
             "foreground_share": spread(share) if labelled else None,
             "covariates": {},
             **more,
@@ -77,6 +89,68 @@ def test_the_recipe_follows_the_data(facts, device, task, recipe):
     advice = recommend(print_of(**facts), device, task)
     assert advice.recipe == recipe and advice.reason
     assert recipe not in advice.alternatives
+
+
+ANATOMY = {"volume": (1060, 1708, 2600), "moved": 0.14}
+"""As the anterior hippocampus varies over 200 cases."""
+
+FINDINGS = [
+    {"volume": (929, 15482, 52200), "moved": 0.1},
+    {"volume": (9, 9, 9), "moved": 0.3},
+    {"volume": (9, 9, 150), "moved": 0.0},
+]
+"""As MS lesions vary in size, a tumour in place, and one more in size, by as little as is seen."""
+
+
+@pytest.mark.parametrize("look", FINDINGS)
+def test_labels_that_vary_are_findings(look):
+    advice = recommend(print_of(cases=30, labelled=30, labels={1: label(30, 0.002, "lesion", **look)}))
+    assert advice.recipe == "lesion-mixing" and "Label lesion varies" in advice.reason
+    assert not any("anatomy" in text for text in advice.warnings)
+
+
+def test_a_label_that_many_cases_lack_is_a_finding():
+    assert (
+        "Label lesion varies"
+        in recommend(print_of(cases=30, labelled=30, labels={1: label(20, 0.01, "lesion")})).reason
+    )
+
+
+def test_labels_that_look_alike_in_every_case_are_never_called_findings():
+    """Small as they are: two labels of 5 % of the image, as the hippocampus has."""
+    labels = {value: label(30, 0.025, name, **ANATOMY) for value, name in ((1, "anterior"), (2, "posterior"))}
+    advice = recommend(print_of(cases=30, labelled=30, labels=labels))
+    assert advice.recipe == "vae"
+    assert "lesion-mixing" not in advice.alternatives
+    assert "5%" in advice.alternatives["label-to-image"]
+    assert any("Labels anterior, posterior look like anatomy" in text for text in advice.warnings)
+    lesions = recommend(print_of(cases=30, labelled=30, labels=labels), task="lesions")
+    assert any("carving would take it for a lesion" in text for text in lesions.warnings)
+
+
+def test_an_organ_and_its_tumour_are_told_apart():
+    labels = {1: label(30, 0.3, "liver", **ANATOMY), 2: label(18, 0.01, "tumour", **FINDINGS[0])}
+    advice = recommend(print_of(cases=30, labelled=30, share=0.3, labels=labels))
+    assert advice.recipe == "label-to-image" and "30%" in advice.reason and "2 labels" in advice.reason
+    assert (
+        advice.alternatives["lesion-mixing"].count("tumour") == 1
+        and "liver" not in advice.alternatives["lesion-mixing"]
+    )
+
+
+def test_a_small_region_among_many_that_varies_is_no_finding():
+    labels = {value: label(30, 0.01, f"region {value}", **ANATOMY) for value in range(1, 20)}
+    labels[20] = label(30, 0.0001, "tip of a ventricle", volume=(6, 22, 138))
+    advice = recommend(print_of(cases=30, labelled=30, labels=labels))
+    assert advice.recipe == "label-to-image"
+    assert "lesion-mixing" not in advice.alternatives
+
+
+@pytest.mark.parametrize("labelled", [1, 4])
+def test_too_few_label_maps_to_tell_are_said_so(labelled):
+    advice = recommend(print_of(cases=30, labelled=labelled, labels={1: label(labelled, 0.02, "thing")}))
+    assert f"cannot be told from {labelled} of them" in advice.reason
+    assert not any("anatomy" in text for text in advice.warnings)
 
 
 @pytest.mark.parametrize("cases, labelled", [(1, 0), (30, 0), (30, 30), (49, 1)])

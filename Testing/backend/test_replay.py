@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,48 @@ def test_a_synthesised_case_is_made_again_voxel_for_voxel(package: Path, tmp_pat
         again(made, tmp_path)
     write_sources(made.root, {"package": package})
     result = again(made, tmp_path)
+    assert result.same, result.lines()
+
+
+def test_it_computes_on_as_many_threads_as_then_and_says_what_else_has_changed(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How a sum is divided among threads decides its last bit; where it ran is told, should that not be enough."""
+    import torch
+    from genaug import synthesis
+    from genaug.devices import computing_threads
+
+    with computing_threads(2):
+        made = synthesized(package, tmp_path)
+    seen, genuine = [], synthesis.generate
+
+    def generate(*arguments: Any) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return genuine(*arguments)
+
+    monkeypatch.setattr(synthesis, "generate", generate)
+    with computing_threads(1):
+        result = again(made, tmp_path, package=package)
+        assert torch.get_num_threads() == 1
+    assert seen == [2]
+    assert result.same and result.notes == [], result.lines()
+    record = made.cases[1].record
+    assert record is not None
+    content = json.loads(record.read_text())
+    assert content["machine"]["threads"] == 2
+    content["machine"]["platform"] = "a machine of then"
+    record.write_text(json.dumps(content))
+    (note,) = again(made, tmp_path / "later", package=package).notes
+    assert note.startswith("platform was a machine of then, is ")
+
+
+@pytest.mark.skipif(find_spec("nilearn") is None, reason="nilearn, which holds the brain template, is not installed")
+def test_a_subject_of_a_template_is_made_again_whatever_its_spacing_and_margin(tmp_path: Path) -> None:
+    from genaug.templates.brain import brain_template
+    from genaug.templates.cohort import template_cohort
+
+    folder = template_cohort(brain_template(6.3, 10.0), tmp_path / "subjects", 2, seed=3)
+    result = again(Cohort.read(folder), tmp_path)
     assert result.same, result.lines()
 
 

@@ -3,14 +3,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from engine_data import blob_cohort, tiny_options
 from genaug import package as packages
 from genaug.case import write_case
+from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.imageio import is_marked_synthetic
 from genaug.parameters import SynthesisParameters, TranslationParameters
 from genaug.progress import Silent
 from genaug.record import Record, hash_voxels
+from genaug.split import split_by_ids
 from genaug.synthesis import remake, synthesize
 from genaug.training import train
 from genaug.translation import translate
@@ -106,9 +109,44 @@ def test_spade_images_lie_on_the_given_label_maps(data, tmp_path):
         synthesize(package, tmp_path / "none", SynthesisParameters(count=1), 3, "cpu")
 
 
+def test_images_made_for_test_patients_stay_test_cases(data, tmp_path):
+    split = split_by_ids(data, test=["patient1"], validation=["patient4"])
+    package = train(split, tiny_options("spade", 1), tmp_path / "spade", "cpu", Silent())
+    synthesize(package, tmp_path / "cases", SynthesisParameters(count=6), 3, "cpu", given=split)
+    made = Cohort.read(tmp_path / "cases")
+    assert [case.patient for case in made.part("train")] == ["patient0", "patient2", "patient3", "patient5"]
+    assert [case.patient for case in made.part("test")] == ["patient1"]
+    assert [case.patient for case in made.part("validation")] == ["patient4"]
+    assert made.label_names == split.label_names
+
+
+def test_sampling_holds_cudnn_to_reproducible_kernels_and_leaves_it_as_it_was(package, tmp_path, monkeypatch):
+    cudnn, seen = torch.backends.cudnn, []
+    loaded = packages.load_package(package)
+    genuine = type(loaded.system).sample
+
+    def sample(*arguments):
+        seen.append((cudnn.deterministic, cudnn.benchmark))
+        return genuine(*arguments)
+
+    monkeypatch.setattr(type(loaded.system), "sample", sample)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    run(package, tmp_path / "cases", count=1)
+    assert set(seen) == {(True, False)}
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+
+
+def test_a_record_of_a_gpu_is_refused_where_there_is_none(package, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    record = Record.read(run(package, tmp_path / "cases", count=1).cases[0].record)
+    with pytest.raises(GenaugError, match="no GPU of this kind") as caught:
+        remake(record.model_copy(update={"machine": {"device": "cuda", "threads": 1}}), package)
+    assert caught.value.reason is Reason.BAD_PARAMETER
+
+
 def test_the_wrong_kind_of_package_is_refused(data, package, tmp_path):
     with pytest.raises(GenaugError, match="genaug synthesize") as caught:
-        translate(package, data.cases, tmp_path / "t", TranslationParameters())
+        translate(package, data, tmp_path / "t", TranslationParameters())
     assert caught.value.reason is Reason.BAD_PACKAGE
     with pytest.raises(GenaugError, match="makes its own"):
         synthesize(package, tmp_path / "s", SynthesisParameters(count=1), 3, "cpu", given=data)

@@ -160,6 +160,15 @@ def test_a_cohort_is_complete_and_every_record_makes_its_case_again(tmp_path: Pa
 
 
 @needs_nilearn
+def test_subjects_of_two_cohorts_are_different_people(tmp_path: Path) -> None:
+    """So that one may be held out although another of the same number was learnt from."""
+    first, second = (
+        Cohort.read(template_cohort(small_brain(), tmp_path / str(seed), 1, seed, contrasts=("T1",))) for seed in (1, 2)
+    )
+    assert first.cases[0].id == second.cases[0].id and first.patients != second.patients
+
+
+@needs_nilearn
 def test_unknown_contrasts_and_no_subjects_are_refused(tmp_path: Path) -> None:
     for count, contrasts in ((1, ("T1", "FLAIR")), (0, ("T1",)), (1, ("T1", "T1")), (1, ())):
         with pytest.raises(GenaugError) as caught:

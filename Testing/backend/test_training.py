@@ -1,22 +1,30 @@
 import copy
 import json
 import math
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from engine_data import TINY, blob_cohort, tiny_options
+from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.imageio import write_volume
 from genaug.objectives import LOSSES
 from genaug.package import load_package, read_info
 from genaug.progress import Silent
+from genaug.recipe import FOLDER as RECIPES_FOLDER
 from genaug.split import split_by_ids
-from genaug.training import train, training_folder
+from genaug.training import inputs as training_inputs
+from genaug.training import make_plan, train, training_folder
+from genaug.training.average import Average, average_weight
+from genaug.training.checkpoint import load_checkpoint, save_checkpoint
 from genaug.training.curves import read_curve
-from genaug.training.loop import averaging, shuffled_item
+from genaug.training.loop import StageRun, shuffled_item
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from limits import limited_file_size
 
 RECIPES = ["vae", "wgan-gp", "ldm", "ddpm", "spade"]
 
@@ -129,6 +137,57 @@ def test_divergence_stops_with_the_step_and_a_cause(cohort, tmp_path, monkeypatc
     assert not (tmp_path / "vae").exists()
 
 
+def gradient_without_number(outputs, batch, play):
+    """Zero, but the slope of a root at zero is infinite."""
+    return (0 * outputs["generated"]).sqrt().sum() if play.iteration == 2 else outputs["generated"].sum()
+
+
+@pytest.mark.parametrize("ending", ["the end", "a checkpoint", "a request to stop", "minutes"])
+def test_weights_that_are_no_number_are_never_kept(cohort, tmp_path, monkeypatch, ending):
+    """Where nobody looks at the losses in between, as on a GPU, and where the losses themselves still look well."""
+    monkeypatch.setitem(LOSSES, "l1", gradient_without_number)
+    monkeypatch.setattr(StageRun, "_check", lambda run, losses: None)
+    if ending == "minutes":
+        monkeypatch.setattr(StageRun, "_out_of_time", lambda run: run.iteration == 3)
+    steps, every = (3 if ending == "the end" else 6), (3 if ending == "a checkpoint" else 2)
+    reporter = StopAt(3) if ending == "a request to stop" else Silent()
+    with pytest.raises(GenaugError, match=r"weights.* is not a number") as caught:
+        train(cohort, tiny_options("vae", steps, checkpoint_every=every), tmp_path / "vae", "cpu", reporter)
+    assert caught.value.reason is Reason.DIVERGED
+    assert not (tmp_path / "vae").exists()
+    checkpoint = training_folder(tmp_path / "vae") / "vae.checkpoint.pt"
+    if every == 2:
+        state = load_checkpoint(checkpoint, torch.device("cpu"))
+        assert state["iteration"] == 2
+        assert all(value.isfinite().all() for value in (*state["network"].values(), *state["average"].values()))
+    else:
+        assert not checkpoint.exists()
+
+
+def test_a_full_disk_while_training_is_told_as_one(cohort, tmp_path):
+    with pytest.raises(GenaugError) as caught, limited_file_size(30_000):
+        train(cohort, tiny_options("vae"), tmp_path / "vae", "cpu", Silent())
+    assert caught.value.reason is Reason.DISK_FULL
+    assert caught.value.subject == str(training_folder(tmp_path / "vae") / "vae.checkpoint.pt")
+    assert not (tmp_path / "vae").exists()
+    assert not list(tmp_path.rglob(".writing*"))
+
+
+def test_a_full_disk_while_preparing_is_told_as_one_and_leaves_nothing(cohort, tmp_path):
+    with pytest.raises(GenaugError) as caught, limited_file_size(3000):
+        train(cohort, tiny_options("vae"), tmp_path / "vae", "cpu", Silent())
+    assert caught.value.reason is Reason.DISK_FULL
+    assert caught.value.subject == str(training_folder(tmp_path / "vae") / "tensors" / "00000.images.npy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_number_of_threads_is_that_of_the_training_alone(cohort, tmp_path):
+    before = torch.get_num_threads()
+    package = train(cohort, tiny_options("vae", 1, threads=before + 1), tmp_path / "vae", "cpu", Silent())
+    assert read_info(package).stages["vae"].device == f"CPU, {before + 1} threads"
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError("no")])
 def test_out_of_memory_says_what_to_lower(cohort, tmp_path, monkeypatch, error):
     def too_much(outputs, batch, play):
@@ -145,6 +204,102 @@ def test_another_training_in_the_same_place_is_refused(cohort, tmp_path):
         train(cohort, tiny_options("vae"), tmp_path / "vae", "cpu", StopAt(1))
     with pytest.raises(GenaugError, match="another cohort or with other options"):
         train(cohort, tiny_options("vae", batch_size=3), tmp_path / "vae", "cpu", Silent())
+
+
+def plan(cohort, folder, **changes):
+    return make_plan(cohort, tiny_options("vae", **changes), folder, Silent())
+
+
+@pytest.mark.parametrize("role", ["image", "label map"])
+def test_a_training_is_not_resumed_on_other_voxels(tmp_path, role):
+    data = blob_cohort(tmp_path / "data", count=2)
+    plan(data, tmp_path / "plan")
+    case = data.cases[1]
+    path, volume = (case.label, case.label_map()) if role == "label map" else (case.images["A"], case.volume("A"))
+    write_volume(path, volume.with_array(volume.array[::-1].copy()))
+    with pytest.raises(GenaugError, match="have changed") as caught:
+        plan(data, tmp_path / "plan")
+    assert caught.value.reason is Reason.BAD_PARAMETER
+
+
+def test_voxels_that_are_not_read_may_change(tmp_path):
+    data = split_by_ids(blob_cohort(tmp_path / "data", count=3), test=["patient2"])
+    first = plan(data, tmp_path / "plan")
+    data.cases[0].images["B"].write_bytes(b"not asked for")
+    data.cases[2].images["A"].write_bytes(b"held out")
+    assert plan(data, tmp_path / "plan") == first
+
+
+def test_a_copied_cohort_is_the_same_and_an_unchanged_one_is_not_read_again(tmp_path, monkeypatch):
+    data = blob_cohort(tmp_path / "data", count=2)
+    first = plan(data, tmp_path / "plan")
+    shutil.copytree(data.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert plan(Cohort.read(tmp_path / "copy"), tmp_path / "plan") == first
+    monkeypatch.setattr(training_inputs, "sha256_file", None)
+    assert plan(data, tmp_path / "plan") == first
+
+
+def test_a_training_is_not_resumed_with_another_recipe_or_other_initial_weights(cohort, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    text = (RECIPES_FOLDER / "vae.toml").read_text()
+    recipe.write_text(text)
+    weights = shutil.copytree(
+        train(cohort, tiny_options("vae", 1), tmp_path / "vae", "cpu", Silent()), tmp_path / "start"
+    )
+
+    def again(initial: Path) -> None:
+        options = tiny_options("vae", initial=initial).model_copy(update={"recipe": str(recipe)})
+        make_plan(cohort, options, tmp_path / "plan", Silent())
+
+    again(weights)
+    moved = weights.rename(tmp_path / "moved")
+    again(moved)
+    other = train(cohort, tiny_options("vae", 1, seed=3), tmp_path / "other", "cpu", Silent())
+    with pytest.raises(GenaugError, match="have changed"):
+        again(other)
+    recipe.write_text(text.replace("warmup = 100", "warmup = 7"))
+    with pytest.raises(GenaugError, match="have changed"):
+        again(moved)
+
+
+def without_labels(cohort, *ids):
+    return cohort.with_cases(
+        [case.model_copy(update={"label": None}) if case.id in ids else case for case in cohort.cases]
+    )
+
+
+def test_label_maps_of_some_cases_only_are_an_error(cohort, tmp_path):
+    some = without_labels(cohort, "case1", "case4")
+    for asked in (None, True):
+        with pytest.raises(GenaugError, match="2 of 6 training cases: case1, case4") as caught:
+            plan(some, tmp_path / "plan", with_labels=asked)
+        assert caught.value.reason is Reason.UNPAIRED and "with_labels false" in caught.value.remedy
+    assert not plan(some, tmp_path / "plan", with_labels=False).roles.generate_labels
+
+
+def test_label_maps_that_are_asked_for_must_be_there(cohort, tmp_path):
+    bare = without_labels(cohort, *[case.id for case in cohort.cases])
+    with pytest.raises(GenaugError, match="6 of 6 training cases"):
+        plan(bare, tmp_path / "plan", with_labels=True)
+    assert not plan(bare, tmp_path / "plan").roles.generate_labels
+
+
+def test_a_translation_is_not_asked_to_make_label_maps(cohort, tmp_path):
+    with pytest.raises(GenaugError, match="carried over") as caught:
+        make_plan(cohort, tiny_options("pix2pix", with_labels=True), tmp_path / "plan", Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER
+
+
+def test_one_voxel_of_a_wrong_label_is_found_in_its_file_even_where_resampling_would_lose_it(tmp_path):
+    data = blob_cohort(tmp_path / "data", count=3)
+    label = data.cases[1].label_map()
+    array = label.array.copy()
+    array[1, 1, 1] = 7
+    write_volume(data.cases[1].label, label.with_array(array))
+    with pytest.raises(GenaugError, match="label values 7 in 1 voxels") as caught:
+        plan(data, tmp_path / "plan", max_voxels=512)
+    assert caught.value.reason is Reason.WRONG_LABELS and caught.value.subject == str(data.cases[1].label)
+    assert not (tmp_path / "plan").exists()
 
 
 def test_a_package_can_be_the_start_of_a_training(cohort, tmp_path):
@@ -170,21 +325,110 @@ def test_a_generator_can_start_from_a_decoder(cohort, tmp_path):
     assert torch.allclose(before["vae.up.first.weight"], after["gan.up.first.weight"], atol=1e-6)
 
 
+def test_a_package_trained_on_a_held_out_patient_cannot_be_the_start(cohort, tmp_path):
+    first = train(cohort, tiny_options("vae", 1), tmp_path / "first", "cpu", Silent())
+    for part in ("test", "validation"):
+        split = split_by_ids(cohort, **{part: ["patient5"]})
+        with pytest.raises(GenaugError, match="'patient5'") as caught:
+            train(split, tiny_options("vae", 1, initial=first), tmp_path / "second", "cpu", Silent())
+        assert caught.value.reason is Reason.LEAK and caught.value.subject == str(first)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "first.training"]
+
+
+def test_weights_that_start_from_a_package_descend_from_its_patients_too(cohort, tmp_path):
+    first = train(cohort, tiny_options("vae", 1), tmp_path / "first", "cpu", Silent())
+    others = [case.model_copy(update={"patient": f"other-{case.patient}"}) for case in cohort.cases[:2]]
+    options = tiny_options("vae", 1, initial=first)
+    second = train(cohort.with_cases(others), options, tmp_path / "second", "cpu", Silent())
+    trained_on = read_info(second).trained_on
+    assert trained_on.cases == 2
+    assert trained_on.patients == ["other-patient0", "other-patient1", *cohort.patients]
+
+
 def test_minutes_stop_a_training_early_and_keep_it_usable(cohort, tmp_path):
     options = tiny_options("vae", 100_000, minutes=0.02)
     package = train(cohort, options, tmp_path / "vae", "cpu", Silent())
     assert 0 < read_info(package).stages["vae"].iterations < 100_000
 
 
+class StopIn(Silent):
+    """Asks to stop at the first report of a stage."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def progress(self, done, total, note=""):
+        if note.startswith(f"{self.stage}:"):
+            raise Cancelled()
+
+
+def test_a_stage_that_minutes_ended_is_left_alone_once_another_builds_on_it(cohort, tmp_path):
+    """Otherwise the second stage would go on with codes that are no longer those it had learnt."""
+    options = tiny_options("ldm", 100_000, minutes=0.04)
+    folder = training_folder(tmp_path / "ldm")
+    with pytest.raises(Cancelled):
+        train(cohort, options, tmp_path / "ldm", "cpu", StopIn("denoiser"))
+    before = (folder / "autoencoder.checkpoint.pt").read_bytes()
+    reached = load_checkpoint(folder / "autoencoder.checkpoint.pt", torch.device("cpu"))["iteration"]
+    assert 0 < reached < 100_000
+    info = read_info(train(cohort, options, tmp_path / "ldm", "cpu", Silent()))
+    assert info.stages["autoencoder"].iterations == reached
+    assert (folder / "autoencoder.checkpoint.pt").read_bytes() == before
+
+
+def test_a_stage_begins_anew_when_the_one_it_builds_on_is_another(cohort, tmp_path):
+    class Notes(Silent):
+        said = ()
+
+        def log(self, message):
+            self.said += (message,)
+
+    train(cohort, tiny_options("ldm"), tmp_path / "ldm", "cpu", Silent())
+    path = training_folder(tmp_path / "ldm") / "autoencoder.checkpoint.pt"
+    state = load_checkpoint(path, torch.device("cpu"))
+    weight = next(value for value in state["average"].values() if value.is_floating_point())
+    weight += 0.1
+    save_checkpoint(path, state)
+    notes = Notes()
+    train(cohort, tiny_options("ldm"), tmp_path / "ldm", "cpu", notes)
+    assert notes.said[-1] == "denoiser: begun anew, because the stage before it has changed"
+    notes = Notes()
+    train(cohort, tiny_options("ldm"), tmp_path / "ldm", "cpu", notes)
+    assert notes.said[-1] == "denoiser: resumed at iteration 4"
+
+
+def test_a_last_stage_that_minutes_ended_goes_on_when_there_are_more(cohort, tmp_path):
+    options = tiny_options("vae", 100_000, minutes=0.01)
+    reached = [
+        read_info(train(cohort, options, tmp_path / "vae", "cpu", Silent())).stages["vae"].iterations for _ in range(2)
+    ]
+    assert 0 < reached[0] < reached[1] < 100_000
+
+
 def test_the_average_forgets_where_it_started_and_then_has_the_asked_memory():
-    update = averaging(0.9)
-    average, value = [torch.zeros(1, dtype=torch.float64)], [torch.ones(1, dtype=torch.float64)]
+    average = 0.0
     for done in range(5):
-        update(average, value, done)
-    assert average[0] > 0.95
-    late = [torch.zeros(1, dtype=torch.float64)]
-    update(late, value, 10_000)
-    torch.testing.assert_close(late[0], torch.tensor([0.1], dtype=torch.float64))
+        average += (1 - average) * average_weight(0.9, done)
+    assert average > 0.95
+    assert average_weight(0.9, 10_000) == pytest.approx(0.1)
+
+
+def test_the_average_takes_the_first_weights_whole_and_counts_where_no_device_is_asked(cohort, tmp_path):
+    system = load_package(train(cohort, tiny_options("vae", 1), tmp_path / "vae", "cpu", Silent())).system
+    average = Average(system, 0.5)
+    with torch.no_grad():
+        for parameter in system.parameters():
+            parameter.fill_(3.0)
+    average.update_parameters(system)
+    assert all(torch.equal(value, torch.full_like(value, 3.0)) for value in average.system.parameters())
+    with torch.no_grad():
+        for parameter in system.parameters():
+            parameter.fill_(5.0)
+    average.update_parameters(system)
+    weight = average_weight(0.5, 1)
+    expected = 3 + weight * 2
+    assert all(torch.allclose(value, torch.full_like(value, expected)) for value in average.system.parameters())
+    assert int(average.n_averaged) == 2 and average.n_averaged.device.type == "cpu"
 
 
 def test_every_epoch_is_its_own_permutation_of_all_items():
@@ -206,6 +450,18 @@ def test_options_that_do_not_fit_are_refused_in_words(cohort, tmp_path, changes,
     with pytest.raises(GenaugError, match=words) as caught:
         train(cohort, tiny_options("vae", **changes), tmp_path / "vae", "cpu", Silent())
     assert caught.value.reason is Reason.BAD_PARAMETER
+    assert list(tmp_path.iterdir()) == [], "a refused training leaves nothing"
+
+
+@pytest.mark.parametrize(("device", "count"), [("cuda:1", 2), ("cuda", 3), ("mps", 2)])
+def test_devices_that_cannot_train_together_are_refused(cohort, tmp_path, monkeypatch, device, count):
+    for name, answer in {"is_available": True, "device_count": 2}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(GenaugError) as caught:
+        train(cohort, tiny_options("vae", devices=count), tmp_path / "vae", device, Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER and caught.value.subject == "devices"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gpu_that_is_not_there_is_said(cohort, tmp_path):

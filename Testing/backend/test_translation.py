@@ -1,12 +1,17 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from engine_data import blob_cohort, tiny_options
 from genaug.case import Case
+from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import write_volume
+from genaug.package import read_info
 from genaug.parameters import TranslationParameters
 from genaug.progress import Silent
 from genaug.record import Record
+from genaug.split import split_by_ids
 from genaug.training import train
 from genaug.translation import remake, translate
 from genaug.volume import Volume
@@ -22,6 +27,10 @@ def package(data, tmp_path_factory):
     return train(data, tiny_options("pix2pix", 2), tmp_path_factory.mktemp("packages") / "t", "cpu", Silent())
 
 
+def one_case(name: str, path: Path) -> Cohort:
+    return Cohort(name=name, channels={"A": "MR"}, cases=[Case(id=name, patient=name, images={"A": path})])
+
+
 def test_a_result_lies_on_the_inputs_voxels_whatever_its_geometry(package, tmp_path):
     """Oblique, left-handed, odd in size, larger than the window along two axes and smaller along one."""
     angle = np.deg2rad(20)
@@ -32,15 +41,15 @@ def test_a_result_lies_on_the_inputs_voxels_whatever_its_geometry(package, tmp_p
     rng = np.random.default_rng(0)
     volume = Volume(rng.uniform(0, 200, (35, 33, 31)).astype(np.float32), affine, "MR")
     write_volume(tmp_path / "odd.nii.gz", volume)
-    case = Case(id="odd", patient="odd", images={"A": tmp_path / "odd.nii.gz"}, modalities={"A": "MR"})
-    stored = case.volume("A")
-    result = translate(package, [case], tmp_path / "out", TranslationParameters(), device="cpu").cases[0].volume("B")
+    odd = one_case("odd", tmp_path / "odd.nii.gz")
+    stored = odd.cases[0].volume("A")
+    result = translate(package, odd, tmp_path / "out", TranslationParameters(), device="cpu").cases[0].volume("B")
     assert result.shape == stored.shape
     assert np.array_equal(result.affine, stored.affine)
 
 
 def test_the_record_makes_the_translation_again(package, data, tmp_path):
-    made = translate(package, data.cases[:2], tmp_path / "out", TranslationParameters(), 5, "cpu")
+    made = translate(package, data.with_cases(data.cases[:2]), tmp_path / "out", TranslationParameters(), 5, "cpu")
     record = Record.read(made.cases[1].record)
     assert record.parents == [data.cases[1].id]
     again = remake(record, package, data.cases[1])
@@ -49,26 +58,62 @@ def test_the_record_makes_the_translation_again(package, data, tmp_path):
         remake(record, package, data.cases[0])
 
 
+def test_translations_of_test_patients_stay_test_cases_and_can_be_trained_on_like_their_source(data, tmp_path):
+    split = split_by_ids(data, test=["patient2"])
+    package = train(split, tiny_options("pix2pix", 1), tmp_path / "t", "cpu", Silent())
+    translate(package, split, tmp_path / "out", TranslationParameters(), device="cpu")
+    made = Cohort.read(tmp_path / "out")
+    assert [case.patient for case in made.part("test")] == ["patient2"]
+    assert [case.patient for case in made.part("train")] == ["patient0", "patient1"]
+    assert made.label_names == {1: "sphere"}
+    made.check()
+    options = tiny_options("vae", 1, channels=["B"], max_voxels=4096)
+    again = read_info(train(made, options, tmp_path / "vae", "cpu", Silent()))
+    assert again.trained_on.patients == ["patient0", "patient1"]
+    assert [label.name for label in again.trained_on.labels] == ["sphere"]
+
+
+def test_a_translation_by_a_model_that_knew_a_test_patient_is_in_no_part(package, data, tmp_path):
+    """The model was trained on all patients, so nothing that it makes is free of those held out afterwards."""
+    split = split_by_ids(data, test=["patient2"])
+    made = translate(package, split, tmp_path / "out", TranslationParameters(), device="cpu")
+    assert made.part("train") == []
+    with pytest.raises(GenaugError) as caught:
+        made.require_no_leak()
+    assert caught.value.reason is Reason.LEAK
+
+
+def test_a_record_of_a_gpu_is_refused_where_there_is_none(package, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    made = translate(package, data.with_cases(data.cases[:1]), tmp_path / "out", TranslationParameters(), 5, "cpu")
+    record = Record.read(made.cases[0].record)
+    with pytest.raises(GenaugError, match="no GPU of this kind") as caught:
+        remake(record.model_copy(update={"machine": {"device": "cuda", "threads": 1}}), package, data.cases[0])
+    assert caught.value.reason is Reason.BAD_PARAMETER
+
+
 def test_a_wrong_modality_is_refused(package, data, tmp_path):
     with pytest.raises(GenaugError, match="MR, which") as caught:
-        translate(package, data.cases[:1], tmp_path / "out", TranslationParameters(modality="CT"), device="cpu")
+        translate(package, data, tmp_path / "out", TranslationParameters(modality="CT"), device="cpu")
     assert caught.value.reason is Reason.WRONG_MODALITY
     assert not (tmp_path / "out").exists()
 
 
 def test_a_field_of_view_beyond_training_is_refused_with_the_numbers(package, tmp_path):
-    small = Volume(np.random.default_rng(0).uniform(0, 9, (12, 12, 12)).astype(np.float32), np.eye(4), "MR")
-    write_volume(tmp_path / "small.nii.gz", small)
-    case = Case(id="small", patient="small", images={"A": tmp_path / "small.nii.gz"}, modalities={"A": "MR"})
+    volume = Volume(np.random.default_rng(0).uniform(0, 9, (12, 12, 12)).astype(np.float32), np.eye(4), "MR")
+    write_volume(tmp_path / "small.nii.gz", volume)
+    small = one_case("small", tmp_path / "small.nii.gz")
     with pytest.raises(GenaugError, match=r"12\.0 mm") as caught:
-        translate(package, [case], tmp_path / "out", TranslationParameters(), device="cpu")
+        translate(package, small, tmp_path / "out", TranslationParameters(), device="cpu")
     assert caught.value.reason is Reason.FIELD_OF_VIEW
 
 
 def test_a_case_without_the_source_channel_is_named(package, data, tmp_path):
-    two = data.cases[0].model_copy(update={"images": {"B": data.cases[0].images["B"], "C": data.cases[0].images["A"]}})
+    images = data.cases[0].images
+    two = data.cases[0].model_copy(update={"images": {"B": images["B"], "C": images["A"]}})
+    cohort = data.model_copy(update={"channels": {"B": "MR", "C": "MR"}, "cases": [two]})
     with pytest.raises(GenaugError, match="channel 'A'"):
-        translate(package, [two], tmp_path / "out", TranslationParameters(), device="cpu")
+        translate(package, cohort, tmp_path / "out", TranslationParameters(), device="cpu")
 
 
 def test_training_a_translation_needs_a_source(data, tmp_path):

@@ -10,12 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from genaug.jobs.events import BaseEvent, Failed, Finished
 from genaug.jobs.folder import build_job
+from genaug.jobs.kinds import Kind
+from genaug.jobs.schema import Task
+from genaug.progress import Reporter
+from genaug.worker import Worker
 
 HANDLERS = """
 import os, subprocess, sys, time
@@ -205,6 +212,40 @@ def test_the_worker_survives_a_failing_job(session: Session, handler: str, reaso
     assert "Traceback" in (session.folder / "bad" / "log.txt").read_text()
     session.run("quick", "next")
     assert session.last("next")[1]["event"] == "finished"
+
+
+def is_hungry(task: Task, reporter: Reporter) -> Mapping[str, Any]:
+    raise MemoryError
+
+
+def is_content(task: Task, reporter: Reporter) -> Mapping[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize(("handler", "kept"), [("is_hungry", False), ("is_content", True)])
+def test_only_a_job_that_did_not_fit_ends_the_keeping_of_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: str, kept: bool
+) -> None:
+    """Their memory is free again, unless someone still uses them."""
+    from genaug import package
+
+    class Loaded:
+        """Stands for a package: something large that only the cache holds."""
+
+    loaded = Loaded()
+    freed = weakref.ref(loaded)
+    monkeypatch.setattr(package, "_loaded", OrderedDict({"a package": loaded}))
+    del loaded
+
+    def emit(event: BaseEvent) -> None:
+        if isinstance(event, Finished | Failed):
+            worker.close()
+
+    kind = Kind("genaug.jobs.parameters:NoParameters", f"{__name__}:{handler}", required=("case",))
+    worker = Worker(emit, {"replay": kind})
+    worker.obey(str(build_job(tmp_path / "job", "replay", inputs={"case": tmp_path})))
+    worker.serve()
+    assert (freed() is not None) is kept
 
 
 @pytest.mark.parametrize("handler", ["quick", "endless", "deaf"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
 from genaug import __version__
-from genaug.cli.messages import USER_ERROR, show_error
-from genaug.errors import GenaugError
+from genaug.cli.messages import AS_JSON, fail, show_failed
+from genaug.errors import GenaugError, Reason
 
 COMMANDS = {
     "methods": "List the generative methods, or describe one.",
@@ -47,13 +46,52 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; also notes `--json`, which must be known even where the rest cannot be parsed."""
+        ctx.meta[AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """A GenaugError ends as one message and the exit code for user errors."""
+        """Whatever goes wrong ends here: as one message, the exit code of its reason, and as JSON where asked for."""
+        as_json: bool = ctx.meta[AS_JSON]
         try:
             return super().invoke(ctx)
-        except GenaugError as error:
-            show_error(error)
-            sys.exit(USER_ERROR)
+        except (click.exceptions.Exit, click.exceptions.Abort):
+            raise
+        except click.ClickException as error:
+            if as_json:
+                show_failed(_misused(error))
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            from genaug.jobs.failures import known
+
+            command = f"{ctx.info_name} {ctx.invoked_subcommand}"
+            explained = known(error, command)
+            if explained is not None:
+                fail(explained, as_json)
+            if as_json:
+                show_failed(_defect(error, command))
+            raise
+
+
+def _misused(error: click.ClickException) -> GenaugError:
+    return GenaugError(
+        Reason.BAD_PARAMETER,
+        "command line",
+        error.format_message(),
+        "arguments and options as --help describes them",
+        "Correct the command line.",
+    )
+
+
+def _defect(error: BaseException, command: str) -> GenaugError:
+    return GenaugError(
+        Reason.INTERNAL,
+        command,
+        f"{type(error).__name__}: {error}",
+        "the command to run to its end",
+        "This is a defect of genaug. Please report it with the traceback on stderr.",
+    )
 
 
 @click.command(cls=LazyGroup, name="genaug", context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from genaug.cli.bar import Bar
-from genaug.cli.messages import INTERNAL_ERROR, exit_code, show_error
+from genaug.errors import GenaugError, Reason
 from genaug.jobs.events import BaseEvent, Finished, to_line
 from genaug.jobs.folder import Paths, build_job
 from genaug.jobs.run import run_job
@@ -37,20 +37,22 @@ def run_new(
     job_folder: Path | None,
     seed: int = 0,
     device: str = "auto",
-    as_json: bool = False,
 ) -> Result:
-    """Build a job and run it; returns its result or ends the process with the exit code of its failure.
+    """Build a job and run it.
 
     The job folder is `job_folder`, else one named by time and kind in `genaug-jobs` beside `output`, else (for jobs
     that only answer a question) a temporary one, of which a defect's log.txt is kept.
+
+    Raises:
+        GenaugError: whatever kept the job from being built or from succeeding.
     """
     folder = job_folder or (_temporary_folder(kind) if output is None else _folder_beside(kind, output))
     temporary = folder.parent if job_folder is None and output is None else None
     try:
         build_job(folder, kind, parameters, inputs, output=output, seed=seed, device=device)
-        return run_existing(folder, as_json=as_json)
-    except SystemExit as ended:
-        if ended.code == INTERNAL_ERROR:
+        return run_existing(folder)
+    except GenaugError as error:
+        if error.reason is Reason.INTERNAL:
             temporary = None
         raise
     finally:
@@ -58,16 +60,13 @@ def run_new(
             shutil.rmtree(temporary)
 
 
-def run_existing(folder: Path, *, as_json: bool = False, events: bool = False) -> Result:
-    """Run a job folder; returns its result or ends the process. With `events` stdout carries the event stream."""
+def run_existing(folder: Path, *, events: bool = False) -> Result:
+    """Run a job folder and raise its failure. With `events` stdout carries the event stream, the failure included."""
     with _stop_on_interrupt() as stop, Bar(sys.stderr) as bar:
         last = run_job(folder, _print_event if events else bar, stop=stop)
     if isinstance(last, Finished):
         return read_result(folder)
-    if as_json:
-        click.echo(to_line(last))
-    show_error(last.error())
-    sys.exit(exit_code(last.reason))
+    raise last.error()
 
 
 def show_result(result: Result, as_json: bool) -> None:

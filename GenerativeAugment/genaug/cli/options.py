@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+PATH = click.Path(path_type=Path, readable=False)
+"""A path as an option. Whether it is there and may be read is for the job to say, with its reason code."""
+
 
 def model_options(model: type[BaseModel], skip: Collection[str] = ()) -> Callable[[Decorated], Decorated]:
     """One option for each field of `model` that is not in `skip`.
@@ -42,7 +45,7 @@ def job_options(command: Decorated) -> Decorated:
     """The options that every job has."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        click.option("--job-folder", type=click.Path(path_type=Path), help="Where to keep the job; new or empty."),
+        click.option("--job-folder", type=PATH, help="Where to keep the job; new or empty."),
     ):
         command = option(command)
     return command
@@ -72,7 +75,7 @@ def _click_type(kind: Any) -> dict[str, Any]:
     if kind in (int, float, str):
         return {"type": kind}
     if kind is Path:
-        return {"type": click.Path(path_type=Path)}
+        return {"type": PATH}
     if origin is Literal:
         return _choice(arguments)
     repeated = origin is list or (origin is tuple and arguments[1:] == (Ellipsis,))

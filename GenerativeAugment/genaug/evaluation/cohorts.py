@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from genaug.grid import Grid, IntensityMap
 from genaug.imageio import read_header
 from genaug.parameters import EvaluationParameters
 from genaug.progress import Reporter, Silent
-from genaug.volume import require_same_grid
+from genaug.volume import AnyArray, require_same_grid
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,62 @@ class CaseList:
         return (self.load(case) for case in self.cases)
 
 
+@dataclass(frozen=True)
+class PairList:
+    """A re-iterable source of pairs of cases; one pair is in memory at a time."""
+
+    pairs: Sequence[tuple[Case, Case]]
+    load: Callable[[Case, Case], PairArrays]
+
+    def __call__(self) -> PairList:
+        """A pass over the pairs."""
+        return self
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[PairArrays]:
+        """The pairs, loaded one by one."""
+        return (self.load(first, second) for first, second in self.pairs)
+
+
 def evaluate_cohorts(
     real: Cohort,
     synthetic: Cohort,
     parameters: EvaluationParameters,
     seed: int = 0,
     reporter: Reporter | None = None,
+    repeats: Cohort | None = None,
 ) -> Evaluation:
     """Score a synthetic cohort against a real one.
 
     Synthesis: fidelity and coverage against the `reference_part` of the real cohort; copies against its training part,
-    with the `held_out_part` as yardstick. Translation: every synthetic case against the real case it was made from.
+    with the `held_out_part` as yardstick. Translation: every synthetic case against the real case it was made from (one
+    of its parents, or the case of its own id where it names none), within the real label maps too; `repeats` holds
+    second real scans of patients of the real cohort, on the grid of the first, and is the floor.
 
     Raises:
-        GenaugError: EMPTY_COHORT, UNPAIRED, GEOMETRY_MISMATCH, and what reading the cases raises.
+        GenaugError: EMPTY_COHORT, UNPAIRED, GEOMETRY_MISMATCH, and what reading the cases raises; BAD_PARAMETER for
+            repeats of a synthesis.
     """
     reporter = reporter or Silent()
     channel = parameters.channel or _common_channel(real, synthetic)
+    for cohort in (real, synthetic):
+        if not cohort.cases:
+            raise GenaugError(
+                Reason.EMPTY_COHORT, cohort.root, f"no case in '{cohort.name}'", "at least one", "Check the folder."
+            )
     if parameters.task == "translation":
-        return _translation(real, synthetic, channel, seed, reporter)
+        return _translation(real, synthetic, repeats, channel, seed, reporter)
+    if repeats is not None:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "repeats",
+            "repeated scans for the task synthesis, whose floor are the real cases themselves",
+            "repeats for the task translation only",
+            "Leave them out.",
+        )
     reference = list(real.cases) if parameters.reference_part == "all" else real.part(parameters.reference_part)
     training, held_out = real.part("train"), real.part(parameters.held_out_part)
     every = [*reference, *training, *held_out, *synthetic.cases]
@@ -103,7 +140,7 @@ def _common_grid(
     """A grid that holds every case whole, at their median spacing unless one is given."""
     headers = []
     for case in cases:
-        header = read_header(case.images[channel])
+        header = read_header(case.image(channel))
         headers.append((header.shape, header.affine))
     flat = all(min(shape) == 1 for shape, _ in headers)
     return Grid.plan(
@@ -115,35 +152,99 @@ def _common_grid(
     )
 
 
-def _translation(real: Cohort, synthetic: Cohort, channel: str, seed: int, reporter: Reporter) -> Evaluation:
-    """Pair each translated case with the case it was made from."""
-    pairs = []
+def _translation(
+    real: Cohort, synthetic: Cohort, repeats: Cohort | None, channel: str, seed: int, reporter: Reporter
+) -> Evaluation:
+    """Pair each translated case with the case it was made from, each repeated scan with the first."""
     known = {case.id: case for case in real.cases}
-    for case in synthetic.cases:
-        parent = next((known[name] for name in case.parents if name in known), None)
-        if parent is None:
+    pairs = [(_parent(case, known), case) for case in synthetic.cases]
+    labels = _label_names(real, [parent for parent, _ in pairs])
+    modality = real.channels.get(channel, "MR")
+    copied: list[str] = []
+
+    def load(pairs: Sequence[tuple[Case, Case]], copied: list[str]) -> PairList:
+        return PairList(pairs, lambda first, second: _pair(first, second, channel, modality, bool(labels), copied))
+
+    repeated = None if repeats is None else load(_repeated(real, repeats, [parent for parent, _ in pairs]), [])
+    evaluation = evaluate_translation(load(pairs, copied), repeated, labels, seed, reporter)
+    if copied:
+        note = (
+            f"dice by label left out for {len(copied)} of {len(pairs)} cases, whose label map is that of the real case:"
+            " segment the translated images and give those label maps"
+        )
+        evaluation = evaluation.model_copy(update={"notes": [*evaluation.notes, note]})
+    return evaluation
+
+
+def _pair(first: Case, second: Case, channel: str, modality: str, labelled: bool, copied: list[str]) -> PairArrays:
+    """Two images of a patient on one grid. A label map that is a copy of the first's says nothing and is dropped."""
+    reference, result = first.volume(channel), second.volume(channel)
+    require_same_grid(reference, result)
+    maps: list[AnyArray | None] = [None, None]
+    for index, case in enumerate((first, second) if labelled else ()):
+        label = case.label_map()
+        if label is not None:
+            require_same_grid(reference, label)
+            maps[index] = label.array
+    if maps[0] is not None and maps[1] is not None and np.array_equal(maps[0], maps[1]):
+        copied.append(second.id)
+        maps[1] = None
+    return PairArrays(
+        second.id,
+        first.patient,
+        modality,
+        reference.array.astype(np.float32),
+        result.array.astype(np.float32),
+        maps[0],
+        maps[1],
+    )
+
+
+def _parent(case: Case, known: Mapping[str, Case]) -> Case:
+    names = case.parents or [case.id]
+    for name in names:
+        if name in known:
+            return known[name]
+    raise GenaugError(
+        Reason.UNPAIRED,
+        case.id,
+        f"parents {', '.join(case.parents) or 'none'}",
+        "the real case it was translated from, in the real cohort",
+        "Give the cohort that was translated as the real one.",
+    )
+
+
+def _repeated(real: Cohort, repeats: Cohort, used: Sequence[Case]) -> list[tuple[Case, Case]]:
+    """Each repeated scan beside the first of its patient, one that was translated where there is such a one."""
+    first = {case.patient: case for case in [*reversed(real.cases), *reversed(used)]}
+    pairs = []
+    for case in repeats.cases:
+        problem = ""
+        if case.origin == "synthetic":
+            problem = "a synthetic case"
+        elif case.patient not in first:
+            problem = f"a scan of patient '{case.patient}', whom the real cohort does not have"
+        elif case.images == first[case.patient].images:
+            problem = f"the first scan of patient '{case.patient}' itself"
+        if problem:
             raise GenaugError(
                 Reason.UNPAIRED,
                 case.id,
-                f"parents {', '.join(case.parents) or 'none'}",
-                "the real case it was translated from, in the real cohort",
-                "Give the cohort that was translated as the real one.",
+                problem,
+                "a second real scan of a patient of the real cohort",
+                "Leave the case out of the repeats, or correct its patient.",
             )
-        pairs.append((parent, case))
+        pairs.append((first[case.patient], case))
+    return pairs
 
-    def load() -> Iterator[PairArrays]:
-        for parent, case in pairs:
-            reference, result = parent.volume(channel), case.volume(channel)
-            require_same_grid(reference, result)
-            yield PairArrays(
-                case.id,
-                parent.patient,
-                real.channels[channel],
-                reference.array.astype(np.float32),
-                result.array.astype(np.float32),
-            )
 
-    return evaluate_translation(load, None, None, seed, reporter)
+def _label_names(real: Cohort, cases: Sequence[Case]) -> dict[int, str]:
+    """The cohort's label names; where it has none, those values that occur in the cases' label maps, by number."""
+    if real.label_names or all(case.label is None for case in cases):
+        return dict(real.label_names)
+    maps = (case.label_map() for case in {case.id: case for case in cases}.values())
+    values = {int(value) for label in maps if label is not None for value in np.unique(label.array)}
+    return {value: f"label {value}" for value in sorted(values - {0})}
 
 
 def _common_channel(real: Cohort, synthetic: Cohort) -> str:

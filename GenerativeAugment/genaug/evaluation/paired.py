@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from genaug.evaluation.masks import BoolArray
-from genaug.volume import FloatArray
+from genaug.volume import AnyArray, FloatArray
 
 CT_RANGE_HU = (-1024.0, 3000.0)
 """SynthRAD 2023 (Huijben et al. 2024): values are limited to it for SSIM and PSNR, and it is the data range."""
@@ -84,9 +84,29 @@ def ssim(reference: FloatArray, result: FloatArray, mask: BoolArray, limits: tup
     return float(similarity[mask].mean(dtype=np.float64))
 
 
+def half_voxel(image: FloatArray, axis: int) -> FloatArray:
+    """The image moved by half a voxel along one axis, by linear interpolation; the last voxel stays.
+
+    Half a voxel is what a good rigid registration is off by, so two images that differ by no more cannot be told apart
+    by a score that compares voxel by voxel.
+    """
+    return (image + _next(image, axis)) / 2
+
+
+def half_voxel_mask(mask: BoolArray, axis: int) -> BoolArray:
+    """A mask moved in the same way, voxels that are half inside counted as inside."""
+    return mask | _next(mask, axis)
+
+
 def ct_tissues(reference: FloatArray, mask: BoolArray) -> dict[str, BoolArray]:
     """Masks of the classes of CT_TISSUES_HU inside `mask`."""
     return {name: mask & (reference > low) & (reference <= high) for name, (low, high) in CT_TISSUES_HU.items()}
+
+
+def _next(array: AnyArray, axis: int) -> AnyArray:
+    """Each voxel's neighbour along an axis; the last voxel is its own."""
+    last = array.shape[axis] - 1
+    return np.take(array, [*range(1, last + 1), last], axis=axis)
 
 
 def _positive(limits: tuple[float, float]) -> tuple[float, float]:

@@ -5,30 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from genaug.files import read_json, write_json
+from genaug.strict import Frozen
 
 Interval = tuple[float, float]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class _Finite(Frozen):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class Score(_Strict):
+class Score(_Finite):
     """One number, and what is needed to judge it.
 
-    `floor` is what real cases score against other real cases. Some scores depend on the number of cases, and halves of
-    the real cases are smaller than the whole: `matched` is then the score at the floor's size, on the same halves, and
-    it is `matched` that compares with `floor`.
+    `floor` is what real cases score against other real cases; `floor_description` says how that was found out. Some
+    scores depend on the number of cases, and halves of the real cases are smaller than the whole: `matched` is then the
+    score at the floor's size, on the same halves, and it is `matched` that compares with `floor`.
     """
 
     name: str
     value: float
     interval: Interval | None = Field(default=None, description="95 % bootstrap interval over patients")
-    floor: float | None = Field(default=None, description="mean over seeded splits of the real cases")
-    floor_interval: Interval | None = Field(default=None, description="2.5 and 97.5 percentile over those splits")
+    floor: float | None = Field(default=None, description="real against real, the level below which nothing is said")
+    floor_interval: Interval | None = Field(
+        default=None, description="95 % interval, over the splits of the real cases or their patients"
+    )
+    floor_description: str = Field(
+        default="", description="what was compared; the mean over seeded splits of the real cases when empty"
+    )
     matched: float | None = Field(default=None, description="the score at the floor's number of cases")
     p_value: float | None = Field(default=None, description="permutation test of real against synthetic")
     better: Literal["lower", "higher", "match"] = Field(description="match: the nearer to the floor, the better")
@@ -40,7 +46,7 @@ class Score(_Strict):
     note: str = ""
 
 
-class CopyPair(_Strict):
+class CopyPair(_Finite):
     """A synthetic case and the training case nearest to it."""
 
     synthetic: str
@@ -49,7 +55,7 @@ class CopyPair(_Strict):
     above: bool | None = Field(description="above the held-out threshold; None without held-out cases")
 
 
-class CopyCheck(_Strict):
+class CopyCheck(_Finite):
     """Whether synthetic cases lie nearer to training cases than unseen real cases do.
 
     `share` of about 0.05 is what independent new cases give, because the threshold is the 95th percentile of the
@@ -67,7 +73,7 @@ class CopyCheck(_Strict):
     note: str = ""
 
 
-class Evaluation(_Strict):
+class Evaluation(_Finite):
     """Everything one evaluation found."""
 
     schema_version: Literal[1] = 1

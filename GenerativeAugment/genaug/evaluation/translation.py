@@ -1,4 +1,10 @@
-"""Evaluation of translated images against the real ones of the same patients, as scores."""
+"""Evaluation of translated images against the real ones of the same patients, as scores.
+
+The floor of such a score is how well a second real scan of the patient repeats the first. Hardly any cohort has second
+scans. Where there are none, the real image is compared with itself moved by half a voxel along each axis (mean over the
+axes): source and target of a well registered pair may be as far apart, so a score better than that says nothing. It is
+no more than that: a second scan would also differ in noise and in what the patient does, and would score worse.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +19,26 @@ from genaug.errors import GenaugError, Reason
 from genaug.evaluation.arrays import PairArrays, PairSource, require_finite
 from genaug.evaluation.labels import dice, dice_per_label
 from genaug.evaluation.masks import BoolArray, body_mask
-from genaug.evaluation.paired import BONE_HU, ct_tissues, mae, psnr, ssim, value_range
+from genaug.evaluation.paired import (
+    BONE_HU,
+    ct_tissues,
+    half_voxel,
+    half_voxel_mask,
+    mae,
+    psnr,
+    ssim,
+    value_range,
+)
 from genaug.evaluation.resampling import mean_interval
 from genaug.evaluation.scores import Evaluation, Score
 from genaug.progress import Reporter, Silent
-from genaug.volume import AnyArray
+from genaug.volume import AnyArray, FloatArray
 
 Key = tuple[str, str | None]
 """Name and region of a score."""
+
+Values = dict[Key, float | None]
+"""Scores of one pair; None where one is not defined."""
 
 BETTER: Mapping[str, Literal["lower", "higher", "match"]] = {
     "mae": "lower",
@@ -29,6 +47,12 @@ BETTER: Mapping[str, Literal["lower", "higher", "match"]] = {
     "bone_dice": "higher",
     "dice": "higher",
 }
+
+REPEATED = "a second real scan of the same patient against the first"
+MOVED = (
+    "the real image against itself moved by half a voxel along each axis, as far as a good registration may be off; a"
+    " second real scan, of which none was given, would score worse"
+)
 
 
 @dataclass
@@ -40,10 +64,20 @@ class _Table:
     modalities: set[str] = field(default_factory=set)
     cases: int = 0
 
-    def add(self, key: Key, value: float | None, patient: str) -> None:
-        if value is not None:
-            self.values.setdefault(key, []).append(value)
-            self.patients.setdefault(key, []).append(patient)
+    def add(self, values: Values, patient: str) -> None:
+        for key, value in values.items():
+            if value is not None:
+                self.values.setdefault(key, []).append(value)
+                self.patients.setdefault(key, []).append(patient)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What the reference of a pair decides: where is scored, and in which range of values."""
+
+    mask: BoolArray
+    limits: tuple[float, float]
+    regions: dict[str, BoolArray]
 
 
 def evaluate_translation(
@@ -58,7 +92,7 @@ def evaluate_translation(
     Args:
         pairs: reference and result of each case, of one modality, one pair in memory at a time.
         repeats: two real images of one patient on one grid, the second as `result`: how well reality repeats itself
-            is the floor. Without it there is none, since different patients do not pair.
+            is the floor. Without it the reference moved by half a voxel stands in, see the module.
         labels: label value → name, for the error within labels and the Dice of result label maps.
         seed: of the bootstrap.
         reporter: told of every pair.
@@ -71,18 +105,21 @@ def evaluate_translation(
             the pair.
     """
     reporter = reporter or Silent()
-    table = _measured(pairs, labels or {}, "pairs", reporter)
-    floor = _measured(repeats, labels or {}, "repeats", reporter) if repeats is not None else None
-    if floor is not None and floor.modalities != table.modalities:
+    moved = _Table()
+    table = _measured(pairs, labels or {}, "pairs", reporter, moved if repeats is None else None)
+    floor = _measured(repeats, labels or {}, "repeats", reporter) if repeats is not None else moved
+    if repeats is not None and floor.modalities != table.modalities:
         raise _mixed("repeats", floor.modalities | table.modalities)
     modality = next(iter(table.modalities))
-    rng = np.random.Generator(np.random.PCG64(seed))
-    scores = [_score(key, table, floor, modality, rng) for key in table.values]
-    notes = [] if floor is not None else ["no floor: repeated real scans of the same patients were not given"]
-    return Evaluation(kind="translation", seed=seed, scores=scores, notes=notes)
+    described = MOVED if repeats is None else f"{REPEATED}, {floor.cases} pairs"
+    scores = _scores(table, floor, described, modality, seed)
+    return Evaluation(kind="translation", seed=seed, scores=scores, notes=[f"the floor is {described}"])
 
 
-def _measured(source: PairSource, labels: Mapping[int, str], role: str, reporter: Reporter) -> _Table:
+def _measured(
+    source: PairSource, labels: Mapping[int, str], role: str, reporter: Reporter, moved: _Table | None = None
+) -> _Table:
+    """The scores of every pair; those of its reference against itself, moved, go into `moved`."""
     table = _Table()
     pairs = source()
     expected = length_hint(pairs)
@@ -91,7 +128,10 @@ def _measured(source: PairSource, labels: Mapping[int, str], role: str, reporter
         table.modalities.add(pair.modality)
         if len(table.modalities) > 1:
             raise _mixed(pair.id, table.modalities)
-        _measure(pair, labels, table)
+        frame = _frame(pair, labels)
+        table.add(_image_scores(pair, pair.result, frame) | _label_scores(pair, labels), pair.patient)
+        if moved is not None:
+            moved.add(_moved_scores(pair, labels, frame), pair.patient)
         table.cases += 1
         reporter.progress(table.cases, max(expected, table.cases + 1), f"{role}: {table.cases}")
     if table.cases == 0:
@@ -99,39 +139,78 @@ def _measured(source: PairSource, labels: Mapping[int, str], role: str, reporter
     return table
 
 
-def _measure(pair: PairArrays, labels: Mapping[int, str], table: _Table) -> None:
-    reference, result, patient = pair.reference, pair.result, pair.patient
-    mask = body_mask(reference, pair.modality)
-    limits = value_range(reference, pair.modality, mask)
-    table.add(("mae", None), mae(reference, result, mask), patient)
-    table.add(("ssim", None), ssim(reference, result, mask, limits), patient)
-    table.add(("psnr", None), psnr(reference, result, mask, limits), patient)
-    for region, place in _regions(pair, labels, mask).items():
-        table.add(("mae", region), mae(reference, result, place), patient)
-    if pair.modality == "CT":
-        bones = (mask & (image > BONE_HU) for image in (reference, result))
-        table.add(("bone_dice", None), dice(*bones), patient)
-    if pair.label is not None and pair.result_label is not None:
-        for value, overlap in dice_per_label(pair.label, pair.result_label, list(labels)).items():
-            table.add(("dice", labels[value]), overlap, patient)
-
-
-def _regions(pair: PairArrays, labels: Mapping[int, str], mask: BoolArray) -> dict[str, BoolArray]:
+def _frame(pair: PairArrays, labels: Mapping[int, str]) -> _Frame:
+    mask = body_mask(pair.reference, pair.modality)
     regions = ct_tissues(pair.reference, mask) if pair.modality == "CT" else {}
     if pair.label is not None:
-        regions.update({name: pair.label == value for value, name in labels.items()})
-    return regions
+        for value, name in labels.items():
+            # A label called bone is not the tissue class of that name.
+            regions[f"label {name}" if name in regions else name] = pair.label == value
+    return _Frame(mask, value_range(pair.reference, pair.modality, mask), regions)
 
 
-def _score(key: Key, table: _Table, floor: _Table | None, modality: str, rng: np.random.Generator) -> Score:
+def _image_scores(pair: PairArrays, result: FloatArray, frame: _Frame) -> Values:
+    """Of `result` against the pair's reference."""
+    reference, mask, limits = pair.reference, frame.mask, frame.limits
+    values: Values = {
+        ("mae", None): mae(reference, result, mask),
+        ("ssim", None): ssim(reference, result, mask, limits),
+        ("psnr", None): psnr(reference, result, mask, limits),
+    }
+    values |= {("mae", region): mae(reference, result, place) for region, place in frame.regions.items()}
+    if pair.modality == "CT":
+        bones = (mask & (image > BONE_HU) for image in (reference, result))
+        values["bone_dice", None] = dice(*bones)
+    return values
+
+
+def _label_scores(pair: PairArrays, labels: Mapping[int, str]) -> Values:
+    if pair.label is None or pair.result_label is None:
+        return {}
+    overlaps = dice_per_label(pair.label, pair.result_label, list(labels))
+    return {("dice", labels[value]): overlap for value, overlap in overlaps.items()}
+
+
+def _moved_scores(pair: PairArrays, labels: Mapping[int, str], frame: _Frame) -> Values:
+    """Of the reference against itself moved by half a voxel, the mean over the axes."""
+    along: dict[Key, list[float]] = {}
+    for axis in (axis for axis, length in enumerate(pair.reference.shape) if length > 1):
+        values = _image_scores(pair, half_voxel(pair.reference, axis), frame)
+        if pair.label is not None and pair.result_label is not None:
+            for value, name in labels.items():
+                place = pair.label == value
+                values["dice", name] = dice(place, half_voxel_mask(place, axis))
+        for key, score in values.items():
+            if score is not None:
+                along.setdefault(key, []).append(score)
+    return {key: float(np.mean(scores)) for key, scores in along.items()}
+
+
+def _scores(table: _Table, floor: _Table, described: str, modality: str, seed: int) -> list[Score]:
+    # Streams of their own, so that a floor does not change the interval of the score beside it.
+    rng, floor_rng = (np.random.Generator(np.random.PCG64(entropy)) for entropy in (seed, [seed, 1]))
+    return [_score(key, table, floor, described, modality, rng, floor_rng) for key in table.values]
+
+
+def _score(
+    key: Key,
+    table: _Table,
+    floor: _Table,
+    described: str,
+    modality: str,
+    rng: np.random.Generator,
+    floor_rng: np.random.Generator,
+) -> Score:
     name, region = key
-    values, patients = np.array(table.values[key]), table.patients[key]
-    floors = np.array(floor.values.get(key, [])) if floor is not None else np.array([])
+    values, floors = np.array(table.values[key]), np.array(floor.values.get(key, []))
+    known = len(floors) > 0
     return Score(
         name=name,
         value=float(values.mean()),
-        interval=mean_interval(values, rng, patients),
-        floor=float(floors.mean()) if len(floors) else None,
+        interval=mean_interval(values, rng, table.patients[key]),
+        floor=float(floors.mean()) if known else None,
+        floor_interval=mean_interval(floors, floor_rng, floor.patients[key]) if known else None,
+        floor_description=described if known else "",
         better=BETTER[name],
         unit={"mae": "HU" if modality == "CT" else "", "psnr": "dB"}.get(name, ""),
         region=region,

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from genaug.cohort import Part
 from genaug.export.folds import Fold, folds_of
@@ -17,16 +17,13 @@ from genaug.export.selection import Chosen
 from genaug.files import read_json, sha256_file, write_json, writing
 from genaug.record import Check, software_versions
 from genaug.review import State
+from genaug.strict import Strict
 
 MANIFEST = "manifest.json"
 TABLE = "manifest.csv"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ManifestReview(_Strict):
+class ManifestReview(Strict):
     """The decision that stands."""
 
     state: State
@@ -38,7 +35,7 @@ class ManifestReview(_Strict):
     mask_version: int = 0
 
 
-class ManifestCase(_Strict):
+class ManifestCase(Strict):
     """One exported case. `name` is its file name here, `id` its id in the cohort it came from."""
 
     name: str
@@ -61,7 +58,7 @@ class ManifestCase(_Strict):
     files: dict[str, str] = Field(description="role to file, relative to the manifest")
 
 
-class ManifestLeftOut(_Strict):
+class ManifestLeftOut(Strict):
     """One case that was left out."""
 
     id: str
@@ -71,7 +68,7 @@ class ManifestLeftOut(_Strict):
     detail: str
 
 
-class ExportManifest(_Strict):
+class ExportManifest(Strict):
     """All of it; `sha256` covers every file of the export but this one."""
 
     schema_version: Literal[1] = 1

@@ -7,16 +7,15 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from genaug.errors import GenaugError, Reason
+from genaug.strict import Frozen
 from genaug.volume import AnyArray, Volume
 
 
-class Fitted(BaseModel):
+class Fitted(Frozen):
     """The intensities of one image that become -1 and +1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     low: float = Field(allow_inf_nan=False)
     high: float = Field(allow_inf_nan=False)
@@ -28,7 +27,7 @@ class Fitted(BaseModel):
         return self
 
 
-class IntensityMap(BaseModel):
+class IntensityMap(Frozen):
     """How the intensities of one channel become numbers in [-1, 1].
 
     The map is affine between `low` and `high` and clips outside: a voxel below `low` comes back as `low`, one above
@@ -44,8 +43,6 @@ class IntensityMap(BaseModel):
         modality: of the volumes in this channel, "MR", "CT", ...
         typical: what a case without a source image gets, the median over the training cases; only for "percentiles".
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["window", "percentiles", "range"]
     low: float = Field(allow_inf_nan=False)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from genaug.errors import GenaugError, Reason
 from genaug.grid import geometry
@@ -15,13 +15,14 @@ from genaug.grid.geometry import Size, Spacing
 from genaug.grid.intensity import Fitted, IntensityMap
 from genaug.grid.placement import Placement, too_large
 from genaug.grid.plan import Header, plan_geometry, ratios_to, round_up
+from genaug.strict import Frozen
 from genaug.volume import LABEL, AnyArray, Volume, require_same_grid
 
 FOV_TOLERANCE = 0.1
 """A field of view may leave the range seen in training by this share."""
 
 
-class Grid(BaseModel):
+class Grid(Frozen):
     """The space a model works in: orientation, spacing, size, intensities and labels, as plain data.
 
     The space has no origin: a volume keeps its own position and, if oblique, its own directions; only its axes are
@@ -43,8 +44,6 @@ class Grid(BaseModel):
         fields: the field of view of every training case, mm along the grid axes, rounded to 0.01; a case made from
             nothing is given one of them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dimension: Literal[2, 3] = 3
     orientation: str = "RAS"

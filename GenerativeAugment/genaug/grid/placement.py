@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from genaug.errors import GenaugError, Reason
 from genaug.grid import geometry
 from genaug.grid.geometry import Size, Spacing
 from genaug.grid.intensity import Fitted
+from genaug.strict import Frozen
 from genaug.volume import AnyArray, Volume, require_same_grid
 
 Row = tuple[float, float, float, float]
 
 
-class Placement(BaseModel):
+class Placement(Frozen):
     """How one case was brought into the model's space; plain numbers, so that it can travel inside a Record.
 
     Axes are those of the grid, unless said otherwise.
@@ -33,8 +34,6 @@ class Placement(BaseModel):
         interpolated: whether any voxel was resampled.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     shape: Size
     affine: tuple[Row, Row, Row, Row]
     axes: Size
@@ -43,7 +42,7 @@ class Placement(BaseModel):
     resampled: Size
     before: Size
     size: Size
-    fitted: dict[str, Fitted] = {}
+    fitted: dict[str, Fitted] = Field(default_factory=dict)
 
     @property
     def interpolated(self) -> bool:

@@ -12,20 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.jobs.estimate import Estimate
+from genaug.strict import Strict
 
 PROGRESS_INTERVAL_S = 0.1
 """Least time between ordinary progress events. A completed bar is sent at once, at most once after each ordinary
 event, so a stream never carries more than 20 a second."""
 
 
-class BaseEvent(BaseModel):
+class BaseEvent(Strict):
     """What every event has."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str | None = Field(default=None, description="the job it belongs to; absent outside the worker")
 

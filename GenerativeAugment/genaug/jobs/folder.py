@@ -33,7 +33,8 @@ def build_job(
     relative to it, others absolute. `output` defaults to `folder`/outputs.
 
     Raises:
-        GenaugError: BAD_JOB or BAD_PARAMETER naming the keys, MISSING_FILE, or BAD_JOB when a job is there already.
+        GenaugError: BAD_JOB or BAD_PARAMETER naming the keys, MISSING_FILE, BAD_JOB when a job is there already,
+            DISK_FULL, NO_PERMISSION.
     """
     path = folder / JOB_FILE
     if path.exists():

@@ -86,6 +86,7 @@ KINDS: dict[str, Kind] = {
         "genaug.parameters:EvaluationParameters",
         "genaug.jobs.handlers.evaluate:run",
         required=("real", "synthetic"),
+        optional=("repeats",),
     ),
     "export": Kind(
         "genaug.parameters:ExportParameters",

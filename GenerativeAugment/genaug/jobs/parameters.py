@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from genaug.strict import Strict
 
 
-class NoParameters(BaseModel):
+class NoParameters(Strict):
     """For kinds that have none."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class FingerprintParameters(BaseModel):
+class FingerprintParameters(Strict):
     """What to recommend a method for."""
-
-    model_config = ConfigDict(extra="forbid")
 
     task: Literal["synthesis", "translation", "lesions", "conditioned"] | None = Field(
         default=None, description="what the cohort is for; by the cohort when null"

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json
+from genaug.strict import Strict
 
 JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
@@ -19,11 +20,7 @@ KindName = Literal["train", "synthesize", "translate", "insert", "evaluate", "ex
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Job(_Strict):
+class Job(Strict):
     """One thing to do. `parameters` are validated by the model of its kind, see `kinds.Kind`.
 
     Paths are relative to the job folder, with forward slashes, or absolute. A role that takes several files, such as
@@ -39,14 +36,14 @@ class Job(_Strict):
     output: str = Field("outputs", min_length=1)
 
 
-class Product(_Strict):
+class Product(Strict):
     """A finished file or folder and what it is: "case", "package", "preview", "curve", "report"."""
 
     role: str
     path: str = Field(description="relative to the job folder where it lies inside, else absolute")
 
 
-class Result(_Strict):
+class Result(Strict):
     """Proof that a job succeeded; written last. `summary` is what the handler answered, for instance scores."""
 
     schema_version: Literal[1] = 1

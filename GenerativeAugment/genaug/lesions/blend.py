@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from genaug.errors import GenaugError, Reason
 from genaug.lesions.local import BoolArray, Float32Array, Vector
 from genaug.lesions.parameters import ContrastUnit, Range
+from genaug.strict import Strict
 from genaug.volume import AnyArray
 
 RAMP = 1.88
@@ -29,10 +29,8 @@ _OUTLIER = 3.0
 _FEWEST = 20
 
 
-class BlendDraws(BaseModel):
+class BlendDraws(Strict):
     """Softness of the border: sigma in mm of the blend, before the voxel's own width is added."""
-
-    model_config = ConfigDict(extra="forbid")
 
     edge_mm: float
 

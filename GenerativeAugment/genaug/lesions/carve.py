@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from genaug.errors import GenaugError, Reason
 from genaug.lesions.blend import SUPPORT_MM, Surroundings, surroundings
@@ -23,6 +22,7 @@ from genaug.lesions.local import (
     mask_box,
     require_orthogonal,
 )
+from genaug.strict import Strict
 from genaug.volume import AnyArray, Volume, require_same_grid
 
 FEWEST_VOXELS = 4
@@ -32,7 +32,7 @@ _FINE = 3
 _HALO_OUTLIER = 2.5
 
 
-class LesionReference(BaseModel):
+class LesionReference(Strict):
     """Which lesion of which case: what a Record needs to find it again.
 
     Attributes:
@@ -43,8 +43,6 @@ class LesionReference(BaseModel):
         centre_ras: centroid in mm.
         volume_mm3: of all its voxels.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     case_id: str
     patient: str
@@ -59,7 +57,7 @@ class LesionReference(BaseModel):
         return float((6 / np.pi * self.volume_mm3) ** (1 / 3))
 
 
-class CarveDraws(BaseModel):
+class CarveDraws(Strict):
     """How a lesion of the bank is taken.
 
     Attributes:
@@ -68,8 +66,6 @@ class CarveDraws(BaseModel):
         mirror: left and right are swapped.
         contrast: mean lesion minus tissue in contrast units; None keeps the contrast it was carved with.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     source: Literal["bank"] = "bank"
     lesion: LesionReference

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid
@@ -35,16 +35,15 @@ from genaug.lesions.procedural import ProceduralDraws, draw_procedural
 from genaug.lesions.region import Region
 from genaug.lesions.scene import LocalLesion, Scene, local_lesion, paint
 from genaug.record import Record, software_versions
+from genaug.strict import Strict
 from genaug.volume import LABEL, Volume, require_same_grid
 
 _TRIES = 5
 """A lesion that fits nowhere is drawn again, no larger, until this many have been tried."""
 
 
-class LesionDraws(BaseModel):
+class LesionDraws(Strict):
     """One inserted lesion: what, where, how soft, and the SHA-256 of the host voxels it was laid into."""
-
-    model_config = ConfigDict(extra="forbid")
 
     lesion: Annotated[ProceduralDraws | CarveDraws, Field(discriminator="source")]
     place: Placement
@@ -52,10 +51,8 @@ class LesionDraws(BaseModel):
     host_voxels: str = ""
 
 
-class InsertDraws(BaseModel):
+class InsertDraws(Strict):
     """Record.draws of an insertion."""
-
-    model_config = ConfigDict(extra="forbid")
 
     lesions: list[LesionDraws]
 

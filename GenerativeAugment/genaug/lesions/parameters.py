@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from genaug.strict import Strict
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -21,12 +23,6 @@ LARGEST_MM = 120.0
 
 ContrastUnit = Literal["auto", "spread", "fraction", "intensity"]
 Shape = Literal["ellipsoid", "irregular", "confluent", "spiculated"]
-
-
-class Strict(BaseModel):
-    """A model that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ProceduralSource(Strict):

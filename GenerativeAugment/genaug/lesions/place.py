@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from genaug.errors import GenaugError, Reason
 from genaug.lesions.local import BoolArray, Box, Index, IndexArray, Vector, as_index, as_vector, mask_box
 from genaug.lesions.region import Region
+from genaug.strict import Strict
 from genaug.volume import Volume
 
 _RANDOM_CENTRES = (1 << 12, 1 << 17)
@@ -25,7 +25,7 @@ _GATHER = 1 << 18
 """Voxels looked up at once, so that trying a whole tissue needs no memory of its size times the lesion's."""
 
 
-class Placement(BaseModel):
+class Placement(Strict):
     """Where a lesion's centre is.
 
     Attributes:
@@ -33,8 +33,6 @@ class Placement(BaseModel):
         offset: its place relative to that voxel's centre, in voxels within [-0.5, 0.5].
         ras: the same point in mm.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     voxel: Index
     offset: Vector

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from genaug.errors import GenaugError, Reason
 from genaug.lesions.local import Float32Array, Vector, as_vector
 from genaug.lesions.parameters import ProceduralSource, Range, Shape
+from genaug.strict import Strict
 
 Quaternion = tuple[float, float, float, float]
 FWHM = 2.354820045
@@ -29,11 +29,7 @@ _JOIN = 0.45
 """Length over which lobes grow together, in radii of the first lobe."""
 
 
-class _Draws(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Wave(_Draws):
+class Wave(Strict):
     """Displacement amplitude * cos(frequency * u.direction + phase) of the border in direction u, in radii."""
 
     direction: Vector
@@ -42,7 +38,7 @@ class Wave(_Draws):
     amplitude: float
 
 
-class Ray(_Draws):
+class Ray(Strict):
     """A spike: displacement height * exp(-angle**2 / (2 width**2)) around `direction`, width in radians."""
 
     direction: Vector
@@ -50,7 +46,7 @@ class Ray(_Draws):
     height: float
 
 
-class Lobe(_Draws):
+class Lobe(Strict):
     """One ovoid: centre relative to the lesion's, semi-axes in mm, orientation, and its displaced border."""
 
     centre_mm: Vector
@@ -60,7 +56,7 @@ class Lobe(_Draws):
     rays: list[Ray]
 
 
-class TextureDraws(_Draws):
+class TextureDraws(Strict):
     """Texture in units of the contrast: profile from core to rim plus band-limited Gaussian noise from `seed`."""
 
     seed: int
@@ -71,7 +67,7 @@ class TextureDraws(_Draws):
     rim_gain: float
 
 
-class ProceduralDraws(_Draws):
+class ProceduralDraws(Strict):
     """Everything that makes one procedural lesion, voxel for voxel on a given grid.
 
     Attributes:

@@ -36,22 +36,26 @@ class TemplateHead(nn.Module):
         self.signature, self.scale = signature, 2**haar_levels
         self.residual = _zeroed(Conv[Conv.CONV, d](features, band_channels(signature.channels, d, haar_levels), 1))
         self.back = Haar(haar_levels, inverse=True)
-        self.mean: Tensor
-        self.register_buffer("mean", torch.zeros(signature.channels, *signature.window))
-        self.correction: nn.Parameter | None = None
+        # Kept divided by its rate, which is what makes an optimiser's steps on it larger.
+        self.scaled: Tensor
+        self.rate = TEMPLATE_RATE if deform else 1.0
+        start = torch.zeros(signature.channels, *signature.window)
         self.displacement: nn.Module | None = None
         if deform:
-            self.correction = nn.Parameter(torch.zeros_like(self.mean))
+            self.scaled = nn.Parameter(start)
             self.displacement = _zeroed(Conv[Conv.CONV, d](features, d, 3, padding=1))
+        else:
+            self.register_buffer("scaled", start)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target (C, *window) what zero weights mean."""
-        self.mean.copy_(raw_mean(mean, self.signature.image_channels))
+        with torch.no_grad():
+            self.scaled.copy_(raw_mean(mean, self.signature.image_channels) / self.rate)
 
     @property
     def template(self) -> Tensor:
         """The raw case (C, *window) that no features bend and nothing is added to."""
-        return self.mean if self.correction is None else self.mean + TEMPLATE_RATE * self.correction
+        return self.rate * self.scaled
 
     def forward(self, features: Tensor) -> Tensor:
         """Raw output (B, C, *window) for features (B, features, *window / 2^haar_levels)."""

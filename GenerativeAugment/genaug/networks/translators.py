@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,12 +11,19 @@ from torch import Tensor
 
 from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate
 
+HALVINGS = 4
+"""How often BasicUNet halves its window on the way down."""
+
 
 class Translator(OnePass):
     """MONAI's BasicUNet (Ronneberger 2015), source images in, target images out. Deterministic.
 
     Upsampling is interpolation followed by convolution, which leaves no checkerboard. The network is fully
-    convolutional: windows may have any size divisible by 16.
+    convolutional: windows may have any size divisible by 16 that leaves two voxels at the bottleneck, because instance
+    normalisation has no spread to divide by in one.
+
+    Raises:
+        ValueError: for a window that is too small, with its size.
     """
 
     def __init__(
@@ -26,6 +34,13 @@ class Translator(OnePass):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(signature)
+        bottleneck = [n // 2**HALVINGS for n in signature.window]
+        if math.prod(bottleneck) < (2 if norm == "instance" else 1):
+            raise ValueError(
+                f"a window of {' x '.join(map(str, signature.window))} voxels leaves {math.prod(bottleneck)} at the "
+                f"bottleneck, after {HALVINGS} halvings; use at least {2 ** (HALVINGS + 1)} voxels along one axis and "
+                f"{2**HALVINGS} along the others"
+            )
         self.network = BasicUNet(
             spatial_dims=signature.dimension,
             in_channels=signature.condition_channels,

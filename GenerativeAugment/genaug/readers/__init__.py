@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from genaug.causes import system_error
 from genaug.cohort import MANIFEST, Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.readers.options import ReaderOptions
@@ -26,13 +28,16 @@ def read_cohort(path: Path, layout: str | None = None, **options: Any) -> Cohort
         options: see `ReaderOptions`; None counts as not given.
 
     Raises:
-        GenaugError: MISSING_FILE, EMPTY_COHORT, UNREADABLE_FILE, UNPAIRED, LEAK; BAD_PARAMETER for an unknown option or
-            a layout that cannot be told.
+        GenaugError: MISSING_FILE, NO_PERMISSION, EMPTY_COHORT, UNREADABLE_FILE, UNPAIRED, LEAK; BAD_PARAMETER for an
+            unknown option or a layout that cannot be told.
     """
     path = Path(path)
     given = ReaderOptions.parse(options)
     if not path.exists():
         raise GenaugError(Reason.MISSING_FILE, path, "nothing", "a cohort's folder or file", "Check the path.")
+    if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+        # A folder that cannot be listed looks empty.
+        raise GenaugError(Reason.NO_PERMISSION, path, "no right to read it", "a readable cohort", "Change its rights.")
     if layout is None:
         layout = "folder" if given.pattern and path.is_dir() and not _holds_dicom(path) else detect_layout(path)
     if layout == "manifest":
@@ -121,7 +126,8 @@ def _json_keys(path: Path) -> set[str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise GenaugError(
+        explained = system_error(error, path) if isinstance(error, OSError) else None
+        raise explained or GenaugError(
             Reason.UNREADABLE_FILE, path, str(error), "a JSON file in UTF-8", "Correct the file or remove it."
         ) from error
     return set(content) if isinstance(content, dict) else set()

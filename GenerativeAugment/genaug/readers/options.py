@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid
+from genaug.strict import Frozen
 
 
-class ReaderOptions(BaseModel):
+class ReaderOptions(Frozen):
     """Options of `read_cohort`.
 
     Attributes:
@@ -25,8 +26,6 @@ class ReaderOptions(BaseModel):
         label_pattern: where label maps lie, with {id}.
         covariates: a CSV file below the folder whose first column is the case or patient id.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = None
     modality: str | dict[str, str] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +35,7 @@ class Template:
         label: the most probable tissue of every voxel.
         label_names: what the labels mean.
         patients: whom the template shows, if it is a patient's case; nobody in particular for an average.
+        arguments: what the function that made the template was told, for whoever has to make it again.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Template:
     label: Volume
     label_names: Mapping[int, str]
     patients: tuple[str, ...] = ()
+    arguments: Mapping[str, float] = field(default_factory=dict)
 
 
 def brain_template(spacing_mm: float = 2.0, margin_mm: float = 14.0) -> Template:
@@ -77,7 +79,14 @@ def brain_template(spacing_mm: float = 2.0, margin_mm: float = 14.0) -> Template
     affine[:3, 3] += affine[:3, :3] @ corner
     parts = [_coarsened(_cut(part, box, corner), affine, spacing_mm) for part in (image * mask, fluid, grey, white)]
     tissue = dict(zip((CSF, GREY_MATTER, WHITE_MATTER), _normalised(parts[1:]), strict=True))
-    return Template(ICBM_NAME, parts[0], MappingProxyType(tissue), most_probable(tissue), BRAIN_LABELS)
+    return Template(
+        ICBM_NAME,
+        parts[0],
+        MappingProxyType(tissue),
+        most_probable(tissue),
+        BRAIN_LABELS,
+        arguments=MappingProxyType({"spacing_mm": spacing_mm, "margin_mm": margin_mm}),
+    )
 
 
 def most_probable(tissue: Mapping[int, Volume]) -> Volume:

@@ -176,7 +176,7 @@ def _write_subject(
         seed=seed,
         parameters={
             "template": template.name,
-            "spacing_mm": list(template.image.spacing),
+            "arguments": dict(template.arguments),
             "contrasts": list(contrasts),
             "ranges": ranges.model_dump(mode="json"),
         },
@@ -189,7 +189,8 @@ def _write_subject(
         ],
         versions=software_versions(),
     )
-    return write_case(folder, case_id, case_id, images, label, record)
+    # Two cohorts have a subject-000 each, who are not the same person: one may be held out where the other was learnt.
+    return write_case(folder, case_id, f"{case_id}-{seed % 16**8:08x}", images, label, record)
 
 
 def _tissues(template: Template, contrast: str) -> Sequence[int] | BrainContrast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,24 @@ from typing import Any
 import torch
 
 from genaug.errors import GenaugError, Reason
-from genaug.files import writing
+from genaug.files import write_bytes
+
+
+def checkpoint_path(folder: Path, stage: str) -> Path:
+    """Where a training folder keeps a stage's checkpoint."""
+    return folder / f"{stage}.checkpoint.pt"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically: an interrupted write leaves the checkpoint before it."""
-    with writing(path) as temporary:
-        torch.save(state, temporary)
+    """Write tensors and plain values atomically: an interrupted write leaves the checkpoint before it.
+
+    Raises:
+        GenaugError: DISK_FULL, NO_PERMISSION.
+    """
+    # Not straight to the file, where torch would turn what the system says into a RuntimeError without its number.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

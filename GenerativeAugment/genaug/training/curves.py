@@ -69,6 +69,20 @@ class Curves:
         write_text(self._path, buffer.getvalue())
 
 
+class NoCurves:
+    """In the place of Curves where nothing may be written: in all but the first of several processes."""
+
+    def add(self, iteration: int, losses: Mapping[str, float | Tensor]) -> None:
+        """Ignored."""
+
+    def summary(self) -> str:
+        """Nothing."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
 def read_curve(path: Path) -> list[dict[str, float]]:
     """Rows of a curves CSV; none when the file does not exist yet."""
     if not path.exists():

@@ -3,6 +3,9 @@
 Every method is played by the same two kinds of players: a network and its critics. All randomness of iteration i is
 derived from (seed, stage, i): the order of the data, the augmentation, the noise, dropout. A run that was killed and
 resumed therefore draws what the uninterrupted one draws, and no generator's state has to be carried along.
+
+Where several processes train together, each has its own share of the data and its own draws, all have the same weights,
+and the first alone reports and writes. They must leave the loop together, because each waits for the others' gradients.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,16 +22,17 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from genaug.causes import is_out_of_memory
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.networks import Batch, System
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
 from genaug.progress import Reporter
 from genaug.recipe import Stage, Term
 from genaug.tensors import Source
-from genaug.training.checkpoint import load_checkpoint, save_checkpoint
-from genaug.training.curves import Curves
+from genaug.training.average import Average
+from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from genaug.training.curves import Curves, NoCurves
 
 CHECK_EVERY_ON_GPU = 20
 """Iterations between looks at the loss on a GPU, where each look waits for the device."""
@@ -47,6 +51,10 @@ class Setting:
     preview: Callable[[System, int], None] | None = None
     deadline: float | None = None
     """`time.monotonic()` value after which the stage stops early."""
+    settled: bool = False
+    """A later stage has begun with this one's codes, so this one stays as its checkpoint says, however far it came."""
+    codes_of: str = ""
+    """The weights that made the codes a stage in the latent space sees; its checkpoint is of no use with others."""
 
 
 @dataclass
@@ -62,13 +70,13 @@ class StageRun:
     iteration: int = 0
     seconds: float = 0.0
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
-    average: AveragedModel = field(init=False)
+    average: Average = field(init=False)
 
     def __post_init__(self) -> None:
         t = self.stage.training
         fabric = self.setting.fabric
         self._plain = self.system.to(fabric.device)
-        self.average = AveragedModel(self._plain, multi_avg_fn=averaging(t.ema), use_buffers=True)
+        self.average = Average(self._plain, t.ema)
         self._players: dict[str, nn.Module] = {}
         self.optimizers = {}
         rates = {"network": t.learning_rate}
@@ -87,9 +95,13 @@ class StageRun:
             GenaugError: DIVERGED, OUT_OF_MEMORY, CANCELLED (after writing a checkpoint).
         """
         total = self.stage.training.iterations
-        curves = Curves(self.setting.folder, self.name, after=self._resume())
+        resumed = self._resume()
+        if resumed and self.setting.settled:
+            return self.averaged()
+        writes = self.setting.fabric.is_global_zero
+        curves = Curves(self.setting.folder, self.name, after=self.iteration) if writes else NoCurves()
         try:
-            while self.iteration < total and not self._out_of_time():
+            while self.iteration < total and not self._anywhere(self._out_of_time()):
                 started = time.monotonic()
                 losses = self._iterate()
                 self.iteration += 1
@@ -98,14 +110,14 @@ class StageRun:
                 self.seconds += time.monotonic() - started
                 if self.iteration % self.setting.checkpoint_every == 0:
                     self._save()
-                if self.setting.preview and self.iteration % self.setting.preview_every == 0:
+                if writes and self.setting.preview and self.iteration % self.setting.preview_every == 0:
                     self.setting.preview(self.averaged(), self.iteration)
-                self.setting.reporter.progress(self.iteration, total, f"{self.name}: {curves.summary()}")
+                self._report(total, curves.summary())
         except Cancelled:
             self._save()
             raise
-        except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
             raise self._out_of_memory(error) from error
         finally:
@@ -115,15 +127,13 @@ class StageRun:
 
     def averaged(self) -> System:
         """The network with averaged weights, in evaluation mode."""
-        module = self.average.module
-        assert isinstance(module, System)
-        return module.eval()
+        return self.average.system
 
     def _iterate(self) -> dict[str, float | Tensor]:
         """One iteration: the critics' updates, then the network's."""
         self._set_rates()
-        torch.manual_seed(derive(self.setting.seed, self.name, self.iteration, "global"))
-        generator = torch.Generator().manual_seed(derive(self.setting.seed, self.name, self.iteration, "draws"))
+        torch.manual_seed(self._seed("global"))
+        generator = torch.Generator().manual_seed(self._seed("draws"))
         # The network is judged by the critics themselves, not by their distributed wrappers, which would wait for
         # gradients that this step does not give them.
         play = Play(self.system.signature, self.critics, generator, self.iteration)
@@ -133,6 +143,12 @@ class StageRun:
         losses.update(self._update_network(self._batch(0), play))
         self.average.update_parameters(self._plain)
         return losses
+
+    def _seed(self, purpose: str) -> int:
+        """A seed for one purpose in this iteration, another one in every process."""
+        rank = self.setting.fabric.global_rank
+        own = [f"process {rank}"] if rank else []
+        return derive(self.setting.seed, self.name, self.iteration, purpose, *own)
 
     def _update_critics(self, batch: Batch, play: Play) -> dict[str, float | Tensor]:
         """One update of every critic that has a term by now."""
@@ -209,17 +225,44 @@ class StageRun:
             for group in optimizer.param_groups:
                 group["lr"] = self._rates[name] * factor
 
+    def _report(self, total: int, note: str) -> None:
+        """Tell how far the stage is; raises Cancelled in every process when the first was asked to stop."""
+        cancelled = None
+        try:
+            self.setting.reporter.progress(self.iteration, total, f"{self.name}: {note}")
+        except Cancelled as error:
+            cancelled = error
+        if self._anywhere(cancelled is not None):
+            raise cancelled or Cancelled()
+
+    def _anywhere(self, here: bool) -> bool:
+        """Whether it is so in any process; the answer is the same in all."""
+        fabric = self.setting.fabric
+        if fabric.world_size == 1:
+            return here
+        return bool(fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum") > 0)
+
     def _check(self, losses: dict[str, float | Tensor]) -> None:
         if self.setting.fabric.device.type == "cuda" and self.iteration % CHECK_EVERY_ON_GPU:
             return
-        bad = sorted(name for name, value in losses.items() if not math.isfinite(float(value)))
-        if bad:
+        self._require_finite(name for name, value in losses.items() if not math.isfinite(float(value)))
+
+    def _check_weights(self) -> None:
+        """Every weight, so that none is kept that is not a number, whenever it became so; waits for a GPU once."""
+        modules = {"network": self._plain, "average": self.average, **self.critics}
+        tensors = [(name, value) for name, module in modules.items() for value in module.state_dict().values()]
+        finite = torch.stack([value.isfinite().all().to(self.setting.fabric.device) for _, value in tensors]).tolist()
+        self._require_finite(f"{name}/weights" for (name, _), good in zip(tensors, finite, strict=True) if not good)
+
+    def _require_finite(self, not_finite: Iterable[str]) -> None:
+        bad = sorted(set(not_finite))
+        if self._anywhere(bool(bad)):
             t = self.stage.training
             raise GenaugError(
                 Reason.DIVERGED,
                 f"stage {self.name}, iteration {self.iteration}",
-                f"{', '.join(bad)} is not a number",
-                "finite losses",
+                f"{', '.join(bad) or 'a loss in another process'} is not a number",
+                "finite losses and weights",
                 f"The likely cause is a learning rate of {t.learning_rate:g} that is too high for batches of "
                 f"{t.batch_size}: lower it threefold"
                 + (", or the critic is winning: raise the gradient penalty." if self.critics else ".")
@@ -242,6 +285,7 @@ class StageRun:
     def _state(self) -> dict[str, Any]:
         return {
             "iteration": self.iteration,
+            "codes_of": self.setting.codes_of,
             "seconds": self.seconds,
             "network": self._plain.state_dict(),
             "average": self.average.state_dict(),
@@ -252,14 +296,19 @@ class StageRun:
         }
 
     def _save(self) -> None:
+        self._check_weights()
         if self.setting.fabric.is_global_zero:
-            save_checkpoint(self.setting.folder / f"{self.name}.checkpoint.pt", self._state())
+            save_checkpoint(checkpoint_path(self.setting.folder, self.name), self._state())
 
-    def _resume(self) -> int:
-        path = self.setting.folder / f"{self.name}.checkpoint.pt"
+    def _resume(self) -> bool:
+        """Whether there was a checkpoint to go on from."""
+        path = checkpoint_path(self.setting.folder, self.name)
         if not path.exists():
-            return 0
+            return False
         state = load_checkpoint(path, self.setting.fabric.device)
+        if state.get("codes_of", "") != self.setting.codes_of:
+            self.setting.reporter.log(f"{self.name}: begun anew, because the stage before it has changed")
+            return False
         self.iteration, self.seconds = int(state["iteration"]), float(state["seconds"])
         self._plain.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -269,27 +318,7 @@ class StageRun:
             optimizer.load_state_dict(state["optimizers"][name])
         self.setting.fabric._precision.load_state_dict(state["precision"])
         self.setting.reporter.log(f"{self.name}: resumed at iteration {self.iteration}")
-        return self.iteration
-
-
-def averaging(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Exponential moving average for `AveragedModel` whose memory grows with the run up to `decay`.
-
-    With a fixed decay a short run's average would still be full of the weights it started from (Karras 2024,
-    arXiv:2312.02696, section 3.1).
-    """
-
-    def update(averages: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-        done = int(updates)
-        weight = 1 - min(decay, (1 + done) / (10 + done))
-        with torch.no_grad():
-            for average, value in zip(averages, current, strict=True):
-                if average.is_floating_point():
-                    average.lerp_(value.to(average.dtype), weight)
-                else:
-                    average.copy_(value)
-
-    return update
+        return True
 
 
 def derive(seed: int, *parts: object) -> int:
@@ -310,8 +339,3 @@ def shuffled_item(seed: int, stage: str, position: int, count: int) -> int:
             _orders.clear()
         _orders[key] = np.random.default_rng(derive(seed, stage, "epoch", epoch)).permutation(count)
     return int(_orders[key][position % count])
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict
 
 from genaug.cohort import Case, Cohort
 from genaug.errors import GenaugError, Reason
-from genaug.files import read_json, write_json
+from genaug.files import read_json, write_json, writing_folder
 from genaug.grid import Grid, IntensityMap
-from genaug.package import LabelRange, TrainedOn
+from genaug.package import LabelRange, TrainedOn, read_info, weights_sha256
 from genaug.parameters import TrainingOptions
 from genaug.progress import Reporter
 from genaug.recipe import Recipe, load_recipe
 from genaug.tensors import Roles, StoreWriter
+from genaug.training.inputs import FileState, contents, file_states
 from genaug.volume import Volume, label_volumes
 
 PLAN = "plan.json"
@@ -31,7 +32,10 @@ TENSORS = "tensors"
 
 
 class TrainingPlan(BaseModel):
-    """What will be trained, on what, and how."""
+    """What will be trained, on what, and how.
+
+    `key` tells one training from another; `files` are those that were read, so that a later look at them is cheap.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,6 +45,7 @@ class TrainingPlan(BaseModel):
     roles: Roles
     trained_on: TrainedOn
     key: str
+    files: dict[str, FileState] = {}
 
     @classmethod
     def read(cls, folder: Path) -> TrainingPlan:
@@ -51,10 +56,11 @@ class TrainingPlan(BaseModel):
 def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: Reporter) -> TrainingPlan:
     """Write the plan and the prepared tensors into `folder`, or find them there.
 
-    Only cases of the cohort's training part are read.
+    Only cases of the cohort's training part are read. Nothing is left in `folder` when the training is refused.
 
     Raises:
-        GenaugError: what the cohort's check finds; BAD_PARAMETER when the folder holds another training.
+        GenaugError: what the cohort's check finds; LEAK when a case, or the package that is the start, descends from a
+            patient outside the training part; BAD_PARAMETER when the folder holds another training.
     """
     cohort.require_no_leak()
     cases = cohort.part("train")
@@ -67,10 +73,17 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
             "Check the split: every case may have been put into validation or test.",
         )
     recipe, roles, dimension = _choose(cohort, cases, options)
-    key = _key(cohort, options)
-    if (folder / PLAN).is_file():
-        return _same_plan(folder, key)
+    ancestors = _ancestors(cohort, options.initial)
+    former = TrainingPlan.read(folder) if (folder / PLAN).is_file() else None
+    files = file_states(
+        cases, [*roles.target, *roles.source], bool(roles.label_values), former.files if former is not None else {}
+    )
+    key = _key(cohort, options, recipe, files)
+    if former is not None:
+        _require_same(former, key, folder)
+        return former
     grid, labels = _measure(cohort, cases, roles, dimension, recipe, options, reporter)
+    own = {patient for case in cases for patient in [case.patient, *case.derived_from]}
     plan = TrainingPlan(
         options=options,
         recipe=recipe,
@@ -80,15 +93,39 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
             cohort=cohort.name,
             sha256=cohort.sha256(),
             cases=len(cases),
-            patients=sorted({patient for case in cases for patient in [case.patient, *case.derived_from]}),
+            patients=sorted(own | ancestors),
             modalities={name: cohort.channels[name] for name in [*roles.target, *roles.source]},
             labels=labels,
         ),
         key=key,
+        files=files,
     )
     _prepare(cases, plan, folder / TENSORS, reporter)
     write_json(folder / PLAN, plan.model_dump(mode="json"))
     return plan
+
+
+def _ancestors(cohort: Cohort, initial: Path | None) -> set[str]:
+    """The patients that weights taken from `initial` descend from, none of whom may be held out here.
+
+    Raises:
+        GenaugError: LEAK, BAD_PACKAGE.
+    """
+    if initial is None:
+        return set()
+    patients = read_info(initial).trained_on.patients
+    for patient in patients:
+        part = cohort.part_of(patient)
+        if part != "train":
+            raise GenaugError(
+                Reason.LEAK,
+                initial,
+                f"weights that were trained on patient '{patient}', who is in the {part} part of {cohort.name}",
+                "weights trained on none of its validation and test patients",
+                "Start from another package or from none; or, if this is someone else of the same name, rename the"
+                " patients of the cohort.",
+            )
+    return set(patients)
 
 
 def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> tuple[Recipe, Roles, Literal[2, 3]]:
@@ -116,19 +153,10 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
             "Give the source and the target channel, for instance --source T1 --channel T2.",
         )
     target = options.channels or [name for name in cohort.channels if name not in options.source_channels]
-    wanted = resolved.with_labels if options.with_labels is None else options.with_labels
     given = "label_map" in resolved.conditions
-    labelled = all(case.label is not None for case in cases)
-    if given and not labelled:
-        missing = [case.id for case in cases if case.label is None]
-        raise GenaugError(
-            Reason.UNPAIRED,
-            missing[0],
-            f"no label map ({len(missing)} of {len(cases)} cases)",
-            f"a label map for every case, which {resolved.name} is conditioned on",
-            "Add the label maps or choose an unconditional recipe.",
-        )
-    generate = wanted and labelled and not given and not translation
+    if given:
+        _require_labels(cases, f"a label map for every case, which {resolved.name} is conditioned on")
+    generate = _generates_labels(resolved, cases, options.with_labels, possible=not given and not translation)
     values = sorted({0, *cohort.label_names}) if generate or given else []
     roles = Roles(
         target=target,
@@ -138,6 +166,42 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
         label_values=values,
     )
     return resolved, roles, dimension
+
+
+def _generates_labels(recipe: Recipe, cases: Sequence[Case], asked: bool | None, possible: bool) -> bool:
+    """Whether label maps are made together with the images: as asked, else as the recipe says where there are any.
+
+    Label maps of some cases only are an error and never a silent change of what the model makes.
+    """
+    if not possible:
+        if asked:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "with_labels",
+                "true",
+                f"false or nothing: {recipe.name} makes images for what it is given, whose label maps are carried over",
+                "Leave with_labels out.",
+            )
+        return False
+    wanted = recipe.with_labels if asked is None else asked
+    if not wanted or (asked is None and all(case.label is None for case in cases)):
+        return False
+    _require_labels(cases, "a label map for every case, or for none")
+    return True
+
+
+def _require_labels(cases: Sequence[Case], expected: str) -> None:
+    missing = [case.id for case in cases if case.label is None]
+    if missing:
+        named = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+        raise GenaugError(
+            Reason.UNPAIRED,
+            missing[0],
+            f"no label map for {len(missing)} of {len(cases)} training cases: {named}",
+            expected,
+            "Add the label maps or leave these cases out; to train a model of images alone, choose an unconditional"
+            " recipe with with_labels false.",
+        )
 
 
 def _overrides(recipe: Recipe, options: TrainingOptions) -> dict[str, Any]:
@@ -174,7 +238,10 @@ def _measure(
     options: TrainingOptions,
     reporter: Reporter,
 ) -> tuple[Grid, list[LabelRange]]:
-    """One pass over the cases: geometry, intensities, label volumes."""
+    """One pass over the cases: geometry, intensities, label values and volumes.
+
+    Label values are looked at here, before resampling can lose a few voxels of a wrong one.
+    """
     names = [*roles.target, *roles.source]
     maps = {name: IntensityMap.for_modality(cohort.channels[name]) for name in names}
     headers, volumes = [], []
@@ -185,7 +252,9 @@ def _measure(
             fitted[name].append(maps[name].fit(volume))
         headers.append((volume.shape, volume.affine))
         if roles.label_values:
-            volumes.append(label_volumes(_label(case), roles.label_values))
+            label = _label(case)
+            _require_known(label, roles.label_values)
+            volumes.append(label_volumes(label, roles.label_values))
         reporter.progress(done + 1, len(cases), "measuring the cohort")
     grid = Grid.plan(
         headers,
@@ -231,18 +300,19 @@ def _window(recipe: Recipe, options: TrainingOptions, dimension: int) -> tuple[i
 
 
 def _prepare(cases: Sequence[Case], plan: TrainingPlan, folder: Path, reporter: Reporter) -> None:
-    """Map every case into model space and write it."""
+    """Map every case into model space and write them all, or nothing."""
     roles, grid = plan.roles, plan.grid
-    writer = StoreWriter(folder, roles, grid.dimension)
     sliding = plan.recipe.task == "translation"
-    for done, case in enumerate(cases):
-        images = {name: case.volume(name) for name in [*roles.target, *roles.source]}
-        placement = grid.place(images[roles.target[0]], images, whole=sliding)
-        stacked = np.stack([grid.map_in(image, placement, name) for name, image in images.items()])
-        labels = grid.map_in(_label(case), placement, None) if roles.label_values else None
-        writer.add(case.id, stacked, labels, (placement.before, placement.resampled))
-        reporter.progress(done + 1, len(cases), "preparing")
-    writer.finish()
+    with writing_folder(folder, replace=True) as working:
+        writer = StoreWriter(working, roles, grid.dimension)
+        for done, case in enumerate(cases):
+            images = {name: case.volume(name) for name in [*roles.target, *roles.source]}
+            placement = grid.place(images[roles.target[0]], images, whole=sliding)
+            stacked = np.stack([grid.map_in(image, placement, name) for name, image in images.items()])
+            labels = grid.map_in(_label(case), placement, None) if roles.label_values else None
+            writer.add(case.id, stacked, labels, (placement.before, placement.resampled))
+            reporter.progress(done + 1, len(cases), "preparing")
+        writer.finish()
 
 
 def _label(case: Case) -> Volume:
@@ -251,22 +321,39 @@ def _label(case: Case) -> Volume:
     return label
 
 
-def _key(cohort: Cohort, options: TrainingOptions) -> str:
-    """Tells whether a folder holds this training; how often it saves or looks does not matter."""
+def _require_known(label: Volume, values: Sequence[int]) -> None:
+    known = np.isin(label.array, values)
+    if not known.all():
+        unknown = np.unique(label.array[~known]).tolist()
+        raise GenaugError(
+            Reason.WRONG_LABELS,
+            label.source or "label map",
+            f"label values {', '.join(map(str, unknown[:10]))} in {int(np.count_nonzero(~known))} voxels",
+            f"only {', '.join(map(str, values))}",
+            "Correct the label map, or name these labels in the cohort.",
+        )
+
+
+def _key(cohort: Cohort, options: TrainingOptions, recipe: Recipe, files: dict[str, FileState]) -> str:
+    """Tells one training from another, by what decides the outcome and not by where it lies.
+
+    How often it saves or looks does not matter, nor on which device and how long it runs.
+    """
     told = options.model_dump(
-        mode="json", exclude={"checkpoint_every", "preview_every", "devices", "threads", "minutes", "precision"}
+        mode="json",
+        exclude={"checkpoint_every", "preview_every", "devices", "threads", "minutes", "precision", "initial"},
     )
-    return hashlib.sha256(json.dumps([cohort.sha256(), told], sort_keys=True).encode()).hexdigest()
+    start = None if options.initial is None else weights_sha256(read_info(options.initial))
+    parts = [cohort.sha256(), told, recipe.model_dump(mode="json"), start, contents(files)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _same_plan(folder: Path, key: str) -> TrainingPlan:
-    plan = TrainingPlan.read(folder)
+def _require_same(plan: TrainingPlan, key: str, folder: Path) -> None:
     if plan.key != key:
         raise GenaugError(
             Reason.BAD_PARAMETER,
             folder,
-            "a training of another cohort or with other options",
+            "a training of another cohort or with other options, or images, weights or a recipe that have changed",
             "the same training, to resume it",
             "Choose another output folder, or remove this one.",
         )
-    return plan

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.strategies import DDPStrategy
 
 from genaug.cohort import Cohort
-from genaug.devices import resolve_device
+from genaug.devices import computing_threads, require_devices, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import CodeScale
 from genaug.networks import Signature, SpatialAutoencoder, System, build_critic, build_system
 from genaug.package import PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
-from genaug.progress import Part, Reporter
+from genaug.progress import Part, Reporter, Silent
 from genaug.recipe import Stage
+from genaug.record import hash_voxels
 from genaug.tensors import CodeStore, Source, TensorStore
+from genaug.training.checkpoint import checkpoint_path
 from genaug.training.loop import Setting, StageRun, derive
 from genaug.training.plan import TENSORS, TrainingPlan, make_plan
 from genaug.training.preview import write_preview
+from genaug.training.processes import train_in_processes
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 CODE_BATCH = 8
 
@@ -44,10 +53,11 @@ def train(cohort: Cohort, options: TrainingOptions, output: Path, device: str, r
         reporter: told of every iteration.
 
     Raises:
-        GenaugError: from the cohort, the recipe, or the training (DIVERGED, OUT_OF_MEMORY, CANCELLED).
+        GenaugError: from the cohort, the recipe, or the training (DIVERGED, OUT_OF_MEMORY, DISK_FULL, CANCELLED). What
+            is refused before it starts leaves nothing behind.
     """
+    chosen_precision(options, device)
     folder = training_folder(output)
-    folder.mkdir(parents=True, exist_ok=True)
     make_plan(cohort, options, folder, Part(reporter, 0.0, 0.05))
     return run_training(folder, output, options, device, Part(reporter, 0.05, 0.95))
 
@@ -70,28 +80,72 @@ def run_training(
 ) -> Path:
     """Train what `make_plan` wrote into `folder`; see `train`.
 
+    A stage that was stopped by its minutes is trained further when there are minutes again, unless a later one has
+    begun with its codes.
+
     Args:
         folder: with plan and tensors.
         output: package folder to write.
-        options: those of the plan; how often to save and how long to train may differ.
+        options: those of the plan; how often to save, where and how long to train may differ.
         device: "auto", "cpu", "cuda".
         reporter: told of every iteration.
         half: store the weights as float16.
         title: of the package; made of recipe and cohort when None.
         note: first paragraph of the model card.
     """
+    if options.devices > 1:
+        require_devices(device, options.devices)
+        train_in_processes(folder, output, options, device, reporter, half=half, title=title, note=note)
+    else:
+        train_here(folder, output, options, device, reporter, half=half, title=title, note=note)
+    return output
+
+
+def train_here(
+    folder: Path,
+    output: Path,
+    options: TrainingOptions,
+    device: str,
+    reporter: Reporter,
+    *,
+    half: bool = False,
+    title: str | None = None,
+    note: str = "",
+) -> None:
+    """What `run_training` does, in this process; with several devices, as one of the processes of a training.
+
+    Fabric starts the others by running this process's own command again, so for several devices the command must be
+    `python -m genaug.training`.
+    """
     plan = TrainingPlan.read(folder)
     fabric = make_fabric(options, device)
+    # After the launch, which sets the number of threads of every process to its share of the cores.
+    with computing_threads(options.threads):
+        info, systems = _train_stages(plan, folder, options, fabric, reporter if fabric.is_global_zero else Silent())
+        if fabric.is_global_zero:
+            info = info.model_copy(update={"name": output.name, "note": note, **({"title": title} if title else {})})
+            write_package(output, info, systems, half=half, replace=True)
+            reporter.product("package", output)
+        fabric.barrier()
+
+
+def _train_stages(
+    plan: TrainingPlan, folder: Path, options: TrainingOptions, fabric: Fabric, reporter: Reporter
+) -> tuple[PackageInfo, dict[str, System]]:
+    """One stage after another: the package's description, still without a name of its own, and the networks."""
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+    names = list(plan.recipe.stages)
     weights = [stage.training.iterations for stage in plan.recipe.stages.values()]
     systems: dict[str, System] = {}
     stages: dict[str, TrainedStage] = {}
     scale: CodeScale | None = None
     for index, (name, stage) in enumerate(plan.recipe.stages.items()):
         data: Source
+        codes_of = ""
         if stage.space == "latent":
             autoencoder = list(systems.values())[-1]
             assert isinstance(autoencoder, SpatialAutoencoder)  # the only system that has codes with a place
+            codes_of = _digest(autoencoder)
             codes, scale = encode_all(plan, folder, autoencoder, fabric)
             data = CodeStore(codes)
             signature = Signature(plan.grid.dimension, tuple(codes.shape[2:]), codes.shape[1], 0, 0)
@@ -111,6 +165,8 @@ def run_training(
             preview_every=options.preview_every,
             preview=_preview(plan, folder, name, systems, scale, part),
             deadline=share,
+            settled=any(checkpoint_path(folder, later).exists() for later in names[index + 1 :]),
+            codes_of=codes_of,
         )
         run = _train_stage(name, stage, signature, data, setting, options)
         systems[name] = run.averaged()
@@ -123,8 +179,8 @@ def run_training(
             device=_device_name(fabric.device),
         )
     info = PackageInfo(
-        name=output.name,
-        title=title or f"{plan.recipe.title}: {', '.join(plan.roles.target)} from {plan.trained_on.cohort}",
+        name=plan.recipe.name,
+        title=f"{plan.recipe.title}: {', '.join(plan.roles.target)} from {plan.trained_on.cohort}",
         recipe=plan.recipe,
         grid=plan.grid,
         roles=plan.roles,
@@ -132,41 +188,53 @@ def run_training(
         code_scale=scale,
         trained_on=plan.trained_on,
         seed=options.seed,
-        note=note,
     )
-    if fabric.is_global_zero:
-        write_package(output, info, systems, half=half, replace=True)
-        reporter.product("package", output)
-    return output
+    return info, systems
 
 
 def make_fabric(options: TrainingOptions, device: str) -> Fabric:
-    """Lightning Fabric for the device: mixed precision on GPUs only, as many processes as GPUs are asked for."""
+    """Lightning Fabric for the device: mixed precision on GPUs only, as many processes as devices are asked for.
+
+    Raises:
+        GenaugError: as `chosen_precision`.
+    """
+    precision = chosen_precision(options, device)
     kind, _, index = resolve_device(device).partition(":")
-    cuda = kind == "cuda"
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    precision = options.precision
-    if precision == "auto":
-        precision = "32-true"
-        if cuda:
-            precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    if not cuda and precision != "32-true":
-        raise GenaugError(
-            Reason.BAD_PARAMETER,
-            "precision",
-            precision,
-            f"32-true on the device {kind}",
-            "Leave the precision at auto.",
-        )
+    several = options.devices > 1
     fabric = Fabric(
         accelerator=kind,
-        devices=[int(index)] if index else options.devices if cuda else 1,
-        strategy="ddp" if cuda and options.devices > 1 else "auto",
+        devices=[int(index)] if index else options.devices,
+        # A critic sees real and generated cases before it goes back; exchanging its buffers in between would change
+        # what that step needs.
+        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
         precision=precision,
+        # Not what a cluster's scheduler says of the job that this training is a part of.
+        plugins=[LightningEnvironment()] if several else None,
     )
     fabric.launch()
     return fabric
+
+
+def chosen_precision(options: TrainingOptions, device: str) -> Precision:
+    """What the device computes in: as asked, else the half precision that a GPU has, or 32 bits elsewhere.
+
+    Raises:
+        GenaugError: BAD_PARAMETER for devices that are not there, or a precision that they do not have.
+    """
+    require_devices(device, options.devices)
+    kind = resolve_device(device).partition(":")[0]
+    if options.precision == "auto":
+        half: Precision = "bf16-mixed" if kind == "cuda" and torch.cuda.is_bf16_supported() else "16-mixed"
+        return half if kind == "cuda" else "32-true"
+    if kind != "cuda" and options.precision != "32-true":
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "precision",
+            options.precision,
+            f"32-true on the device {kind}",
+            "Leave the precision at auto.",
+        )
+    return options.precision
 
 
 def voxel_signature(plan: TrainingPlan) -> Signature:
@@ -276,6 +344,12 @@ def _preview(
         reporter.product("preview", path)
 
     return write
+
+
+def _digest(system: System) -> str:
+    """SHA-256 of a network's weights."""
+    hashes = [f"{name} {hash_voxels(value.cpu().numpy())}\n" for name, value in system.state_dict().items()]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _device_name(device: torch.device) -> str:

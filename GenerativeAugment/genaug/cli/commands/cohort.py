@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
+from genaug.cli.options import PATH
+
 PARTS = ("train", "validation", "test")
 
 
 @click.command("cohort")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("source", type=PATH)
+@click.argument("manifest", type=PATH)
 @click.option("--layout", help="nnunet, datalist, csv, dicom or folder; found out when left out.")
 @click.option("--name", help="Of the cohort; the folder's when left out.")
 @click.option("--pattern", help='Where images lie in a plain folder, for instance "{id}/{channel}.nii.gz".')

@@ -8,15 +8,15 @@ from typing import Any
 import click
 
 from genaug.cli.foreground import run_new
-from genaug.cli.options import given, job_options, model_options
+from genaug.cli.options import PATH, given, job_options, model_options
 from genaug.parameters import ExportParameters
 
 
 @click.command("export")
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option("--real", type=click.Path(path_type=Path), help="The real cohort.")
-@click.option("--synthetic", multiple=True, type=click.Path(path_type=Path), help="A synthetic cohort; repeatable.")
-@click.option("--reviews", multiple=True, type=click.Path(path_type=Path), help="A reviews.jsonl; repeatable.")
+@click.argument("output", type=PATH)
+@click.option("--real", type=PATH, help="The real cohort.")
+@click.option("--synthetic", multiple=True, type=PATH, help="A synthetic cohort; repeatable.")
+@click.option("--reviews", multiple=True, type=PATH, help="A reviews.jsonl; repeatable.")
 @model_options(ExportParameters)
 @click.option("--seed", type=int, default=0, show_default=True, help="For the folds of cross-validation.")
 @job_options
@@ -33,5 +33,5 @@ def command(
     """Lay out real and synthetic cases in OUTPUT for training a segmentation; says what is left out and why."""
     inputs: dict[str, Any] = {"real": real} if real else {}
     inputs |= {role: paths for role, paths in (("synthetic", synthetic), ("reviews", reviews)) if paths}
-    result = run_new("export", given(options), inputs, output=output, job_folder=job_folder, seed=seed, as_json=as_json)
+    result = run_new("export", given(options), inputs, output=output, job_folder=job_folder, seed=seed)
     click.echo(result.model_dump_json(indent=2) if as_json else result.summary["text"])

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from genaug.cli.options import PATH
+
+if TYPE_CHECKING:
+    from genaug.fingerprint import Fingerprint
 
 KEPT = "fingerprint.json"
 
 
 @click.command("fingerprint")
-@click.argument("cohort", type=click.Path(path_type=Path))
+@click.argument("cohort", type=PATH)
 @click.option(
     "--task",
     type=click.Choice(["synthesis", "translation", "lesions", "conditioned"]),
     help="What the cohort is for; by the cohort when left out.",
 )
 @click.option("--device", default="auto", show_default=True, help="What training would run on: auto, cpu, cuda or mps.")
-@click.option("--keep", is_flag=True, help=f"Keep it as {KEPT} beside the cohort's manifest; the next call reads that.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help=f"Keep it as {KEPT} beside the cohort's manifest; while no file changes, the next call reads that.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.option("--job-folder", type=click.Path(path_type=Path), help="Where to keep the job; new or empty.")
+@click.option("--job-folder", type=PATH, help="Where to keep the job; new or empty.")
 def command(cohort: Path, task: str | None, device: str, keep: bool, as_json: bool, job_folder: Path | None) -> None:
     """Report spacing, size, intensity and label statistics of COHORT, and recommend a method with its reason."""
+    if keep:
+        _require_manifest(cohort)
     summary = _kept(cohort, task, device) or _computed(cohort, task, device, job_folder)
     if keep:
         _keep(cohort, summary["fingerprint"])
@@ -31,23 +43,34 @@ def command(cohort: Path, task: str | None, device: str, keep: bool, as_json: bo
 
 
 def _kept(path: Path, task: str | None, device: str) -> dict[str, Any] | None:
-    """From fingerprint.json, if it belongs to the manifest as it is now; reads no image."""
+    """From fingerprint.json, if it belongs to the manifest and the files as they are now; reads no image."""
     from genaug.cohort import MANIFEST, Cohort
 
-    kept = (path if path.is_dir() else path.parent) / KEPT
+    kept = _folder(path) / KEPT
     manifest = path / MANIFEST if path.is_dir() else path
-    if not kept.is_file() or not manifest.is_file() or manifest.name != MANIFEST:
+    if not os.access(kept, os.R_OK) or not manifest.is_file() or manifest.name != MANIFEST:
         return None
-    from genaug.files import read_json
-    from genaug.fingerprint import Fingerprint
+    from genaug.fingerprint import files_state
     from genaug.jobs.handlers.fingerprint import likely_device
     from genaug.recommend import recommend
 
-    found = read_json(kept, Fingerprint)
-    if found.manifest_sha256 != Cohort.read(manifest).sha256():
+    found, cohort = _readable(kept), Cohort.read(manifest)
+    if found is None or (found.manifest_sha256, found.files_state) != (cohort.sha256(), files_state(cohort)):
         return None
     recommendation = recommend(found, likely_device(device), task)  # type: ignore[arg-type]  # a Choice of its values
     return {"fingerprint": found.model_dump(mode="json"), "recommendation": recommendation.model_dump(mode="json")}
+
+
+def _readable(kept: Path) -> Fingerprint | None:
+    """What was kept, if it is as this version writes it; what is not is measured anew."""
+    from genaug.errors import GenaugError
+    from genaug.files import read_json
+    from genaug.fingerprint import Fingerprint
+
+    try:
+        return read_json(kept, Fingerprint)
+    except GenaugError:
+        return None
 
 
 def _computed(path: Path, task: str | None, device: str, job_folder: Path | None) -> dict[str, Any]:
@@ -57,13 +80,11 @@ def _computed(path: Path, task: str | None, device: str, job_folder: Path | None
     return result.summary
 
 
-def _keep(path: Path, fingerprint: dict[str, Any]) -> None:
+def _require_manifest(path: Path) -> None:
     from genaug.cohort import MANIFEST
     from genaug.errors import GenaugError, Reason
-    from genaug.files import write_json
 
-    folder = path if path.is_dir() else path.parent
-    if not (folder / MANIFEST).is_file():
+    if path.exists() and not (_folder(path) / MANIFEST).is_file():
         raise GenaugError(
             Reason.BAD_PARAMETER,
             path,
@@ -71,7 +92,16 @@ def _keep(path: Path, fingerprint: dict[str, Any]) -> None:
             "a cohort written by genaug, whose manifest the fingerprint can belong to",
             "Leave --keep out.",
         )
-    write_json(folder / KEPT, fingerprint)
+
+
+def _keep(path: Path, fingerprint: dict[str, Any]) -> None:
+    from genaug.files import write_json
+
+    write_json(_folder(path) / KEPT, fingerprint)
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:

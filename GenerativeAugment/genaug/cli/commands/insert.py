@@ -8,15 +8,15 @@ from typing import Any
 import click
 
 from genaug.cli.foreground import run_new, show_result
-from genaug.cli.options import given, job_options, model_options
+from genaug.cli.options import PATH, given, job_options, model_options
 from genaug.insertion import InsertionParameters
 
 
 @click.command("insert")
-@click.argument("host", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option("--tissue", type=click.Path(path_type=Path), help="Label map of the tissue the lesions must lie in.")
-@click.option("--bank", type=click.Path(path_type=Path), help="Cohort of annotated cases to carve lesions from.")
+@click.argument("host", type=PATH)
+@click.argument("output", type=PATH)
+@click.option("--tissue", type=PATH, help="Label map of the tissue the lesions must lie in.")
+@click.option("--bank", type=PATH, help="Cohort of annotated cases to carve lesions from.")
 @model_options(InsertionParameters, skip=("seed",))
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same voxels.")
 @job_options
@@ -33,5 +33,5 @@ def command(
     """Insert lesions into HOST (an image file or a cohort); OUTPUT becomes a cohort with images, masks and records."""
     inputs = {"host": host}
     inputs |= {role: path for role, path in (("tissue", tissue), ("bank", bank)) if path is not None}
-    result = run_new("insert", given(options), inputs, output=output, job_folder=job_folder, seed=seed, as_json=as_json)
+    result = run_new("insert", given(options), inputs, output=output, job_folder=job_folder, seed=seed)
     show_result(result, as_json)

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from genaug.cli.foreground import run_new, show_result
-from genaug.cli.options import given, job_options, model_options, random_options
+from genaug.cli.options import PATH, given, job_options, model_options, random_options
 from genaug.parameters import SynthesisParameters
 
 
 @click.command("synthesize")
-@click.argument("package", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option("--labels", type=click.Path(path_type=Path), help="Cohort whose label maps a conditioned model follows.")
+@click.argument("package", type=PATH)
+@click.argument("output", type=PATH)
+@click.option("--labels", type=PATH, help="Cohort whose label maps a conditioned model follows.")
 @model_options(SynthesisParameters)
 @random_options
 @job_options
@@ -39,6 +39,5 @@ def command(
         job_folder=job_folder,
         seed=seed,
         device=device,
-        as_json=as_json,
     )
     show_result(result, as_json)

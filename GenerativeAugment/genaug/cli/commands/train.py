@@ -8,15 +8,15 @@ from typing import Any
 import click
 
 from genaug.cli.foreground import run_new, show_result
-from genaug.cli.options import given, job_options, model_options, random_options
+from genaug.cli.options import PATH, given, job_options, model_options, random_options
 from genaug.parameters import TrainingOptions
 
 
 @click.command("train")
-@click.argument("cohort", type=click.Path(path_type=Path))
+@click.argument("cohort", type=PATH)
 @click.argument("recipe")
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option("--initial", type=click.Path(path_type=Path), help="Package whose weights to start from.")
+@click.argument("output", type=PATH)
+@click.option("--initial", type=PATH, help="Package whose weights to start from.")
 @model_options(TrainingOptions, skip=("recipe", "seed", "initial"))
 @random_options
 @job_options
@@ -45,7 +45,6 @@ def command(
         job_folder=job_folder,
         seed=seed,
         device=device,
-        as_json=as_json,
     )
     show_result(result, as_json)
 

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from genaug.cli.foreground import run_new, show_result
-from genaug.cli.options import given, job_options, model_options, random_options
+from genaug.cli.options import PATH, given, job_options, model_options, random_options
 from genaug.parameters import TranslationParameters
 
 
 @click.command("translate")
-@click.argument("package", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("package", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.argument("output", type=PATH)
 @model_options(TranslationParameters)
 @random_options
 @job_options
@@ -38,7 +38,6 @@ def command(
         job_folder=job_folder,
         seed=seed,
         device=device,
-        as_json=as_json,
     )
     show_result(result, as_json)
 

@@ -16,13 +16,15 @@ EVALUATION = "evaluation.json"
 
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
-    """Inputs: real and synthetic cohort. The output folder gets evaluation.json."""
+    """Inputs: real and synthetic cohort, optionally repeats (real too). The output folder gets evaluation.json."""
+    repeats = task.optional("repeats")
     evaluation = evaluate_cohorts(
         read_cohort(task.input("real")),
         read_cohort(task.input("synthetic")),
         parameters_of(task.parameters, EvaluationParameters, task.job.seed),
         task.job.seed,
         reporter,
+        read_cohort(repeats) if repeats is not None else None,
     )
     path = task.output / EVALUATION
     evaluation.write(path)

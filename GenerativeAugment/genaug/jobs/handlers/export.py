@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from genaug.cohort import Cohort
 from genaug.export import export_cohort
 from genaug.jobs.handlers import parameters_of
+from genaug.jobs.handlers.inputs import parts, require_cases, require_sound
 from genaug.jobs.schema import Task
 from genaug.parameters import ExportParameters
-from genaug.progress import Reporter
+from genaug.progress import Part, Reporter
 from genaug.readers import read_cohort
 
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: real (a cohort), any number of synthetic cohorts and of review files. The output folder gets the set."""
-    real = task.optional("real")
+    given = task.optional("real")
+    real = read_cohort(given) if given is not None else None
+    synthetic = [read_cohort(path) for path in task.inputs.get("synthetic", ())]
+    parameters = parameters_of(task.parameters, ExportParameters)
+    checking, writing = parts(reporter)
+    if parameters.check:
+        _require_sound([*([real] if real is not None else []), *synthetic], checking)
     dataset, manifest = export_cohort(
-        read_cohort(real) if real is not None else None,
-        [read_cohort(path) for path in task.inputs.get("synthetic", ())],
+        real,
+        synthetic,
         task.output,
-        parameters_of(task.parameters, ExportParameters),
-        reporter,
+        parameters,
+        writing if parameters.check else reporter,
         seed=task.job.seed,
         reviews=task.inputs.get("reviews", ()),
     )
@@ -31,3 +39,15 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
         "left_out": [one.model_dump(mode="json") for one in manifest.left_out],
         "text": "\n".join([str(dataset), *manifest.lines()]),
     }
+
+
+def _require_sound(cohorts: Sequence[Cohort], reporter: Reporter) -> None:
+    """Images are copied byte for byte, so nothing else would notice a truncated one."""
+    total, begin = sum(len(cohort.cases) for cohort in cohorts), 0
+    if cohorts and not total:
+        require_cases([], cohorts[0].root)
+    for cohort in cohorts:
+        if cohort.cases:
+            share = len(cohort.cases) / total
+            require_sound(cohort, cohort.cases, None, Part(reporter, begin / total, share))
+            begin += len(cohort.cases)

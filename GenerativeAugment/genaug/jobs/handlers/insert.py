@@ -8,9 +8,11 @@ from typing import Any
 
 from genaug.case import Case, safe_name
 from genaug.cohort import Cohort
+from genaug.errors import GenaugError, Reason
 from genaug.imageio import image_stem, image_suffix, read_volume
 from genaug.insertion import InsertionParameters, insert_into_cohort
 from genaug.jobs.handlers import parameters_of
+from genaug.jobs.handlers.inputs import parts, require_cases, require_sound
 from genaug.jobs.schema import Task
 from genaug.progress import Reporter
 from genaug.readers import read_cohort
@@ -19,19 +21,40 @@ from genaug.sources import write_sources
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: host (an image or a cohort), optionally tissue (a label map) and bank (a cohort). Output: a cohort."""
-    bank = task.optional("bank")
+    hosts, bank = _hosts(task.input("host")), task.optional("bank")
+    parameters = parameters_of(task.parameters, InsertionParameters, task.job.seed)
+    checking, making = parts(reporter)
+    _require_sound(hosts, parameters, task.optional("tissue"), checking)
     cohort = insert_into_cohort(
-        _hosts(task.input("host")),
+        hosts,
         task.output,
-        parameters_of(task.parameters, InsertionParameters, task.job.seed),
+        parameters,
         task.job.seed,
-        reporter,
+        making,
         tissue=task.optional("tissue"),
         bank=read_cohort(bank) if bank is not None else None,
     )
     write_sources(task.output, {"bank": bank})
     reporter.product("cohort", task.output)
     return {"cases": [case.id for case in cohort.cases]}
+
+
+def _require_sound(hosts: Cohort, parameters: InsertionParameters, tissue: Path | None, reporter: Reporter) -> None:
+    """Look at what will be read of the hosts."""
+    require_cases(hosts.cases, hosts.root)
+    channel = parameters.channel or next(iter(hosts.channels))
+    chosen = [case for case in hosts.part("train") if channel in case.images]
+    if chosen:
+        require_sound(hosts, chosen, channel, reporter)
+    for case in chosen:
+        if tissue is None and case.label is None:
+            raise GenaugError(
+                Reason.UNPAIRED,
+                case.id,
+                f"neither a label map beside {case.image(channel)} nor a tissue map",
+                "a label map that says where lesions may lie",
+                "Give the tissue map, or annotate the host.",
+            )
 
 
 def _hosts(path: Path) -> Cohort:

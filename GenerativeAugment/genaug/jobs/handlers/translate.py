@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from genaug.case import Case, safe_name
+from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
-from genaug.imageio import image_stem
+from genaug.imageio import image_stem, read_volume
 from genaug.jobs.handlers import parameters_of
+from genaug.jobs.handlers.inputs import parts, require_cases, require_readable
 from genaug.jobs.schema import JOB_FILE, Task
+from genaug.package import read_info
 from genaug.parameters import TranslationParameters
 from genaug.progress import Reporter
 from genaug.readers import read_cohort
@@ -19,21 +23,32 @@ from genaug.translation import translate
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: package, and either cohort or image (one or more files, each a case). The output is a cohort."""
+    package, inputs = task.input("package"), _inputs(task)
+    sources = read_info(package).roles.source
+    checking, making = parts(reporter)
+    require_readable(inputs.cases, lambda case: _read(case, sources), checking)
     cohort = translate(
-        task.input("package"),
-        _inputs(task),
+        package,
+        inputs,
         task.output,
         parameters_of(task.parameters, TranslationParameters),
         task.job.seed,
         task.job.device,
-        reporter,
+        making,
     )
-    write_sources(task.output, {"package": task.input("package")})
+    write_sources(task.output, {"package": package})
     reporter.product("cohort", task.output)
     return {"cases": [case.id for case in cohort.cases]}
 
 
-def _inputs(task: Task) -> list[Case]:
+def _read(case: Case, sources: Sequence[str]) -> None:
+    """What a translation reads of a case; a file given by itself has no channel name of its own."""
+    alone = len(case.images) == len(sources) == 1
+    for channel in case.images if alone else sources:
+        case.volume(channel)
+
+
+def _inputs(task: Task) -> Cohort:
     if ("cohort" in task.inputs) == ("image" in task.inputs):
         raise GenaugError(
             Reason.BAD_JOB,
@@ -43,6 +58,32 @@ def _inputs(task: Task) -> list[Case]:
             "Give one of the two.",
         )
     if "cohort" in task.inputs:
-        return read_cohort(task.input("cohort")).cases
-    stems = [safe_name(image_stem(path)) for path in task.inputs["image"]]
-    return [Case(id=stem, patient=stem, images={"image": path}) for stem, path in zip(stems, task.inputs["image"])]
+        cohort = read_cohort(task.input("cohort"))
+        require_cases(cohort.cases, task.input("cohort"))
+        return cohort
+    return _single_images(task.inputs["image"])
+
+
+def _single_images(images: Sequence[Path]) -> Cohort:
+    """Each a case of its own; they must share their modality, since a cohort's channel has one."""
+    named: dict[str, Path] = {}
+    modality = ""
+    for path in images:
+        found = read_volume(path).modality
+        modality = modality or found
+        if found != modality:
+            raise GenaugError(
+                Reason.WRONG_MODALITY, path, found, f"{modality}, as in {images[0]}", "Translate them in separate jobs."
+            )
+        stem = safe_name(image_stem(path))
+        if stem in named:
+            raise GenaugError(
+                Reason.BAD_JOB,
+                path,
+                f"the name {stem}, which {named[stem]} has too",
+                "images whose names tell them apart, because the results are named after them",
+                "Rename one of them, or translate them one by one.",
+            )
+        named[stem] = path
+    cases = [Case(id=stem, patient=stem, images={"image": path}) for stem, path in named.items()]
+    return Cohort(name="images", root=images[0].parent, channels={"image": modality}, cases=cases)

@@ -1,0 +1,54 @@
+"""Causes that lie outside genaug: memory, disk and rights, recognised in whatever form they are raised."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from pathlib import Path
+
+from genaug.errors import GenaugError, Reason
+
+# What PyTorch's allocators say; on the CPU and on MPS they raise a plain RuntimeError.
+_OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
+_FULL = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "no space left in the quota",
+    errno.EFBIG: "a file larger than the file system or a limit allows",
+}
+# What NumPy says of a write that the system cut short; it does not pass on why.
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
+
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that host or device memory did not suffice. Never imports torch."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY_TEXTS)
+
+
+def system_error(error: OSError, subject: str | Path) -> GenaugError | None:
+    """DISK_FULL or NO_PERMISSION about `subject`; None for what the user cannot act on."""
+    if error.errno in _FULL or _CUT_SHORT.fullmatch(str(error)):
+        return GenaugError(
+            Reason.DISK_FULL,
+            subject,
+            _FULL.get(error.errno or errno.ENOSPC, _FULL[errno.ENOSPC]),
+            "room for the output",
+            "Free disk space or choose another output folder, then run the job again.",
+        )
+    if error.errno in _DENIED:
+        return GenaugError(
+            Reason.NO_PERMISSION,
+            subject,
+            (error.strerror or "access denied").lower(),
+            "a readable input and a writable output",
+            "Change its rights or choose another folder.",
+        )
+    return None

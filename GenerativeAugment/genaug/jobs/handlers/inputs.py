@@ -1,0 +1,44 @@
+"""Looking at a job's inputs before its first output, so that a bad file leaves nothing behind, not even as the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from genaug.case import Case
+from genaug.cohort import Cohort
+from genaug.errors import GenaugError, Reason
+from genaug.progress import Part, Reporter
+
+CHECKING_SHARE = 0.05
+"""Of the bar; reading an image takes little beside what is then made of it."""
+
+
+def parts(reporter: Reporter) -> tuple[Part, Part]:
+    """The bar's stretch for looking at the inputs, and the one for the work."""
+    return Part(reporter, 0, CHECKING_SHARE), Part(reporter, CHECKING_SHARE, 1 - CHECKING_SHARE)
+
+
+def require_cases(cases: Sequence[Case], subject: str | Path) -> None:
+    """Raise EMPTY_COHORT when there is nothing to work on."""
+    if not cases:
+        raise GenaugError(Reason.EMPTY_COHORT, subject, "no case", "at least one case", "Check the cohort's folder.")
+
+
+def require_sound(cohort: Cohort, cases: Sequence[Case], channel: str | None, reporter: Reporter) -> None:
+    """Read the images of one channel, or of all, and the label maps of some of a cohort's cases.
+
+    Raises:
+        GenaugError: as `Cohort.check`.
+    """
+    if channel is not None:
+        cases = [case.model_copy(update={"images": {channel: case.image(channel)}}) for case in cases]
+    cohort.with_cases(cases).check(paired=False, reporter=reporter)
+
+
+def require_readable(cases: Sequence[Case], read: Callable[[Case], object], reporter: Reporter) -> None:
+    """Read what the work will read of every case, and its label map; what was read is dropped again."""
+    for done, case in enumerate(cases, start=1):
+        read(case)
+        case.label_map()
+        reporter.progress(done, len(cases), f"looking at {case.id}")
