@@ -196,7 +196,7 @@ def translate_contrasts(demo: Demo, cohort: Cohort) -> None:
         trained = _train(demo, _spec(TRANSLATOR), cohort)
         _add_package(demo, trained, "trained here")
     with clock.step("translate T1 to T2"):
-        inputs = cohort.part("test")[:CASES]
+        inputs = cohort.with_cases(cohort.part("test")[:CASES])
         output = demo.folder / "translated"
         results = translate(trained, inputs, output, TranslationParameters(prefix="t2"), SEED, "cpu", demo.console)
         clock.add_product("translations", output)

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 from genaug.cohort import Cohort
+from genaug.errors import GenaugError
 from genaug.parameters import TrainingOptions
 from genaug.progress import Reporter
 from genaug.templates.brain import brain_template
@@ -36,7 +37,7 @@ MARGIN_MM = 10.0
 RANGES = SubjectRanges(affine=AffineRanges(rotation_deg=4.0, scaling=0.04, shear=0.015, translation_mm=1.0))
 """Of the subjects: narrow enough that no brain reaches the border."""
 
-SUBJECTS = 240
+SUBJECTS = 480
 SEED = 2024
 
 NOTE = (
@@ -61,59 +62,46 @@ class Starter:
     start_from: str | None = None
 
 
-VECTOR = {"latent": 16, "start": 24}
-"""Decoder of the VAE and generator of the GAN: the same network, so that one can start from the other."""
+VECTOR = {"latent": 32, "start": 24, "channels": [64, 48], "haar_levels": 2, "deform": True}
+"""Decoder of the VAE and generator of the GAN: the same network, so that one can start from the other. They bend a
+template, see `genaug.networks.template`: all subjects are deformations of one brain."""
 
 STARTERS = (
     Starter(
         "brain-t1-ldm",
         "T1 brain with tissue labels, latent diffusion",
         "brains",
-        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 900, "denoiser": 1000}},
+        {"recipe": "ldm", "channels": ["T1"], "iterations": {"autoencoder": 1800, "denoiser": 2500}},
         {
             "stages": {
                 "autoencoder": {
-                    "network": {"options": {"latent_channels": 8}},
-                    "loss": {"adversarial": {"start": 500}},
-                    "critic_loss": {"critic": {"adversarial": {"start": 500}}},
-                    "training": {"learning_rate": 1e-3, "ema": 0.98},
+                    "network": {
+                        "options": {"latent_channels": 8, "channels": [64, 64], "res_blocks": 1, "deform": True}
+                    },
+                    "loss": {
+                        "kl": 1e-4,
+                        "adversarial": {"weight": 0.05, "start": 900},
+                        "feature_matching": {"weight": 0.5, "start": 900},
+                    },
+                    "critic_loss": {"critic": {"adversarial": {"start": 900}}},
+                    "training": {"learning_rate": 2e-3, "ema": 0.98, "shift": 0},
                 },
                 "denoiser": {
-                    "network": {"options": {"channels": [64, 96]}},
-                    "training": {"learning_rate": 1e-3, "ema": 0.99},
+                    "network": {"options": {"channels": [48, 64]}},
+                    "training": {"batch_size": 16, "learning_rate": 1e-3, "ema": 0.99},
                 },
             }
         },
     ),
     Starter(
-        "brain-t1-to-t2",
-        "T1 to T2 contrast of the brain, pix2pix",
-        "brains",
-        {
-            "recipe": "pix2pix",
-            "channels": ["T2"],
-            "source_channels": ["T1"],
-            "window": (32, 32, 32),
-            "iterations": {"translator": 400},
-        },
-        {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
-    ),
-    Starter(
-        "lesion-t1-vae",
-        "Dark white-matter lesions in T1 with their masks, variational autoencoder",
-        "lesions",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 400}},
-        {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 12}}}}},
-    ),
-    Starter(
         "brain-t1-vae",
         "T1 brain with tissue labels, variational autoencoder",
         "brains",
-        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 250}},
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 1000}},
         {
             "stages": {
                 "vae": {
-                    "network": {"options": VECTOR},
+                    "network": {"options": {**VECTOR, "encoder_channels": [48, 64, 64]}},
                     "training": {"shift": 0, "learning_rate": 2e-3, "ema": 0.98},
                 }
             }
@@ -123,7 +111,7 @@ STARTERS = (
         "brain-t1-gan",
         "T1 brain with tissue labels, Wasserstein GAN",
         "brains",
-        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 80}},
+        {"recipe": "wgan-gp", "channels": ["T1"], "iterations": {"gan": 400}},
         {
             "stages": {
                 "gan": {
@@ -134,6 +122,26 @@ STARTERS = (
             }
         },
         start_from="brain-t1-vae",
+    ),
+    Starter(
+        "brain-t1-to-t2",
+        "T1 to T2 contrast of the brain, pix2pix",
+        "brains",
+        {
+            "recipe": "pix2pix",
+            "channels": ["T2"],
+            "source_channels": ["T1"],
+            "window": (32, 32, 32),
+            "iterations": {"translator": 500},
+        },
+        {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
+    ),
+    Starter(
+        "lesion-t1-vae",
+        "Dark white-matter lesions in T1 with their masks, variational autoencoder",
+        "lesions",
+        {"recipe": "vae", "channels": ["T1"], "iterations": {"vae": 600}},
+        {"stages": {"vae": {"network": {"options": {"channels": [64, 32], "haar_levels": 1, "latent": 12}}}}},
     ),
 )
 
@@ -182,7 +190,11 @@ def main(only: tuple[str, ...], again: bool) -> None:
             console.log(f"{starter.name}: finished before")
             continue
         console.log(f"{starter.name}: {starter.title}")
-        console.log(f"{starter.name}: written to {train_starter(starter, console).relative_to(ROOT)}")
+        try:
+            package = train_starter(starter, console)
+        except GenaugError as error:
+            raise click.ClickException(str(error)) from error
+        console.log(f"{starter.name}: written to {package.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
