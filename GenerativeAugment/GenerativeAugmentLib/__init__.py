@@ -1,0 +1,1 @@
+"""The Slicer side of GenerativeAugment: jobs, scene, panels. Nothing here imports torch or `genaug`."""

@@ -1,0 +1,472 @@
+"""The module's jobs for the Python console: node in, node out.
+
+Every function waits for its result by default while the application goes on living; with `waitForCompletion=False` it
+returns the job's id at once, and `outcome(jobId)` waits later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from GenerativeAugmentLib.catalogue import Catalogue, describePackage
+from GenerativeAugmentLib.catalogueFile import ModelEntry, entryOf
+from GenerativeAugmentLib.cohorts import SceneCase, writeCohortFromScene
+from GenerativeAugmentLib.environment import Environment
+from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.jobBuilders import lesionsJob, synthesizeJob, translateJob
+from GenerativeAugmentLib.jobBuildersCohort import evaluateJob, exportJob, fingerprintJob, trainJob
+from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
+from GenerativeAugmentLib.modelFit import INFO
+from GenerativeAugmentLib.parameters import (
+    ContrastUnit,
+    DataParameters,
+    ExportParameters,
+    InputModality,
+    Layout,
+    LesionShape,
+    LesionSource,
+    LesionsParameters,
+    Placement,
+    Purpose,
+    SynthesizeParameters,
+    TrainParameters,
+    TranslateParameters,
+)
+from GenerativeAugmentLib.recipes import findRecipe
+from GenerativeAugmentLib.results import ImportedResult
+from GenerativeAugmentLib.reviewQueue import ReviewQueue
+
+
+class Console:
+    """What scripts can do.
+
+    Args:
+        environment: the Python of the worker.
+        catalogue: the models.
+        jobs: runs them.
+
+    Example:
+        >>> logic.models("translation")[0].name
+        'pix2pix'
+        >>> logic.jobs.busy
+        False
+    """
+
+    def __init__(self, environment: Environment, catalogue: Catalogue, jobs: JobCenter) -> None:
+        self.environment = environment
+        self.catalogue = catalogue
+        self.jobs = jobs
+
+    def models(self, task: str | None = None) -> list[ModelEntry]:
+        """The installed models, or those of one task: "synthesis", "translation" or "label_to_image"."""
+        return self.catalogue.models(task)
+
+    def synthesize(
+        self,
+        model: str | Path,
+        count: int = 1,
+        seed: int = 0,
+        labelNode: Any = None,
+        steps: int = 0,
+        outputFolder: str | Path = "",
+        device: str = "auto",
+        waitForCompletion: bool = True,
+    ) -> ImportedResult | str:
+        """New cases by a model, in the scene.
+
+        Args:
+            model: name in the catalog, or folder of a package.
+            count: number of cases.
+            seed: the same one gives the same cases again.
+            labelNode: segmentation or label map to follow, for a model that makes images for label maps.
+            steps: of the sampler; 0 for the model's own number.
+            outputFolder: keeps the cases, in a new folder in this one; the temporary folder by default.
+            device: "auto", "cpu", "cuda" or "mps".
+            waitForCompletion: return the result, else the job's id.
+
+        Raises:
+            JobError: whatever is wrong, with what to do about it.
+
+        Example:
+            >>> result = logic.synthesize("vae", count=2, seed=7)
+            >>> len(result.volumes), len(result.segmentations)
+            (2, 2)
+            >>> result.volumes[0].GetAttribute("GenerativeAugment.synthetic")
+            'true'
+        """
+        entry = self._model(model)
+        parameters = SynthesizeParameters(
+            model=entry.name, count=count, seed=seed, steps=steps, labelNode=labelNode, outputFolder=Path(outputFolder)
+        )
+        outcome = self._run(synthesizeJob(parameters, entry, device), waitForCompletion)
+        return outcome if isinstance(outcome, str) else outcome.imported
+
+    def translate(
+        self,
+        volumeNode: Any | Sequence[Any],
+        model: str | Path,
+        modality: str = "",
+        overlap: float = 0.5,
+        seed: int = 0,
+        outputFolder: str | Path = "",
+        device: str = "auto",
+        waitForCompletion: bool = True,
+    ) -> Any:
+        """A volume in another contrast or modality, on the same voxels.
+
+        Args:
+            volumeNode: the input, or a sequence of up to three for a model of several source channels, in its order.
+            model: name in the catalog, or folder of a package.
+            modality: "MR" or "CT" where the scene does not know.
+            overlap: of neighboring windows, as a fraction of a window.
+            seed: as for `synthesize`, as are the others.
+            outputFolder: keeps the result.
+            device: where to compute.
+            waitForCompletion: return the volume node, else the job's id.
+
+        Raises:
+            JobError: "wrong_modality", "field_of_view", ...
+
+        Example:
+            >>> translated = logic.translate(volumeNode, "pix2pix")
+            >>> translated.GetImageData().GetDimensions() == volumeNode.GetImageData().GetDimensions()
+            True
+        """
+        entry = self._model(model)
+        given = list(volumeNode) if isinstance(volumeNode, list | tuple) else [volumeNode]
+        first, second, third = (given + [None] * 3)[:3]
+        parameters = TranslateParameters(
+            model=entry.name,
+            firstInput=first,
+            secondInput=second,
+            thirdInput=third,
+            modality=InputModality(modality),
+            overlap=overlap,
+            seed=seed,
+            outputFolder=Path(outputFolder),
+        )
+        outcome = self._run(translateJob(parameters, entry, device), waitForCompletion)
+        return outcome if isinstance(outcome, str) else outcome.imported.volumes[0]
+
+    def insertLesions(
+        self,
+        volumeNode: Any,
+        tissueNode: Any,
+        tissueSegment: str = "",
+        count: int = 1,
+        diameter: tuple[float, float] = (8.0, 20.0),
+        contrast: tuple[float, float] | None = (-6.0, -3.0),
+        contrastUnit: str = "spread",
+        shape: str = "irregular",
+        bank: str | Path = "",
+        model: str | Path = "",
+        lesionLabel: int = 1,
+        pointsNode: Any = None,
+        margin: float = 2.0,
+        seed: int = 0,
+        modality: str = "",
+        outputFolder: str | Path = "",
+        device: str = "auto",
+        waitForCompletion: bool = True,
+    ) -> Any:
+        """A copy of a volume with lesions, and the segmentation of these.
+
+        Args:
+            volumeNode: the host; it is not changed.
+            tissueNode: segmentation, or label map on the host's voxels, of the tissue to lie in.
+            tissueSegment: id of the segment, or label value; the first one by default.
+            count: number of lesions; with `pointsNode` there is one for each point.
+            diameter: smallest and largest, mm.
+            contrast: smallest and largest, lesion minus tissue; None keeps that of a bank's lesions.
+            contrastUnit: "spread" (standard deviations of the tissue), "fraction" (of its mean) or "intensity".
+            shape: of drawn lesions: "ellipsoid", "irregular", "confluent" or "spiculated".
+            bank: folder of annotated cases to take lesions from, instead of drawing them.
+            model: lesion model to take them from, instead of a bank.
+            lesionLabel: value of the lesions in the label maps of bank or model.
+            pointsNode: point list with the lesions' centers.
+            margin: least distance from the border of the tissue, mm.
+            seed: as for `synthesize`, as are the others.
+            modality: "MR" or "CT" where the scene does not know.
+            outputFolder: keeps the result.
+            device: where a lesion model computes.
+            waitForCompletion: return (volume node, segmentation node), else the job's id.
+
+        Raises:
+            JobError: "no_room" when no place is large enough, ...
+
+        Example:
+            >>> volume, lesions = logic.insertLesions(volumeNode, tissueNode, diameter=(4, 6), seed=1)
+            >>> lesions.GetSegmentation().GetNthSegment(0).GetName()
+            'lesion'
+            >>> logic.undoLast().jobTitle
+            'Lesions in head'
+        """
+        source = LesionSource.MODEL if model else LesionSource.BANK if bank else LesionSource.PROCEDURAL
+        entry = self._model(model) if model else None
+        low, high = contrast or (0.0, 0.0)
+        parameters = LesionsParameters(
+            hostVolume=volumeNode,
+            tissueNode=tissueNode,
+            tissueSegment=tissueSegment or _firstSegment(tissueNode),
+            source=source,
+            shape=LesionShape(shape),
+            bankFolder=Path(bank),
+            bankValue=lesionLabel,
+            model=entry.name if entry is not None else "",
+            ownContrast=contrast is None,
+            contrastLow=float(low),
+            contrastHigh=float(high),
+            contrastUnit=ContrastUnit(contrastUnit),
+            margin=float(margin),
+            count=count,
+            placement=Placement.AUTOMATIC if pointsNode is None else Placement.POINTS,
+            points=pointsNode,
+            modality=InputModality(modality),
+            seed=seed,
+            outputFolder=Path(outputFolder),
+        )
+        parameters.diameter.setRange(*diameter)
+        valid, reason = parameters.isValid()
+        if not valid:
+            raise JobError("bad_parameter", "insertLesions", _("incomplete parameters"), _("a complete set"), reason)
+        outcome = self._run(lesionsJob(parameters, entry, device), waitForCompletion)
+        if isinstance(outcome, str):
+            return outcome
+        return outcome.imported.volumes[0], outcome.imported.segmentations[0]
+
+    def trainModel(
+        self,
+        cohort: str | Path,
+        recipe: str,
+        outputFolder: str | Path,
+        name: str = "",
+        channels: Sequence[str] = (),
+        sourceChannels: Sequence[str] = (),
+        iterations: int = 0,
+        minutes: float = 0.0,
+        maximumVoxels: int = 0,
+        batchSize: int = 0,
+        initialModel: str | Path = "",
+        seed: int = 0,
+        device: str = "auto",
+        waitForCompletion: bool = True,
+    ) -> Path | str:
+        """A model package, trained on a cohort; the same call again goes on where a training was stopped.
+
+        Args:
+            cohort: folder of the cohort.
+            recipe: name of the method, such as "ldm"; `fingerprint` recommends one.
+            outputFolder: gets a folder with the package.
+            name: of that folder.
+            channels: to generate; all by default.
+            sourceChannels: that a translation starts from.
+            iterations: of every stage; 0 for the recipe's.
+            minutes: to stop after; 0 for no limit.
+            maximumVoxels: coarsens the spacing until a volume has no more; 0 for no limit.
+            batchSize: 0 for the recipe's.
+            initialModel: model whose weights to start from.
+            seed: of all that is drawn.
+            device: "auto", "cpu", "cuda" or "mps".
+            waitForCompletion: return the package's folder, else the job's id.
+
+        Raises:
+            JobError: whatever is wrong, with what to do about it.
+
+        Example:
+            >>> package = logic.trainModel(cohortFolder, "vae", workFolder, "tiny", ["A"], iterations=1)
+            >>> len(logic.synthesize(package, count=2).volumes)
+            2
+        """
+        parameters = TrainParameters(
+            cohortFolder=Path(cohort),
+            recipe=recipe,
+            outputFolder=Path(outputFolder),
+            name=name,
+            channels=", ".join(channels),
+            sourceChannels=", ".join(sourceChannels),
+            iterations=iterations,
+            minutes=float(minutes),
+            maximumVoxels=maximumVoxels,
+            batchSize=batchSize,
+            seed=seed,
+        )
+        initial = self._model(initialModel).folder if initialModel else None
+        outcome = self._run(trainJob(parameters, findRecipe(recipe), device, initial), waitForCompletion)
+        return outcome if isinstance(outcome, str) else Path(outcome.summary["package"])
+
+    def fingerprint(
+        self, cohort: str | Path, purpose: str = "", device: str = "auto", waitForCompletion: bool = True
+    ) -> dict[str, Any] | str:
+        """The statistics of a cohort and the recipe that suits it.
+
+        Args:
+            cohort: folder of the cohort.
+            purpose: "synthesis", "translation", "lesions" or "conditioned"; decided by the cohort by default.
+            device: that a training would have.
+            waitForCompletion: return {"fingerprint": ..., "recommendation": ...}, else the job's id.
+
+        Example:
+            >>> found = logic.fingerprint(cohortFolder, "translation")
+            >>> found["fingerprint"]["cases"]
+            6
+            >>> found["recommendation"]["recipe"] in ("pix2pix", "unet-l1")
+            True
+        """
+        planned = fingerprintJob(DataParameters(purpose=Purpose(purpose)), device=device, cohort=Path(cohort))
+        outcome = self._run(planned, waitForCompletion)
+        return outcome if isinstance(outcome, str) else outcome.summary
+
+    def evaluate(
+        self,
+        real: str | Path,
+        synthetic: str | Path,
+        task: str = "synthesis",
+        channel: str = "",
+        seed: int = 0,
+        device: str = "auto",
+        waitForCompletion: bool = True,
+    ) -> dict[str, Any] | str:
+        """Scores of synthetic cases against real ones.
+
+        Args:
+            real: cohort of real cases.
+            synthetic: cohort of synthetic ones.
+            task: "synthesis" or "translation".
+            channel: to score; the first common one by default.
+            seed: of what the scores draw.
+            device: to compute on.
+            waitForCompletion: return {"evaluation": ..., "text": ...}, else the job's id.
+
+        Example:
+            >>> made = logic.synthesize("vae", count=4, outputFolder=workFolder)
+            >>> scores = logic.evaluate(cohortFolder, next(workFolder.glob("Synthesis-*")))
+            >>> len(scores["text"]) > 0
+            True
+        """
+        planned = evaluateJob(Path(real), Path(synthetic), task, channel, seed, device)
+        outcome = self._run(planned, waitForCompletion)
+        return outcome if isinstance(outcome, str) else outcome.summary
+
+    def exportCohort(
+        self,
+        outputFolder: str | Path,
+        real: str | Path = "",
+        synthetic: Sequence[str | Path] = (),
+        layout: str = "plain",
+        name: str = "Augmented",
+        datasetId: int = 501,
+        requireReview: bool = True,
+        requireChecks: bool = True,
+        fileFormat: str = "nii.gz",
+        waitForCompletion: bool = True,
+    ) -> dict[str, Any] | str:
+        """Real and synthetic cases laid out for training, with a manifest.
+
+        Args:
+            outputFolder: gets the dataset.
+            real: cohort of real cases.
+            synthetic: cohorts of synthetic ones.
+            layout: "nnunet", "datalist" or "plain".
+            name: of the dataset.
+            datasetId: number of an nnU-Net dataset.
+            requireReview: leave out synthetic cases that nobody accepted.
+            requireChecks: leave out synthetic cases whose automatic checks failed.
+            fileFormat: "nii.gz" or "nrrd".
+            waitForCompletion: return {"dataset": folder, "counts": ..., "left_out": ...}, else the job's id.
+
+        Example:
+            >>> exported = logic.exportCohort(workFolder / "export", real=cohortFolder, layout="datalist")
+            >>> exported["left_out"]
+            []
+        """
+        parameters = ExportParameters(
+            realCohort=Path(real),
+            syntheticCohorts=[Path(cohort) for cohort in synthetic],
+            layout=Layout(layout),
+            name=name,
+            datasetId=datasetId,
+            requireReview=requireReview,
+            requireChecks=requireChecks,
+            fileFormat=fileFormat,
+            outputFolder=Path(outputFolder),
+        )
+        outcome = self._run(exportJob(parameters), waitForCompletion)
+        return outcome if isinstance(outcome, str) else outcome.summary
+
+    def cohortFromScene(self, cases: Sequence[SceneCase], folder: str | Path, name: str = "") -> Path:
+        """Write volumes and segmentations of the scene as a cohort; returns its folder.
+
+        Example:
+            >>> from GenerativeAugmentLib.cohorts import SceneCase
+            >>> case = SceneCase("patient1", "case1", {"A": volumeNode}, tissueNode, {"A": "MR"})
+            >>> logic.cohortFromScene([case], workFolder / "from scene").name
+            'from scene'
+        """
+        return writeCohortFromScene(cases, Path(folder), name)
+
+    def reviewQueue(self, cohortFolder: str | Path, reviewer: str) -> ReviewQueue:
+        """The synthetic cases of a cohort, to decide about one after the other; decisions are kept on disk.
+
+        Example:
+            >>> result = logic.synthesize("vae", count=2, outputFolder=workFolder)
+            >>> cohort = next(workFolder.glob("Synthesis-*"))
+            >>> queue = logic.reviewQueue(cohort, "AB")
+            >>> queue.decide("accepted").decision
+            'accepted'
+            >>> queue.counts()["unreviewed"]
+            1
+        """
+        return ReviewQueue(Path(cohortFolder), reviewer)
+
+    def outcome(self, jobId: str) -> Outcome:
+        """The outcome of a job that was started with `waitForCompletion=False`, once it is there.
+
+        Raises:
+            JobError: why it failed.
+
+        Example:
+            >>> jobId = logic.synthesize("vae", waitForCompletion=False)
+            >>> logic.outcome(jobId).summary["cases"]
+            ['vae-0000']
+        """
+        return self.jobs.waitForCompletion(jobId)
+
+    def cancel(self) -> None:
+        """Stop the running job and those that wait."""
+        self.jobs.cancel()
+
+    def undoLast(self) -> ImportedResult | None:
+        """Remove from the scene exactly what the last job added; None when there is nothing."""
+        return self.jobs.undoLast()
+
+    def shutdown(self) -> None:
+        """Stop all jobs and the worker; the next job starts another one."""
+        self.jobs.shutdown()
+
+    def _model(self, model: str | Path) -> ModelEntry:
+        """A model by its name or its folder, whose license allows its use."""
+        folder = Path(model)
+        if (folder / INFO).is_file():
+            entry = entryOf(describePackage(folder), folder, False)
+        else:
+            entry = self.catalogue.entry(str(model))
+        self.catalogue.requireLicence(entry)
+        return entry
+
+    def _run(self, planned: PlannedJob, wait: bool) -> Outcome | str:
+        jobId = self.jobs.start(planned)
+        return self.jobs.waitForCompletion(jobId) if wait else jobId
+
+
+def _firstSegment(tissueNode: Any) -> str:
+    if tissueNode is None:
+        return ""
+    if tissueNode.IsA("vtkMRMLSegmentationNode"):
+        ids = tissueNode.GetSegmentation().GetSegmentIDs()
+        return ids[0] if ids else ""
+    from GenerativeAugmentLib.labelMaps import presentValues
+
+    values = presentValues(tissueNode, tissueNode.GetName())
+    return str(values[0]) if values else ""

@@ -1,0 +1,235 @@
+"""Jobs about whole cohorts: describe one, train on one, export several. Everything is decided here, at Apply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from GenerativeAugmentLib.cohorts import (
+    SceneCase,
+    cohortCases,
+    manifestPath,
+    readCohort,
+    safeName,
+    writeCohortFromScene,
+)
+from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.jobCenter import PlannedJob
+from GenerativeAugmentLib.jobs import Job, newJobFolder
+from GenerativeAugmentLib.parameters import CohortSource, DataParameters, ExportParameters, TrainParameters
+from GenerativeAugmentLib.recipes import RecipeInfo
+
+SMALLEST_VOLUME = 512
+"""Voxels; the worker takes no smaller limit."""
+
+TRAINING_SUFFIX = ".training"
+"""Of the folder beside a model in which its training keeps checkpoints, curves and previews."""
+
+PLAN = "plan.json"
+
+
+def fingerprintJob(
+    parameters: DataParameters, cases: Sequence[SceneCase] = (), device: str = "auto", cohort: Path | None = None
+) -> PlannedJob:
+    """Describe a cohort and recommend a recipe; a cohort of the scene is written first.
+
+    Args:
+        parameters: where the cohort comes from, or goes to.
+        cases: of the scene, for that source.
+        device: that a training would have.
+        cohort: of the disk, instead of the one in `parameters`.
+
+    Raises:
+        JobError: as `cohorts.writeCohortFromScene`.
+    """
+    if cohort is None:
+        cohort = parameters.cohortFolder
+        if parameters.source is CohortSource.SCENE:
+            folder = Path(parameters.outputFolder) / safeName(parameters.name)
+            cohort = writeCohortFromScene(cases, folder, parameters.name.strip(), parameters.fileFormat)
+    title = _("Fingerprint of {cohort}").format(cohort=cohortTitle(cohort))
+    job = Job(
+        "fingerprint",
+        newJobFolder("fingerprint"),
+        {"task": parameters.purpose.value or None},
+        {"cohort": Path(cohort)},
+        device=device,
+        title=title,
+    )
+    return PlannedJob(job, context={"cohort": str(cohort)})
+
+
+def trainJob(
+    parameters: TrainParameters, recipe: RecipeInfo, device: str = "auto", initial: Path | None = None
+) -> PlannedJob:
+    """Train a recipe on a cohort. The same model folder again goes on where its training stopped.
+
+    Args:
+        parameters: what the Train panel says; 0 and "" stand for what recipe or cohort says.
+        recipe: the one that `parameters` names.
+        device: to train on.
+        initial: folder of a model to start from.
+
+    Raises:
+        JobError: "bad_parameter" for a translation without source channels, or too few voxels.
+    """
+    if recipe.task == "translation" and not channelNames(parameters.sourceChannels):
+        raise JobError(
+            "bad_parameter",
+            recipe.title,
+            _("no source channel"),
+            _("the channels that the translation starts from"),
+            _("Enter the source channels."),
+        )
+    if 0 < parameters.maximumVoxels < SMALLEST_VOLUME:
+        raise JobError(
+            "bad_parameter",
+            _("largest volume"),
+            _("{count} voxels").format(count=parameters.maximumVoxels),
+            _("at least {count}, or 0 for no limit").format(count=SMALLEST_VOLUME),
+            _("Enter a larger number."),
+        )
+    output = modelFolder(parameters)
+    job = Job(
+        "train",
+        newJobFolder("train"),
+        _trainingOptions(parameters, recipe),
+        {"cohort": parameters.cohortFolder, **({} if initial is None else {"initial": initial})},
+        seed=parameters.seed,
+        device=device,
+        output=str(output),
+        title=_("Training of {name}").format(name=output.name),
+    )
+    return PlannedJob(job, context={"model": str(output)})
+
+
+def modelFolder(parameters: TrainParameters) -> Path:
+    """Where the model goes."""
+    name = parameters.name.strip() or f"{cohortTitle(parameters.cohortFolder)}-{parameters.recipe}"
+    return Path(parameters.outputFolder) / safeName(name)
+
+
+def trainingFolder(model: Path) -> Path:
+    """Where the training of a model keeps checkpoints, curves and previews."""
+    return model.with_name(model.name + TRAINING_SUFFIX)
+
+
+def isUnfinished(model: Path) -> bool:
+    """Whether a training of this model was begun, which the next one continues."""
+    return (trainingFolder(model) / PLAN).is_file()
+
+
+def exportJob(parameters: ExportParameters, device: str = "auto") -> PlannedJob:
+    """Lay out real and accepted synthetic cases for training. The review logs beside the cohorts count."""
+    inputs: dict[str, Path | list[Path]] = {}
+    if parameters.realCohort != Path():
+        inputs["real"] = parameters.realCohort
+    if parameters.syntheticCohorts:
+        inputs["synthetic"] = [Path(path) for path in parameters.syntheticCohorts]
+    job = Job(
+        "export",
+        newJobFolder("export"),
+        {
+            "layout": parameters.layout.value,
+            "name": parameters.name.strip(),
+            "dataset_id": parameters.datasetId,
+            "require_review": parameters.requireReview,
+            "require_checks": parameters.requireChecks,
+            "file_format": parameters.fileFormat,
+        },
+        inputs,
+        seed=parameters.seed,
+        device=device,
+        output=str(parameters.outputFolder),
+        title=_("Export of {name}").format(name=parameters.name.strip()),
+    )
+    return PlannedJob(job)
+
+
+def evaluateJob(
+    real: Path, synthetic: Path, task: str = "synthesis", channel: str = "", seed: int = 0, device: str = "auto"
+) -> PlannedJob:
+    """Score synthetic cases against real ones.
+
+    Args:
+        real: cohort of real cases.
+        synthetic: cohort of synthetic ones.
+        task: "synthesis" or "translation".
+        channel: to score; the first common one by default.
+        seed: of what the scores draw.
+        device: to compute on.
+    """
+    title = _("Evaluation of {cohort}").format(cohort=cohortTitle(synthetic))
+    job = Job(
+        "evaluate",
+        newJobFolder("evaluate"),
+        {"task": task, "channel": channel or None, "seed": seed},
+        {"real": Path(real), "synthetic": Path(synthetic)},
+        seed=seed,
+        device=device,
+        title=title,
+    )
+    return PlannedJob(job)
+
+
+def channelNames(text: str) -> list[str]:
+    """The names in a text in which commas separate them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def cohortTitle(cohort: Path) -> str:
+    """What to call a cohort: the name in its manifest, else that of its folder."""
+    manifest = manifestPath(cohort)
+    if not manifest.is_file() or manifest.suffix != ".json":
+        return Path(cohort).name
+    try:
+        return str(readCohort(manifest).get("name") or manifest.parent.name)
+    except JobError:
+        # Another kind of list, which only the worker reads.
+        return Path(cohort).stem
+
+
+def cohortContent(cohort: Path) -> tuple[str, dict[str, str], bool] | None:
+    """A line about a cohort, its channels with their modalities, and whether it has label maps.
+
+    Returns:
+        None for what has no manifest that this side reads; the worker may still read it.
+
+    Raises:
+        JobError: "unreadable_file" for a damaged cohort.json.
+    """
+    manifest = manifestPath(cohort)
+    if manifest.name != "cohort.json" or not manifest.is_file():
+        return None
+    content = readCohort(manifest)
+    cases = cohortCases(content)
+    labelled = sum(case.label is not None for case in cases)
+    channels = dict(content["channels"])
+    named = ", ".join(f"{channel} ({modality})" for channel, modality in channels.items())
+    text = _("{cases} cases, {labelled} with label maps; channels {channels}")
+    return text.format(cases=len(cases), labelled=labelled, channels=named or _("none")), channels, labelled > 0
+
+
+def _trainingOptions(parameters: TrainParameters, recipe: RecipeInfo) -> dict[str, Any]:
+    """The parameters of a training as genaug.parameters.TrainingOptions has them; what is not said is left out."""
+    options: dict[str, Any] = {
+        "recipe": recipe.name,
+        "channels": channelNames(parameters.channels),
+        "source_channels": channelNames(parameters.sourceChannels) if recipe.task == "translation" else [],
+        "preview_every": parameters.previewEvery,
+        "checkpoint_every": parameters.checkpointEvery,
+    }
+    if parameters.spacing:
+        options["spacing"] = [parameters.spacing] * 3
+    if parameters.maximumVoxels:
+        options["max_voxels"] = parameters.maximumVoxels
+    if parameters.iterations:
+        options["iterations"] = dict.fromkeys(recipe.iterations, parameters.iterations)
+    if parameters.minutes:
+        options["minutes"] = parameters.minutes
+    if parameters.batchSize:
+        options["batch_size"] = parameters.batchSize
+    if parameters.learningRate:
+        options["learning_rate"] = parameters.learningRate
+    return options

@@ -1,0 +1,284 @@
+"""Jobs from Apply to the scene: one place that starts them, takes their results in, and can take those out again.
+
+The panels and the Python console share it. Nothing is started before the first job.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.jobRunner import JobRunner, Signal
+from GenerativeAugmentLib.jobs import Job, products
+from GenerativeAugmentLib.results import ImportedResult, PromisedResult, UndoStack, importCohort
+
+IMPORT_LIMIT = 20
+"""At most so many cases of one job are taken into the scene; the others stay in its folder."""
+
+KEPT_OUTCOMES = 200
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """What Apply has decided: a job, and what becomes of its result.
+
+    Attributes:
+        job: to run.
+        promise: what its cohort has to be to be taken into the scene; None for a job without images for the scene.
+        before: jobs whose outputs it needs, in their order.
+        limit: at most so many cases are taken into the scene.
+        context: what the panel wants to know again when the job is done, as ids and plain values.
+    """
+
+    job: Job
+    promise: PromisedResult | None = None
+    before: tuple[Job, ...] = ()
+    limit: int = IMPORT_LIMIT
+    context: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What the user knows it by."""
+        return self.job.title or self.job.kind
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs, the last one being `job`."""
+        return (*self.before, self.job)
+
+    @property
+    def output(self) -> Path:
+        """The folder of its products."""
+        return Path(self.job.folder) / self.job.output
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job that succeeded.
+
+    Attributes:
+        planned: what was to be done.
+        result: content of its result.json.
+        imported: what was added to the scene, None for nothing.
+    """
+
+    planned: PlannedJob
+    result: dict[str, Any]
+    imported: ImportedResult | None = None
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the job answered, such as scores."""
+        return dict(self.result.get("summary", {}))
+
+    def products(self, role: str = "") -> list[Path]:
+        """The files and folders it made, see `jobs.products`."""
+        return products(self.planned.job.folder, self.result, role)
+
+
+@dataclass(eq=False)
+class _Run:
+    """A planned job on its way; `ids` are the runner's, in order."""
+
+    planned: PlannedJob
+    ids: list[str]
+    cause: JobError | None = None
+
+
+class JobCenter:
+    """Starts planned jobs, imports what they promised, and stops them when the scene or the application is closed.
+
+    Args:
+        runner: runs the single jobs.
+
+    Signals:
+        started(jobId), progress(jobId, done, total, note, etaSeconds), product(jobId, role, path), log(text),
+        finished(jobId, Outcome), failed(jobId, JobError), changed(): something of this object is different now.
+        `done` and `total` are of the whole planned job.
+    """
+
+    def __init__(self, runner: JobRunner) -> None:
+        self.runner = runner
+        self.undoStack = UndoStack()
+        self.started, self.progress, self.product, self.log = Signal(), Signal(), Signal(), Signal()
+        self.finished, self.failed, self.changed = Signal(), Signal(), Signal()
+        self._runs: dict[str, _Run] = {}
+        self._outcomes: dict[str, Outcome | JobError] = {}
+        self._sceneObserver: tuple[Any, int] | None = None
+        self._watchesQuit = False
+        self._cancelling = False
+        runner.started.connect(self._onStarted)
+        runner.progress.connect(self._onProgress)
+        runner.product.connect(self._onProduct)
+        runner.log.connect(lambda jobId, message: self.log.emit(message))
+        runner.finished.connect(self._onFinished)
+        runner.failed.connect(self._onFailed)
+        runner.ready.connect(lambda info: self.changed.emit())
+        runner.stateChanged.connect(lambda state: self.changed.emit())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running or waiting."""
+        return bool(self._runs)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether the running job was told to stop and has not yet."""
+        return self.runner.cancelling
+
+    @property
+    def current(self) -> PlannedJob | None:
+        """What is running, or runs next."""
+        return next((run.planned for run in self._runs.values()), None)
+
+    def start(self, planned: PlannedJob) -> str:
+        """Run it as soon as those before it are done; returns its id.
+
+        Raises:
+            JobError: when a job folder cannot be written.
+        """
+        self._watchScene()
+        run = _Run(planned, [])
+        try:
+            for job in planned.jobs:
+                run.ids.append(self.runner.run(job))
+        except JobError:
+            for jobId in run.ids:
+                self.runner.cancel(jobId)
+            raise
+        self._runs[run.ids[-1]] = run
+        self.changed.emit()
+        return run.ids[-1]
+
+    def cancel(self) -> None:
+        """Stop the running job and those that wait; `failed` follows for each."""
+        self._cancelling = self.busy
+        self.runner.cancelAll()
+        self.changed.emit()
+
+    def waitForCompletion(self, jobId: str) -> Outcome:
+        """The outcome of a job, once it is there; the application goes on drawing and answering meanwhile.
+
+        Raises:
+            JobError: why it failed.
+        """
+        if jobId in self._runs:
+            try:
+                self.runner.waitForCompletion(jobId)
+            except JobError as error:
+                if jobId not in self._outcomes:
+                    self._outcomes[jobId] = error
+        outcome = self._outcomes.get(jobId)
+        if outcome is None:
+            raise JobError("bad_parameter", jobId, _("no job of this id"), _("an id that was returned"), "")
+        if isinstance(outcome, JobError):
+            raise outcome
+        return outcome
+
+    def undoLast(self) -> ImportedResult | None:
+        """Remove from the scene what the last job added; None when there is nothing."""
+        undone = self.undoStack.undoLast()
+        self.changed.emit()
+        return undone
+
+    def shutdown(self) -> None:
+        """Stop everything and let go of the scene: on reload, cleanup and quit. It can be used again."""
+        self.runner.shutdown()
+        if self._sceneObserver is not None:
+            scene, tag = self._sceneObserver
+            scene.RemoveObserver(tag)
+            self._sceneObserver = None
+
+    def _watchScene(self) -> None:
+        if self._sceneObserver is None:
+            scene = slicer.mrmlScene
+            tag = scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, lambda *event: self._onSceneClosed())
+            self._sceneObserver = (scene, tag)
+        if not self._watchesQuit:
+            self._watchesQuit = True
+            slicer.app.connect("aboutToQuit()", self.shutdown)
+
+    def _onSceneClosed(self) -> None:
+        """The results of what is running have no place any more."""
+        self.cancel()
+        self.undoStack.clear()
+
+    def _runOf(self, jobId: str) -> tuple[str, _Run] | None:
+        return next(((key, run) for key, run in self._runs.items() if jobId in run.ids), None)
+
+    def _onStarted(self, jobId: str) -> None:
+        found = self._runOf(jobId)
+        if found is not None and jobId == found[1].ids[0]:
+            self.started.emit(found[0])
+
+    def _onProgress(self, jobId: str, done: float, total: float, note: str, eta: float | None) -> None:
+        found = self._runOf(jobId)
+        if found is None:
+            return
+        key, run = found
+        step, steps = run.ids.index(jobId), len(run.ids)
+        # How long the jobs after this one take is not known, so there is no remaining time before the last.
+        self.progress.emit(key, step * total + done, steps * total, note, eta if step == steps - 1 else None)
+
+    def _onProduct(self, jobId: str, role: str, path: str) -> None:
+        found = self._runOf(jobId)
+        if found is not None and jobId == found[0]:
+            self.product.emit(jobId, role, Path(path))
+
+    def _onFinished(self, jobId: str, result: dict[str, Any]) -> None:
+        found = self._runOf(jobId)
+        if found is None or jobId != found[0]:
+            return
+        run = self._runs[jobId]
+        try:
+            imported = self._imported(run.planned)
+        except JobError as error:
+            self._conclude(jobId, error)
+        else:
+            self._conclude(jobId, Outcome(run.planned, result, imported))
+
+    def _imported(self, planned: PlannedJob) -> ImportedResult | None:
+        if planned.promise is None:
+            return None
+        imported = importCohort(planned.output, planned.promise, planned.limit, _letApplicationLive)
+        self.undoStack.push(imported)
+        return imported
+
+    def _onFailed(self, jobId: str, error: JobError) -> None:
+        found = self._runOf(jobId)
+        if found is None:
+            return
+        key, run = found
+        if jobId == key:
+            self._conclude(key, run.cause or error)
+            return
+        # What comes after it would only say that its input is missing.
+        run.cause = run.cause or error
+        for later in run.ids[run.ids.index(jobId) + 1 :]:
+            self.runner.cancel(later)
+
+    def _conclude(self, jobId: str, outcome: Outcome | JobError) -> None:
+        self._runs.pop(jobId)
+        self._cancelling = self._cancelling and self.busy
+        self._outcomes[jobId] = outcome
+        while len(self._outcomes) > KEPT_OUTCOMES:
+            del self._outcomes[next(iter(self._outcomes))]
+        try:
+            if isinstance(outcome, JobError):
+                logging.info("GenerativeAugment: %s", outcome.message)
+                self.failed.emit(jobId, outcome)
+            else:
+                self.finished.emit(jobId, outcome)
+        finally:
+            self.changed.emit()
+
+
+def _letApplicationLive(done: int, total: int) -> None:
+    """Between two cases of a large result, so that each holds the application for itself only."""
+    if done < total:
+        slicer.app.processEvents()

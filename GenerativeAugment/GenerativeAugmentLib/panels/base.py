@@ -1,0 +1,165 @@
+"""What the panels have in common: a form, a pack of parameters, and at Apply one planned job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from GenerativeAugmentLib.catalogue import Catalogue
+from GenerativeAugmentLib.environment import Environment
+from GenerativeAugmentLib.errors import JobError
+from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
+from GenerativeAugmentLib.parameters import GenerativeAugmentParameterNode
+
+UI_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
+
+
+@dataclass
+class Services:
+    """What a panel may use; the shell fills it in.
+
+    Attributes:
+        jobs: starts jobs and knows their results.
+        environment: the Python of the worker.
+        catalogue: the models.
+        showStatus: shows a line beside Apply until something else happens.
+        log: adds a line to the log.
+        changed: has the shell ask `isReady` again; call it after anything the parameters do not show.
+        modelsChanged: tells every panel that models came, went or were licensed.
+        openPanel: shows the panel of a name, such as "models".
+        parameterNode: the scene's parameters; another object after the scene was closed, so never keep it.
+    """
+
+    jobs: JobCenter
+    environment: Environment
+    catalogue: Catalogue
+    showStatus: Callable[[str], None]
+    log: Callable[[str], None]
+    changed: Callable[[], None]
+    modelsChanged: Callable[[], None]
+    openPanel: Callable[[str], None]
+    parameterNode: GenerativeAugmentParameterNode | None = None
+
+
+class Panel:
+    """One panel. A new one is a subclass, a .ui file, and a line in `panels.PANELS`.
+
+    Class attributes:
+        name: of the panel and of its pack in the parameter node.
+        uiName: file in Resources/UI.
+        hasJob: whether Apply does something here.
+        needsWorker: whether Apply needs the worker's Python environment to be complete.
+    """
+
+    name = ""
+    uiName = ""
+    hasJob = True
+    needsWorker = True
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.widget: Any = None
+        self.ui: Any = None
+        self._tag: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What the chooser shows, translated."""
+        raise NotImplementedError
+
+    @property
+    def applyToolTip(self) -> str:
+        """What Apply does here, translated."""
+        raise NotImplementedError
+
+    @property
+    def parameters(self) -> Any:
+        """The panel's pack, live."""
+        return getattr(self.services.parameterNode, self.name)
+
+    def setup(self, parentLayout: Any) -> None:
+        """Load the form into a layout. Extend it to connect the form's widgets."""
+        self.widget = slicer.util.loadUI(str(UI_FOLDER / self.uiName))
+        parentLayout.addWidget(self.widget)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+
+    def connectParameters(self) -> None:
+        """Let form and parameters follow each other. The parameter node is there, and is new."""
+        self.disconnectParameters()
+        self._tag = self.services.parameterNode.connectGui(self.ui)
+        self.followParameters()
+
+    def followParameters(self) -> None:
+        """Something in the parameter node is different; called by the shell."""
+        clearUnsetPaths(self.ui)
+        self.onParametersChanged()
+
+    def disconnectParameters(self) -> None:
+        """Undo `connectParameters`; the parameter node it was made with may be gone."""
+        # A tag may be 0.
+        if self._tag is not None and self.services.parameterNode is not None:
+            self.services.parameterNode.disconnectGui(self._tag)
+        self._tag = None
+
+    def enter(self) -> None:
+        """The panel is shown from now on."""
+
+    def exit(self) -> None:
+        """Another panel, or another module, is shown from now on."""
+
+    def onParametersChanged(self) -> None:
+        """Something in the parameter node is different: show, hide and enable what depends on it."""
+
+    def onModelsChanged(self) -> None:
+        """Models came, went or were licensed."""
+
+    def isReady(self) -> tuple[bool, str]:
+        """Whether Apply can be pressed, and else why not. Called often: it must take no time."""
+        return self.parameters.isValid()
+
+    def apply(self) -> PlannedJob | None:
+        """Freeze the parameters and say what is to be done; None when it is done already.
+
+        Raises:
+            JobError: what the user has to change; it is shown as a line.
+        """
+        raise NotImplementedError
+
+    def onStarted(self, planned: PlannedJob) -> None:
+        """The panel's own job was accepted."""
+
+    def onProgress(self, done: float, total: float, note: str) -> None:
+        """The panel's own job has come further."""
+
+    def onProduct(self, role: str, path: Path) -> None:
+        """The panel's own job has made a file while it goes on, such as a preview."""
+
+    def onFinished(self, outcome: Outcome) -> None:
+        """The panel's own job has succeeded; what it promised is in the scene."""
+
+    def onFailed(self, error: JobError) -> None:
+        """The panel's own job has failed or was cancelled; the shell shows why."""
+
+    def onUndone(self) -> None:
+        """The last result was taken out of the scene, maybe one of this panel's."""
+
+    def onSceneClosed(self) -> None:
+        """The scene is being closed: let go of its nodes."""
+
+    def cleanup(self) -> None:
+        """The module is being unloaded: stop timers, remove observers."""
+        self.disconnectParameters()
+
+
+def clearUnsetPaths(ui: Any) -> None:
+    """Empty the path fields that nobody has filled in: their parameter reads ".", which would look like a choice."""
+    for widget in vars(ui).values():
+        if hasattr(widget, "currentPath") and widget.currentPath == ".":
+            blocked = widget.blockSignals(True)
+            widget.currentPath = ""
+            widget.blockSignals(blocked)

@@ -1,0 +1,244 @@
+"""The Data panel: a cohort from the scene or from disk, what is in it, and the recipe that suits it."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import vtk
+
+from GenerativeAugmentLib import sampleData
+from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.jobBuildersCohort import channelNames, fingerprintJob
+from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
+from GenerativeAugmentLib.panels.base import Panel
+from GenerativeAugmentLib.parameters import CohortSource, frozen
+from GenerativeAugmentLib.recipes import RecipeInfo, listRecipes
+from GenerativeAugmentLib.sceneCases import DraftCase, distinct, draftCase, draftCases, sceneCase
+
+CASE, PATIENT, CHANNELS, VOLUMES, MASK = range(5)
+
+
+class DataPanel(Panel):
+    """Cases of the scene or a cohort on disk, and its fingerprint."""
+
+    name = "data"
+    uiName = "DataPanel.ui"
+
+    @property
+    def title(self) -> str:
+        """What the chooser shows."""
+        return _("Data")
+
+    @property
+    def applyToolTip(self) -> str:
+        """What Apply does."""
+        return _("Write the cases of the scene as a cohort, or read the one on disk; then describe it.")
+
+    def setup(self, parentLayout: Any) -> None:
+        """Load the form."""
+        super().setup(parentLayout)
+        self.drafts: list[DraftCase] = []
+        self._filling = False
+        self._recommended = ""
+        self._cohort = Path()
+        table = self.ui.casesTable
+        headers = [_("Case"), _("Patient"), _("Channels"), _("Volumes"), _("Mask")]
+        table.setColumnCount(len(headers))
+        table.setHorizontalHeaderLabels(headers)
+        table.verticalHeader().setVisible(False)
+        table.horizontalHeader().setStretchLastSection(True)
+        table.itemChanged.connect(self._onItemChanged)
+        self.ui.addCasesButton.clicked.connect(lambda checked=False: self._add(eachContainer=True))
+        self.ui.addOneButton.clicked.connect(lambda checked=False: self._add(eachContainer=False))
+        self.ui.removeCaseButton.clicked.connect(lambda checked=False: self._remove())
+        self.ui.sampleButton.clicked.connect(lambda checked=False: self._useSample())
+        self.ui.trainButton.clicked.connect(lambda checked=False: self._train())
+        self._showResult("")
+
+    def onParametersChanged(self) -> None:
+        """Show what the source needs."""
+        fromScene = self.parameters.source is CohortSource.SCENE
+        self.ui.scenePage.setVisible(fromScene)
+        self.ui.diskPage.setVisible(not fromScene)
+
+    def isReady(self) -> tuple[bool, str]:
+        """Whether there are cases, or a cohort, and a place for them."""
+        if self.parameters.source is CohortSource.SCENE:
+            if not self.drafts:
+                return False, _("Select volumes, masks or folders in the list, and add them as cases.")
+            gone = [draft.caseId for draft in self.drafts if draft.missing]
+            if gone:
+                return False, _("Remove {cases}: not all of it is in the scene any more.").format(cases=", ".join(gone))
+        return self.parameters.isValid()
+
+    def apply(self) -> PlannedJob:
+        """Write the cohort where it comes from the scene, and plan its fingerprint."""
+        parameters = frozen(self.parameters)
+        cases = [sceneCase(draft) for draft in self.drafts] if parameters.source is CohortSource.SCENE else []
+        return fingerprintJob(parameters, cases, self.services.parameterNode.device)
+
+    def onStarted(self, planned: PlannedJob) -> None:
+        """A written cohort is on the disk from now on, and is not written twice."""
+        self._cohort = Path(planned.context["cohort"])
+        self._showResult("")
+        if self.parameters.source is CohortSource.SCENE:
+            self.drafts = []
+            self._fillTable()
+            self.parameters.cohortFolder = self._cohort
+            self.parameters.source = CohortSource.DISK
+
+    def onFinished(self, outcome: Outcome) -> None:
+        """Show the fingerprint and the recommendation."""
+        fingerprint, recommendation = outcome.summary["fingerprint"], outcome.summary["recommendation"]
+        recipes = {recipe.name: recipe for recipe in listRecipes()}
+        self._showResult(describeRecommendation(recommendation, recipes) + describeFingerprint(fingerprint))
+        candidates = [recommendation["recipe"], *recommendation["alternatives"]]
+        self._recommended = next((name for name in candidates if name in recipes), "")
+        self.ui.trainButton.enabled = bool(self._recommended)
+
+    def _showResult(self, html: str) -> None:
+        self.ui.resultBrowser.html = html
+        self.ui.trainButton.enabled = False
+        for widget in (self.ui.resultBrowser, self.ui.trainButton):
+            widget.setVisible(bool(html))
+
+    def onSceneClosed(self) -> None:
+        """The nodes of the cases are gone."""
+        self.drafts = []
+        self._fillTable()
+
+    def _add(self, eachContainer: bool) -> None:
+        selected = vtk.vtkIdList()
+        self.ui.itemsTree.currentItems(selected)
+        items = [selected.GetId(index) for index in range(selected.GetNumberOfIds())]
+        channel = self.parameters.channel.strip() or "image"
+        try:
+            found = draftCases(items, channel) if eachContainer else [draftCase(items, channel)]
+        except JobError as error:
+            self.services.showStatus(error.message)
+            return
+        self.drafts += distinct(found, [draft.caseId for draft in self.drafts])
+        self._fillTable()
+        self.services.showStatus("")
+
+    def _remove(self) -> None:
+        rows = {index.row() for index in self.ui.casesTable.selectionModel().selectedRows()}
+        self.drafts = [draft for row, draft in enumerate(self.drafts) if row not in rows]
+        self._fillTable()
+        self.services.showStatus("")
+
+    def _fillTable(self) -> None:
+        self._filling = True
+        self.ui.casesTable.setRowCount(len(self.drafts))
+        for row, draft in enumerate(self.drafts):
+            texts = (
+                draft.caseId,
+                draft.patient,
+                ", ".join(draft.channels),
+                ", ".join(_nodeName(key) for key in draft.imageIds),
+                _nodeName(draft.labelId),
+            )
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                if column in (VOLUMES, MASK):
+                    item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+                self.ui.casesTable.setItem(row, column, item)
+        self.ui.casesTable.resizeColumnsToContents()
+        self._filling = False
+
+    def _onItemChanged(self, item: Any) -> None:
+        if self._filling:
+            return
+        draft, text = self.drafts[item.row()], item.text().strip()
+        if item.column() == CASE:
+            draft.caseId = text
+        elif item.column() == PATIENT:
+            draft.patient = text
+        elif item.column() == CHANNELS:
+            draft.channels = channelNames(text)
+        self.services.changed()
+
+    def _useSample(self) -> None:
+        try:
+            self.parameters.cohortFolder = sampleData.sampleFolder(sampleData.COHORT)
+        except JobError as error:
+            self.services.showStatus(error.message)
+
+    def _train(self) -> None:
+        train = self.services.parameterNode.train
+        train.cohortFolder = self._cohort
+        train.recipe = self._recommended
+        train.channels = train.sourceChannels = ""
+        self.services.openPanel("train")
+
+
+def describeRecommendation(recommendation: dict[str, Any], recipes: dict[str, RecipeInfo]) -> str:
+    """The recommended method, the alternatives and the warnings, as HTML."""
+
+    def title(name: str) -> str:
+        others = {
+            "lesion-mixing": _("Lesion mixing (Lesions panel)"),
+            "label-to-image": _("Images drawn from label maps, without training"),
+        }
+        return recipes[name].title if name in recipes else others.get(name, name)
+
+    parts = [
+        f"<h4>{escape(_('Recommended: {recipe}').format(recipe=title(recommendation['recipe'])))}</h4>",
+        f"<p>{escape(recommendation['reason'])}</p>",
+    ]
+    if recommendation["warnings"]:
+        parts.append(f"<p><b>{escape(_('Beware'))}</b></p>" + _list(recommendation["warnings"]))
+    if recommendation["alternatives"]:
+        lines = [f"{title(name)}: {reason}" for name, reason in recommendation["alternatives"].items()]
+        parts.append(f"<p><b>{escape(_('Alternatives'))}</b></p>" + _list(lines))
+    return "".join(parts)
+
+
+def describeFingerprint(fingerprint: dict[str, Any]) -> str:
+    """What is in a cohort, as HTML."""
+    divided = ", ".join(f"{count} {part}" for part, count in fingerprint["parts"].items() if count)
+    origin = _("{cases} cases of {patients} patients ({parts}); {synthetic} synthetic, {labelled} with label maps")
+    lines = [
+        origin.format(
+            cases=fingerprint["cases"],
+            patients=fingerprint["patients"],
+            synthetic=fingerprint["synthetic"],
+            parts=divided,
+            labelled=fingerprint["labelled"],
+        )
+    ]
+    for name, channel in fingerprint["channels"].items():
+        text = _("{channel} ({modality}): {size} voxels of {spacing} mm, {orientations}; intensity {low} to {high}")
+        lines.append(
+            text.format(
+                channel=name,
+                modality=channel["modality"],
+                size=_medians(channel["size"], "{:.0f}"),
+                spacing=_medians(channel["spacing_mm"], "{:.3g}"),
+                orientations=", ".join(channel["orientations"]),
+                low=f"{channel['intensity']['0.5']['median']:.4g}",
+                high=f"{channel['intensity']['99.5']['median']:.4g}",
+            )
+        )
+    for label in fingerprint["labels"].values():
+        text = _("{label}: in {cases} cases, {volume} ml")
+        volume = f"{label['volume_mm3']['median'] / 1000:.3g}"
+        lines.append(text.format(label=label["name"], cases=label["cases"], volume=volume))
+    return f"<h4>{escape(_('Fingerprint'))}</h4>" + _list(lines)
+
+
+def _medians(spreads: list[dict[str, float]], form: str) -> str:
+    return " x ".join(form.format(spread["median"]) for spread in spreads)
+
+
+def _list(lines: list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def _nodeName(key: str) -> str:
+    node = slicer.mrmlScene.GetNodeByID(key) if key else None
+    return "" if node is None else node.GetName()

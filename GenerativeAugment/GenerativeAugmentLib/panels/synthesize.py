@@ -1,0 +1,91 @@
+"""The Synthesize panel: new cases by a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from GenerativeAugmentLib.errors import _
+from GenerativeAugmentLib.jobBuilders import labelProblem, synthesizeJob
+from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
+from GenerativeAugmentLib.panels.base import Panel
+from GenerativeAugmentLib.panels.modelChooser import ModelChooser
+from GenerativeAugmentLib.parameters import frozen
+
+TASKS = ("synthesis", "label_to_image")
+
+
+class SynthesizePanel(Panel):
+    """Model, number, seed, and the label map where the model follows one."""
+
+    name = "synthesize"
+    uiName = "SynthesizePanel.ui"
+
+    @property
+    def title(self) -> str:
+        """What the chooser shows."""
+        return _("Synthesize")
+
+    @property
+    def applyToolTip(self) -> str:
+        """What Apply does."""
+        return _("Make new cases; they appear in the scene in a folder of their own.")
+
+    def setup(self, parentLayout: Any) -> None:
+        """Load the form."""
+        super().setup(parentLayout)
+        self.models = ModelChooser(
+            self.services.catalogue,
+            self.ui.modelSelector,
+            self.ui.modelInfoLabel,
+            lambda entry: entry.task in TASKS,
+            self._onModelChosen,
+        )
+
+    def connectParameters(self) -> None:
+        """Show what the new parameter node says."""
+        self.models.refresh()
+        super().connectParameters()
+
+    def onParametersChanged(self) -> None:
+        """Conditions are shown as the model has them."""
+        self.models.choose(self.parameters.model)
+        entry = self.models.entry
+        followsLabels = entry is not None and "label_map" in entry.conditions
+        for widget in (self.ui.labelSelectorLabel, self.ui.labelSelector):
+            widget.setVisible(followsLabels)
+
+    def onModelsChanged(self) -> None:
+        """Offer the models that are there now."""
+        self.models.refresh()
+
+    def isReady(self) -> tuple[bool, str]:
+        """Whether the model can be used, and can follow the label map."""
+        problem = self.models.problem()
+        if problem:
+            return False, problem
+        entry, label = self.models.entry, self.parameters.labelNode
+        if entry is not None and entry.task == "label_to_image":
+            if label is None:
+                return False, _("Choose the label map or segmentation to make an image for.")
+            refused = labelProblem(label, entry, self.models.grid)
+            if refused is not None:
+                return False, refused.message
+        return self.parameters.isValid()
+
+    def apply(self) -> PlannedJob:
+        """Plan the synthesis."""
+        return synthesizeJob(
+            frozen(self.parameters),
+            self.services.catalogue.entry(self.parameters.model),
+            self.services.parameterNode.device,
+        )
+
+    def onFinished(self, outcome: Outcome) -> None:
+        """Say where the cases are that the scene has no room for."""
+        made, shown = len(outcome.summary["cases"]), len(outcome.imported.cases)
+        if shown < made:
+            text = _("{shown} of {made} cases are in the scene, all of them in {folder}.")
+            self.services.showStatus(text.format(shown=shown, made=made, folder=outcome.planned.output))
+
+    def _onModelChosen(self, name: str) -> None:
+        self.parameters.model = name

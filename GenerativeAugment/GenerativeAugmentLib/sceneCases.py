@@ -1,0 +1,213 @@
+"""Cases made from items of the subject hierarchy: what belongs together, and what its channels are called.
+
+Drafts hold ids of nodes, not nodes, so they survive the scene and can be shown, changed and checked at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import slicer
+
+from GenerativeAugmentLib import hierarchy
+from GenerativeAugmentLib.cohorts import SceneCase, safeName
+from GenerativeAugmentLib.errors import JobError, _
+
+
+@dataclass
+class DraftCase:
+    """One case that is to be written.
+
+    Attributes:
+        caseId: unique in the cohort.
+        patient: whom it shows.
+        imageIds: ids of its volumes.
+        channels: name of each volume's channel, in the same order.
+        labelId: id of its label map or segmentation, "" without one.
+    """
+
+    caseId: str
+    patient: str
+    imageIds: list[str]
+    channels: list[str]
+    labelId: str = ""
+
+    @property
+    def missing(self) -> bool:
+        """Whether one of its nodes has left the scene."""
+        ids = [*self.imageIds, *([self.labelId] if self.labelId else [])]
+        return any(slicer.mrmlScene.GetNodeByID(key) is None for key in ids)
+
+
+def draftCases(items: Sequence[int], channel: str) -> list[DraftCase]:
+    """Cases from selected items: one for each folder, study or patient, and one for each volume outside them.
+
+    Args:
+        items: of the hierarchy; what lies below them counts.
+        channel: name for the channel of cases with one volume.
+
+    Raises:
+        JobError: "empty_cohort" without a volume, "wrong_labels" for a case with several masks.
+    """
+    groups: dict[int, list[int]] = {}
+    for item in _leaves(items):
+        groups.setdefault(_container(item), []).append(item)
+    drafts: list[DraftCase] = []
+    for container, members in groups.items():
+        if container:
+            drafts.append(draftCase(members, channel, hierarchy.hierarchyNode().GetItemName(container)))
+        else:
+            drafts += _loose(members, channel)
+    if not drafts:
+        raise _noVolume()
+    return drafts
+
+
+def draftCase(items: Sequence[int], channel: str, name: str = "") -> DraftCase:
+    """All volumes of some items as the channels of one case; raises as `draftCases`.
+
+    Args:
+        items: of the hierarchy; what lies below them counts.
+        channel: name for the channel of a single volume.
+        name: of the case; that of its first volume by default.
+    """
+    nodes = [hierarchy.hierarchyNode().GetItemDataNode(item) for item in _leaves(items)]
+    volumes = [node for node in nodes if _isImage(node)]
+    masks = [node for node in nodes if _isMask(node)]
+    if not volumes:
+        raise _noVolume()
+    if len(masks) > 1:
+        raise JobError(
+            "wrong_labels",
+            name or volumes[0].GetName(),
+            ", ".join(node.GetName() for node in masks),
+            _("one label map or segmentation a case"),
+            _("Join the masks in one segmentation, or select one of them."),
+        )
+    name = name or volumes[0].GetName()
+    channels = [channel] if len(volumes) == 1 else _channelNames([volume.GetName() for volume in volumes], name)
+    return DraftCase(
+        safeName(name),
+        _patient(volumes[0], name),
+        [volume.GetID() for volume in volumes],
+        [safeName(one) for one in channels],
+        masks[0].GetID() if masks else "",
+    )
+
+
+def distinct(drafts: Sequence[DraftCase], taken: Sequence[str]) -> list[DraftCase]:
+    """The drafts, with a number after an id that another case has already."""
+    used = {name.lower() for name in taken}
+    for draft in drafts:
+        base, number = draft.caseId, 1
+        while draft.caseId.lower() in used:
+            number += 1
+            draft.caseId = f"{base}-{number}"
+        used.add(draft.caseId.lower())
+    return list(drafts)
+
+
+def sceneCase(draft: DraftCase) -> SceneCase:
+    """The case to write; raises JobError "missing_file" when one of its nodes has left the scene."""
+    scene = slicer.mrmlScene
+    if draft.missing:
+        raise JobError(
+            "missing_file",
+            draft.caseId,
+            _("a volume or mask that is no longer in the scene"),
+            _("all nodes of the case"),
+            _("Remove the case from the list and add it again."),
+        )
+    if len(set(draft.channels)) != len(draft.imageIds):
+        raise JobError(
+            "bad_parameter",
+            draft.caseId,
+            _("channels {channels} for {count} volumes").format(
+                channels=", ".join(draft.channels), count=len(draft.imageIds)
+            ),
+            _("a name of its own for each volume"),
+            _("Correct the channels in the list, separated by commas."),
+        )
+    images = {channel: scene.GetNodeByID(key) for channel, key in zip(draft.channels, draft.imageIds)}
+    label = scene.GetNodeByID(draft.labelId) if draft.labelId else None
+    return SceneCase(draft.patient, draft.caseId, images, label)
+
+
+def _leaves(items: Sequence[int]) -> list[int]:
+    """The volumes and masks among items and below them, each once."""
+    tree, found = hierarchy.hierarchyNode(), {}
+    for item in items:
+        for each in (item, *hierarchy.allItems(item)):
+            node = tree.GetItemDataNode(each)
+            if node is not None and (_isImage(node) or _isMask(node)):
+                found[each] = None
+    return list(found)
+
+
+def _loose(items: Sequence[int], channel: str) -> list[DraftCase]:
+    """Items directly in the scene: each volume with the mask that was made on it."""
+    tree = hierarchy.hierarchyNode()
+    nodes = {item: tree.GetItemDataNode(item) for item in items}
+    volumes = {item: node for item, node in nodes.items() if _isImage(node)}
+    masks = {item: node for item, node in nodes.items() if _isMask(node)}
+    drafts = []
+    for item, volume in volumes.items():
+        own = [mask for mask, node in masks.items() if _isOn(node, volume, len(volumes) == 1)]
+        drafts.append(draftCase([item, *own], channel))
+    return drafts
+
+
+def _isOn(mask: object, volume: object, alone: bool) -> bool:
+    """Whether a mask belongs to a volume: by its reference, else because there is no other, or by its name."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    if mask.IsA("vtkMRMLSegmentationNode") and mask.GetNodeReference(role) is not None:
+        return mask.GetNodeReference(role) is volume
+    return alone or mask.GetName().lower().startswith(volume.GetName().lower())
+
+
+def _container(item: int) -> int:
+    """The folder, study or patient an item lies in; 0 for the scene itself."""
+    tree = hierarchy.hierarchyNode()
+    parent = tree.GetItemParent(item)
+    # Nodes can lie below nodes, as a segmentation below its volume.
+    while parent not in (0, tree.GetSceneItemID()) and tree.GetItemDataNode(parent) is not None:
+        parent = tree.GetItemParent(parent)
+    return 0 if parent in (0, tree.GetSceneItemID()) else parent
+
+
+def _patient(volume: object, name: str) -> str:
+    tree, item = hierarchy.hierarchyNode(), hierarchy.itemOf(volume)
+    level = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient()
+    patient = tree.GetItemAncestorAtLevel(item, level) if item else 0
+    return (tree.GetItemName(patient) if patient else "") or name
+
+
+def _channelNames(names: Sequence[str], case: str) -> list[str]:
+    """Names of volumes without what only says whose they are, so that the cases' channels are called alike."""
+    short = []
+    for name in names:
+        without = re.sub(rf"^{re.escape(case)}[\s_.-]+", "", name, flags=re.IGNORECASE)
+        # Slicer puts a number after a name that the scene has already.
+        without = re.sub(r"_\d+$", "", without) or without
+        short.append(without)
+    return short if len(set(short)) == len(short) else list(names)
+
+
+def _isImage(node: object) -> bool:
+    return node is not None and node.IsA("vtkMRMLScalarVolumeNode") and not node.IsA("vtkMRMLLabelMapVolumeNode")
+
+
+def _isMask(node: object) -> bool:
+    return node is not None and (node.IsA("vtkMRMLLabelMapVolumeNode") or node.IsA("vtkMRMLSegmentationNode"))
+
+
+def _noVolume() -> JobError:
+    return JobError(
+        "empty_cohort",
+        _("selection"),
+        _("no volume"),
+        _("at least one volume, or a folder with one"),
+        _("Select volumes, folders, studies or patients in the list."),
+    )

@@ -1,0 +1,432 @@
+"""Draw every panel of the module as a user sees it, with results in the views, into Resources/Screenshots.
+
+    python Testing/screenshots.py                     all panels
+    python Testing/screenshots.py --only lesions      one of them
+    python Testing/screenshots.py --folder FOLDER     somewhere else
+
+Runs without a screen, on the host of Testing/host: the panels are the module's own on Qt, the views are drawn by
+slicer-core. The module's jobs are run for it, by the starter models where they are there and by small ones elsewhere.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hosted import ROOT, headModel, loadHead, openModule
+
+SCREENSHOTS = ROOT / "Resources" / "Screenshots"
+
+# A folder whose name may be read in a picture.
+STUDY = Path(tempfile.gettempdir()) / "brain-study"
+
+WIDTH = 1400
+PANEL_WIDTH = 500
+LEAST_HEIGHT = 860
+BAR = 20
+GAP = 2
+PATIENCE_S = 900
+
+
+class Studio:
+    """The opened module and the views beside it.
+
+    Args:
+        widget: of the module, as Slicer holds it.
+        representation: the Qt widget it lives in.
+        views: of the scene.
+        small: use small models in any case.
+    """
+
+    def __init__(self, widget, representation, views, small: bool) -> None:
+        self.widget, self.representation, self.views, self._small = widget, representation, views, small
+
+    @property
+    def shell(self):
+        """The module's shell."""
+        return self.widget.shell
+
+    @property
+    def parameters(self):
+        """All parameters of the module, live."""
+        return self.shell.services.parameterNode
+
+    @property
+    def ui(self):
+        """Widgets of the panel that is shown."""
+        return self.shell.panel.ui
+
+    def model(self, task: str) -> str:
+        """The name of a model of a task to show."""
+        name = headModel(self.widget.logic.catalogue, task, self._small)
+        self.shell.services.modelsChanged()
+        return name
+
+    def apply(self) -> None:
+        """Press Apply and wait for the job's end."""
+        import slicer
+
+        if not self.shell.ui.applyButton.enabled:
+            raise RuntimeError(f"{self.shell.panel.name}: Apply cannot be pressed: {self.shell.ui.reasonLabel.text}")
+        self.shell.ui.applyButton.click()
+        deadline = time.monotonic() + PATIENCE_S
+        while self.shell.jobs.busy:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.shell.panel.name}: the job has not ended after {PATIENCE_S} s")
+            slicer.app.processEvents()
+            time.sleep(0.01)
+        if ": done" not in self.shell.ui.reasonLabel.text:
+            raise RuntimeError(f"{self.shell.panel.name}: {self.shell.ui.reasonLabel.text}")
+
+    def show(self, volumeNode, at=None) -> None:
+        """Show a volume in the slice views, through a point or its middle."""
+        import numpy as np
+        import slicer
+
+        self._arrange()
+        slicer.util.setSliceViewerLayers(background=volumeNode)
+        for name in self.views.sliceViewNames():
+            self.views.sliceWidget(name).fitSliceToBackground()
+        if at is None:
+            bounds = np.zeros(6)
+            volumeNode.GetRASBounds(bounds)
+            at = bounds.reshape(3, 2).mean(axis=1)
+        self.views.jumpTo(tuple(at))
+
+    def showSegmentations(self, *nodes, opacity: float = 0.35, around=None) -> None:
+        """Show some of the segmentations only, in the slices and in 3D; `around` is glass in 3D."""
+        import slicer
+
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+            display = node.GetDisplayNode()
+            if display is None:
+                continue
+            display.SetVisibility(node in nodes or node is around)
+            display.SetVisibility2D(node is not around)
+            display.SetOpacity2DFill(opacity)
+            display.SetOpacity3D(0.12 if node is around else 1.0)
+            if display.GetVisibility():
+                node.CreateClosedSurfaceRepresentation()
+        view = self.views.threeDWidget(0)
+        view.mrmlViewNode().SetBoxVisible(False)
+        view.mrmlViewNode().SetAxisLabelsVisible(False)
+        # From the front, the right and above.
+        camera = view.renderer.GetActiveCamera()
+        camera.SetFocalPoint(0, 0, 0)
+        camera.SetPosition(0.6, 1.0, 0.4)
+        camera.SetViewUp(0, 0, 1)
+        view.resetFocalPoint()
+
+    def _arrange(self) -> int:
+        """Give panel and views their sizes; the height of the picture."""
+        import slicer
+
+        slicer.app.processEvents()
+        height = max(LEAST_HEIGHT, self.representation.sizeHint.height())
+        self.representation.resize(PANEL_WIDTH, height)
+        size = (WIDTH - PANEL_WIDTH - 2 * GAP) // 2, (height - GAP) // 2 - BAR
+        for view in (*map(self.views.sliceWidget, self.views.sliceViewNames()), self.views.threeDWidget(0)):
+            if tuple(view.window.GetSize()) != size:
+                view.resize(*size)
+        return height
+
+    def picture(self):
+        """The panel beside the views, as a QImage."""
+        from PySide6 import QtGui
+
+        height = self._arrange()
+        # Texts that wrap need their width before they know their height.
+        height = self._arrange()
+        least = self.representation.minimumSizeHint.width()
+        if least > PANEL_WIDTH:
+            print(f"{self.shell.panel.name}: the panel needs {least} pixels and gets {PANEL_WIDTH}", file=sys.stderr)
+        picture = QtGui.QImage(WIDTH, height, QtGui.QImage.Format.Format_RGB32)
+        picture.fill(QtGui.QColor(60, 60, 60))
+        painter = QtGui.QPainter(picture)
+        # What is wider is cut off, as it is in the application before one scrolls.
+        painter.drawPixmap(0, 0, self.representation.grab().copy(0, 0, PANEL_WIDTH, height))
+        for position, name in enumerate(("Red", "1", "Green", "Yellow")):
+            view = self.views.sliceWidget(name) or self.views.threeDWidget(0)
+            width, rows = view.window.GetSize()
+            left = PANEL_WIDTH + GAP + position % 2 * (width + GAP)
+            self._draw(painter, view, left, position // 2 * (rows + BAR + GAP))
+        painter.end()
+        return picture
+
+    @staticmethod
+    def _draw(painter, view, left: int, top: int) -> None:
+        """A view under its bar."""
+        from PySide6 import QtCore, QtGui
+
+        if hasattr(view, "mrmlSliceNode"):
+            node = view.mrmlSliceNode()
+            axis = {"Axial": "S", "Coronal": "A", "Sagittal": "R"}[node.GetOrientationString()]
+            text = f"{node.GetLayoutLabel()}    {axis}: {view.sliceLogic().GetSliceOffset():.1f} mm"
+        else:
+            node = view.mrmlViewNode()
+            text = node.GetLayoutLabel()
+        pixels = view.pixels()
+        height, width, _ = pixels.shape
+        bar = QtCore.QRect(left, top, width, BAR)
+        painter.fillRect(bar, QtGui.QColor.fromRgbF(*node.GetLayoutColor()))
+        painter.setPen(QtGui.QColor("black"))
+        painter.drawText(bar.adjusted(8, 0, 0, 0), QtCore.Qt.AlignmentFlag.AlignVCenter, text)
+        image = QtGui.QImage(pixels.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888)
+        painter.drawImage(left, top + BAR, image)
+
+
+def sampleCohort(name: str) -> Path:
+    """A sample cohort in the study folder."""
+    from GenerativeAugmentLib import sampleData
+
+    target = STUDY / {sampleData.COHORT: "patients", sampleData.REVIEW: "synthetic"}[name]
+    if not target.is_dir():
+        shutil.copytree(sampleData.sampleFolder(name), target)
+    return target
+
+
+def loadCase(cohort: Path, index: int = 0):
+    """A case of a cohort: its first channel, and its mask as a segmentation."""
+    import slicer
+    from GenerativeAugmentLib import exchange
+    from GenerativeAugmentLib.cohortFiles import cohortCases, labelNames, readCohort
+    from GenerativeAugmentLib.imageFiles import readImageInto
+    from GenerativeAugmentLib.labelMaps import readSegmentation
+
+    content = readCohort(cohort)
+    case = cohortCases(content)[index]
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", case.id)
+    readImageInto(next(iter(case.images.values())), volume)
+    volume.CreateDefaultDisplayNodes()
+    segmentation = slicer.mrmlScene.AddNode(readSegmentation(case.label, labelNames(content)))
+    segmentation.CreateDefaultDisplayNodes()
+    assert exchange.volumeGeometry(volume)
+    return volume, segmentation
+
+
+# One function a panel: fills it in, runs its job, and gives each moment worth a picture a name.
+
+
+def data(studio: Studio) -> Iterator[str]:
+    """Cases of the scene, then the fingerprint of a cohort on disk."""
+    import slicer
+    from GenerativeAugmentLib import hierarchy, sampleData
+    from GenerativeAugmentLib.parameters import CohortSource
+
+    t1, t2, tissue = loadHead()
+    studio.show(t1)
+    studio.showSegmentations(tissue)
+    tree = hierarchy.hierarchyNode()
+    study = tree.CreateStudyItem(tree.GetSceneItemID(), "Head")
+    for node in (t1, t2, tissue):
+        tree.SetItemParent(tree.GetItemByDataNode(node), study)
+    parameters = studio.parameters.data
+    parameters.name = "brains"
+    parameters.channel = "T1, T2"
+    parameters.outputFolder = STUDY
+    slicer.app.processEvents()
+    studio.ui.itemsTree.setCurrentItem(study)
+    studio.ui.addOneButton.click()
+    yield "data"
+    slicer.mrmlScene.RemoveNode(t2)
+    parameters.source = CohortSource.DISK
+    parameters.cohortFolder = sampleCohort(sampleData.COHORT)
+    studio.apply()
+    volume, segmentation = loadCase(sampleCohort(sampleData.COHORT))
+    studio.show(volume)
+    studio.showSegmentations(segmentation)
+    yield "data-fingerprint"
+
+
+def train(studio: Studio) -> Iterator[str]:
+    """A short training of the sample cohort, with its curve and picture."""
+    from GenerativeAugmentLib import sampleData
+
+    cohort = sampleCohort(sampleData.COHORT)
+    volume, segmentation = loadCase(cohort)
+    studio.show(volume)
+    studio.showSegmentations(segmentation)
+    parameters = studio.parameters.train
+    parameters.cohortFolder = cohort
+    parameters.recipe = "vae"
+    parameters.channels = "T1"
+    parameters.outputFolder = STUDY
+    parameters.name = "brain-t1"
+    parameters.iterations = 40
+    parameters.maximumVoxels = 16 * 16 * 16
+    parameters.previewEvery = 20
+    studio.apply()
+    yield "train"
+
+
+def synthesize(studio: Studio) -> Iterator[str]:
+    """New cases with their label maps."""
+    parameters = studio.parameters.synthesize
+    parameters.model = studio.model("synthesis")
+    parameters.count = 2
+    parameters.seed = 7
+    studio.apply()
+    result = studio.shell.jobs.undoStack.last
+    studio.show(result.volumes[0])
+    studio.showSegmentations(result.segmentations[0])
+    yield "synthesize"
+
+
+def translate(studio: Studio) -> Iterator[str]:
+    """T1 to T2."""
+    t1, _t2, tissue = loadHead()
+    studio.showSegmentations()
+    parameters = studio.parameters.translate
+    parameters.model = studio.model("translation")
+    parameters.firstInput = t1
+    studio.apply()
+    studio.show(studio.shell.jobs.undoStack.last.volumes[0])
+    studio.showSegmentations(tissue, opacity=0.0)
+    yield "translate"
+
+
+def lesions(studio: Studio) -> Iterator[str]:
+    """Lesions in the white matter, then what they changed."""
+    t1, _t2, tissue = loadHead()
+    parameters = studio.parameters.lesions
+    parameters.hostVolume = t1
+    parameters.tissueNode = tissue
+    parameters.tissueSegment = "Segment_3"
+    parameters.count = 6
+    parameters.seed = 5
+    studio.apply()
+    result = studio.shell.jobs.undoStack.last
+    segmentation = result.segmentations[0]
+    studio.show(result.volumes[0], largestPart(segmentation, result.volumes[0]))
+    studio.showSegmentations(segmentation, around=tissue)
+    yield "lesions"
+    studio.ui.differenceButton.click()
+    studio.showSegmentations(segmentation, opacity=0.0, around=tissue)
+    yield "lesions-difference"
+
+
+def largestPart(segmentationNode, volumeNode):
+    """RAS of the middle of the largest connected part of a segmentation's first segment."""
+    import numpy as np
+    import SimpleITK
+    import slicer
+    from GenerativeAugmentLib import exchange
+
+    key = segmentationNode.GetSegmentation().GetNthSegmentID(0)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, key, volumeNode)
+    parts = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(SimpleITK.GetImageFromArray(mask)))
+    sizes = np.bincount(parts.ravel())[1:]
+    kji = np.argwhere(parts == 1 + int(sizes.argmax())).mean(axis=0)
+    return tuple(exchange.ijkToRAS(volumeNode) @ np.append(kji[::-1], 1))[:3]
+
+
+def review(studio: Studio) -> Iterator[str]:
+    """The third of four cases, after two decisions."""
+    from GenerativeAugmentLib import sampleData
+
+    parameters = studio.parameters.review
+    parameters.cohortFolder = sampleCohort(sampleData.REVIEW)
+    parameters.reviewer = "AB"
+    studio.ui.openButton.click()
+    studio.ui.acceptButton.click()
+    studio.ui.reasonSelector.currentIndex = 1
+    studio.ui.rejectButton.click()
+    volume = studio.shell.panel.viewer.volume
+    studio.show(volume)
+    studio.showSegmentations(studio.shell.panel.viewer.segmentation)
+    yield "review"
+
+
+def export(studio: Studio) -> Iterator[str]:
+    """Patients and accepted cases as a data set for nnU-Net."""
+    from GenerativeAugmentLib import sampleData
+
+    synthetic = sampleCohort(sampleData.REVIEW)
+    queue = studio.widget.logic.reviewQueue(synthetic, "AB")
+    for case in queue.cases:
+        queue.goTo(case.id)
+        if queue.state(case.id) == "unreviewed":
+            queue.decide("accepted")
+    volume, segmentation = loadCase(synthetic)
+    studio.show(volume)
+    studio.showSegmentations(segmentation)
+    parameters = studio.parameters.export
+    parameters.realCohort = sampleCohort(sampleData.COHORT)
+    parameters.syntheticCohorts = [synthetic]
+    parameters.outputFolder = STUDY / "export"
+    parameters.name = "BrainsAugmented"
+    studio.apply()
+    yield "export"
+
+
+def models(studio: Studio) -> Iterator[str]:
+    """The card of a model."""
+    studio.parameters.models.model = studio.model("synthesis")
+    t1, _t2, tissue = loadHead()
+    studio.show(t1)
+    studio.showSegmentations(tissue)
+    yield "models"
+
+
+def plain(studio: Studio) -> Iterator[str]:
+    """A panel without a story of its own: the sample head."""
+    t1, _t2, tissue = loadHead()
+    studio.show(t1)
+    studio.showSegmentations(tissue)
+    yield studio.shell.panel.name
+
+
+STORIES: dict[str, Callable[[Studio], Iterator[str]]] = {
+    story.__name__: story for story in (data, train, synthesize, translate, lesions, review, export, models)
+}
+
+
+def draw(folder: Path, only: list[str], small: bool) -> list[Path]:
+    """Write one or more pictures a panel; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written, left = [], None
+    while left is None or left:
+        with openModule() as representation:
+            from slicerHost.views import Views
+
+            widget = representation.self()
+            if left is None:
+                left = [name for name in widget.shell.panels if not only or name in only]
+            panel = left.pop(0)
+            began = time.monotonic()
+            representation.resize(PANEL_WIDTH, LEAST_HEIGHT)
+            representation.show()
+            views = Views(400, 400, threeD=True)
+            try:
+                studio = Studio(widget, representation, views, small)
+                studio.shell.selectPanel(panel)
+                for name in STORIES.get(panel, plain)(studio):
+                    path = folder / f"{name}.png"
+                    if not studio.picture().save(str(path), "PNG"):
+                        raise OSError(f"{path} could not be written")
+                    print(f"{path}  ({time.monotonic() - began:.0f} s)", flush=True)
+                    written.append(path)
+            finally:
+                views.close()
+    return written
+
+
+def main() -> None:
+    """Draw what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=SCREENSHOTS)
+    parser.add_argument("--only", action="append", default=[], metavar="PANEL")
+    parser.add_argument("--small-models", action="store_true", help="even where the starter models are there")
+    arguments = parser.parse_args()
+    STUDY.mkdir()
+    try:
+        draw(arguments.folder, arguments.only, arguments.small_models)
+    finally:
+        shutil.rmtree(STUDY)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The console: its documented examples are run, each on a scene of its own; and the module's self test."""
+
+import doctest
+
+import pytest
+from panelKit import blob, tissueOf
+
+
+@pytest.fixture
+def logic(models, moduleWidget, warmWorker):
+    widget = moduleWidget()
+    warmWorker.lend(widget.logic.jobs.runner)
+    yield widget.logic
+    warmWorker.takeBack(widget.logic.jobs.runner)
+
+
+def examples():
+    """Names of what has an example, found without importing the application."""
+    from pathlib import Path
+
+    source = (Path(__file__).parents[2] / "GenerativeAugment/GenerativeAugmentLib/console.py").read_text()
+    parts = source.split("\n    def ")
+    names = [part.partition("(")[0] for part in parts[1:] if ">>> " in part]
+    return ["Console", *names]
+
+
+@pytest.mark.parametrize("name", examples())
+def test_the_examples_of_the_documentation_work(logic, tmp_path, trained, name):
+    from GenerativeAugmentLib.console import Console
+
+    documented = Console if name == "Console" else getattr(Console, name)
+    volume = blob(32, spacing=(1, 1, 1)) if name == "insertLesions" else blob(32)
+    names = {
+        "logic": logic,
+        "volumeNode": volume,
+        "tissueNode": tissueOf(volume),
+        "workFolder": tmp_path,
+        "cohortFolder": trained / ("large" if name == "trainModel" else "cohort"),
+        "trainedFolder": trained,
+    }
+    (example,) = doctest.DocTestFinder(recurse=False).find(documented, name, globs=names)
+    said = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    results = runner.run(example, out=said.append)
+    assert results.attempted > 0 and results.failed == 0, "".join(said)
+
+
+def test_every_public_job_has_an_example(slicerHost):
+    from GenerativeAugmentLib.console import Console
+
+    without = {"models", "cancel", "undoLast", "shutdown"}
+    public = {name for name in vars(Console) if not name.startswith("_") and callable(getattr(Console, name))}
+    assert public - without == set(examples()) - {"Console"}
+
+
+def test_a_console_job_shows_in_the_panel_and_an_error_is_raised(logic, waitFor):
+    import slicer
+    from GenerativeAugmentLib.errors import JobError
+
+    shell = slicer.modules.GenerativeAugmentWidget.shell
+    jobId = logic.synthesize("vae", waitForCompletion=False)
+    assert shell.ui.applyButton.text == "Cancel"
+    assert logic.outcome(jobId).imported.volumes
+    assert shell.ui.applyButton.text == "Apply" and shell.ui.undoButton.enabled
+    with pytest.raises(JobError) as raised:
+        logic.translate(blob(8), "pix2pix")
+    assert raised.value.reason == "field_of_view"
+    with pytest.raises(JobError) as raised:
+        logic.synthesize("no such model")
+    assert "vae" in raised.value.expected
+
+
+def test_a_failed_step_before_a_job_is_its_cause(logic, trained):
+    import slicer
+    from GenerativeAugmentLib.errors import JobError
+
+    head = blob(32, spacing=(1, 1, 1))
+    weights = next((trained / "packages" / "vae" / "models").iterdir())
+    folder = logic.catalogue.entry("vae").folder
+    (folder / "models" / weights.name).write_bytes(b"damaged")
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    tissue = tissueOf(head)
+    with pytest.raises(JobError) as raised:
+        logic.insertLesions(head, tissue, model="vae")
+    assert raised.value.reason == "bad_package", raised.value.message
+    assert slicer.mrmlScene.GetNumberOfNodes() > before
+    assert logic.undoLast() is None
+
+
+def test_the_self_test_of_the_module_passes(logic):
+    from GenerativeAugment import GenerativeAugmentTest
+
+    GenerativeAugmentTest().runTest()

@@ -1,0 +1,145 @@
+"""The Data panel, by its widgets and with a real worker."""
+
+import numpy as np
+import pytest
+from panelKit import blob, finish, tissueOf
+
+
+@pytest.fixture
+def panel(moduleWidget):
+    """The panel in the opened module, and its shell."""
+    widget = moduleWidget()
+    widget.shell.selectPanel("data")
+    yield widget.shell.panel, widget.shell
+    widget.logic.shutdown()
+
+
+def select(panel, *items):
+    import vtk
+
+    chosen = vtk.vtkIdList()
+    for item in items:
+        chosen.InsertNextId(item)
+    panel.ui.itemsTree.setCurrentItems(chosen)
+
+
+def table(panel):
+    widget = panel.ui.casesTable
+    return [[widget.item(row, column).text() for column in range(5)] for row in range(widget.rowCount)]
+
+
+def patients(count=3):
+    """Folders with two volumes and a mask each, as a user would arrange them; their items."""
+    from GenerativeAugmentLib import hierarchy
+
+    tree = hierarchy.hierarchyNode()
+    folders = []
+    for number in range(count):
+        folder = tree.CreateFolderItem(tree.GetSceneItemID(), f"Patient{number}")
+        t1 = blob(name=f"Patient{number}_T1")
+        t2 = blob(name=f"Patient{number}_T2")
+        for node in (t1, t2, tissueOf(t1, f"mask{number}")):
+            tree.SetItemParent(hierarchy.itemOf(node), folder)
+        folders.append(folder)
+    return folders
+
+
+def test_folders_become_a_cohort_with_fingerprint_and_recommendation(panel, tmp_path, waitFor):
+    from genaug.readers import read_cohort
+    from GenerativeAugmentLib.parameters import CohortSource
+
+    panel, shell = panel
+    assert not shell.ui.applyButton.enabled and "add them as cases" in shell.ui.reasonLabel.text
+    select(panel, *patients())
+    panel.ui.addCasesButton.click()
+    assert table(panel)[1] == ["Patient1", "Patient1", "T1, T2", "Patient1_T1, Patient1_T2", "mask1"]
+    panel.ui.casesTable.item(0, 0).setText("first")
+    panel.ui.casesTable.item(0, 1).setText("Jane")
+    for row in range(3):
+        panel.ui.casesTable.item(row, 2).setText("T1, other")
+    assert "folder" in shell.ui.reasonLabel.text
+    panel.ui.nameEdit.text = "my cohort"
+    panel.ui.outputFolderEdit.currentPath = str(tmp_path)
+    finish(shell, waitFor, 90)
+
+    cohort = read_cohort(tmp_path / "my-cohort")
+    assert [case.id for case in cohort.cases] == ["first", "Patient1", "Patient2"]
+    assert cohort.cases[0].patient == "Jane" and set(cohort.channels) == {"T1", "other"}
+    assert cohort.label_names == {1: "sphere"}
+    np.testing.assert_array_equal(np.unique(cohort.cases[0].label_map().array), [0, 1])
+    text = panel.ui.resultBrowser.plainText
+    assert "Recommended" in text and "3 cases of 3 patients" in text and "sphere" in text and "T1 (MR)" in text
+    # From now on the panel stands for the cohort on the disk, which is not written twice.
+    assert panel.parameters.source is CohortSource.DISK and not table(panel)
+    assert panel.parameters.cohortFolder == tmp_path / "my-cohort"
+    finish(shell, waitFor, 90)
+    assert "Recommended" in panel.ui.resultBrowser.plainText
+
+    panel.ui.trainButton.click()
+    assert shell.panel.name == "train"
+    assert shell.panel.parameters.cohortFolder == tmp_path / "my-cohort" and shell.panel.recipe is not None
+
+
+def test_the_sample_cohort_is_described(panel, waitFor):
+    from GenerativeAugmentLib.parameters import CohortSource, Purpose
+
+    panel, shell = panel
+    panel.ui.sourceSelector.currentIndex = [one.name for one in CohortSource].index("DISK")
+    assert not panel.ui.scenePage.visible and panel.ui.diskPage.visible
+    assert "Choose the folder" in shell.ui.reasonLabel.text
+    panel.ui.sampleButton.click()
+    panel.ui.purposeSelector.currentIndex = [one.name for one in Purpose].index("TRANSLATION")
+    finish(shell, waitFor, 90)
+    text = panel.ui.resultBrowser.plainText
+    assert "6 synthetic" in text, text
+    assert "white matter" in text and "T2 (MR)" in text
+    assert panel.ui.trainButton.enabled
+    panel.ui.trainButton.click()
+    assert shell.panel.recipe.task == "translation"
+
+
+def test_loose_volumes_become_cases_of_their_own_with_their_masks(panel):
+    from GenerativeAugmentLib import hierarchy
+
+    panel, _shell = panel
+    first, second = blob(name="one"), blob(name="two")
+    mask = tissueOf(second, "for two")
+    select(panel, *(hierarchy.itemOf(node) for node in (first, second, mask)))
+    panel.ui.channelEdit.text = "T1"
+    panel.ui.addCasesButton.click()
+    assert table(panel) == [["one", "one", "T1", "one", ""], ["two", "two", "T1", "two", "for two"]]
+    select(panel, *(hierarchy.itemOf(node) for node in (first, second, mask)))
+    panel.ui.addOneButton.click()
+    assert table(panel)[2] == ["one-2", "one", "one, two", "one, two", "for two"]
+    panel.ui.casesTable.selectRow(0)
+    panel.ui.removeCaseButton.click()
+    assert [row[0] for row in table(panel)] == ["two", "one-2"]
+
+
+def test_what_cannot_be_a_case_is_told_in_the_line(panel, tmp_path):
+    import slicer
+    from GenerativeAugmentLib import hierarchy
+
+    panel, shell = panel
+    panel.ui.addCasesButton.click()
+    assert "no volume" in shell.ui.reasonLabel.text
+    volume = blob(name="one")
+    masks = [tissueOf(volume, "a"), tissueOf(volume, "b")]
+    select(panel, *(hierarchy.itemOf(node) for node in (volume, *masks)))
+    panel.ui.addOneButton.click()
+    assert "a, b" in shell.ui.reasonLabel.text and not table(panel)
+    select(panel, hierarchy.itemOf(volume))
+    panel.ui.addOneButton.click()
+    panel.ui.outputFolderEdit.currentPath = str(tmp_path)
+    panel.ui.casesTable.item(0, 2).setText("a, b")
+    shell.ui.applyButton.click()
+    assert "channels a, b for 1 volumes" in shell.ui.reasonLabel.text and not (tmp_path / "cohort").exists()
+    slicer.mrmlScene.RemoveNode(volume)
+    assert "not all of it is in the scene" in _reason(shell)
+    slicer.mrmlScene.Clear()
+    assert not table(panel)
+
+
+def _reason(shell):
+    shell.update()
+    return shell.ui.reasonLabel.text

@@ -1,0 +1,160 @@
+"""The Lesions panel, by its widgets and with a real worker."""
+
+import numpy as np
+import pytest
+from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf
+
+
+@pytest.fixture
+def panel(shell):
+    shell.selectPanel("lesions")
+    return shell.panel
+
+
+@pytest.fixture
+def host(shell, panel):
+    """A head with a tissue, both chosen, and lesions that fit."""
+    node = blob(32, spacing=(1, 1, 1))
+    panel.ui.hostSelector.setCurrentNode(node)
+    panel.ui.tissueSelector.setCurrentNode(tissueOf(node))
+    panel.ui.diameterRange.setValues(4, 6)
+    panel.ui.marginSpinBox.value = 1
+    return node
+
+
+def result():
+    """The volume that was made, and the segmentation of its lesions."""
+    import slicer
+
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    volume = next(node for node in volumes if node.GetAttribute("GenerativeAugment.synthetic") == "true")
+    return volume, slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[-1]
+
+
+def enumerate_(comboBox, value):
+    comboBox.currentIndex = list(type(value)).index(value)
+
+
+def test_drawn_lesions_make_a_new_volume_and_segmentation(shell, panel, host, waitFor):
+    import slicer
+    from GenerativeAugmentLib import exchange
+
+    assert panel.ui.segmentSelector.currentText == "sphere"
+    panel.ui.countSpinBox.value = 2
+    panel.ui.lesionNameEdit.text = "plaque"
+    voxels = slicer.util.arrayFromVolume(host).copy()
+    before, items = nodeIds(), hierarchyItems()
+    finish(shell, waitFor)
+    volume, lesions = result()
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(host), voxels)
+    assert exchange.sameGeometry(exchange.volumeGeometry(volume), exchange.volumeGeometry(host))
+    assert lesions.GetSegmentation().GetNthSegment(0).GetName() == "plaque"
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(lesions, "Segment_1", volume) > 0
+    change = slicer.util.arrayFromVolume(volume).astype(float) - voxels
+    assert mask.any() and change[mask].mean() < -5
+    assert np.abs(change[~mask]).max() < np.abs(change[mask]).max()
+    assert recordOf(volume)["parameters"]["count"] == 2
+    shell.ui.undoButton.click()
+    assert nodeIds() == before and hierarchyItems() == items
+    assert not panel.ui.resultGroupBox.visible
+
+
+def test_lesions_lie_at_the_points_the_user_sets(shell, panel, host, waitFor):
+    import slicer
+    from GenerativeAugmentLib.parameters import Placement
+
+    enumerate_(panel.ui.placementSelector, Placement.POINTS)
+    assert "point list" in shell.ui.reasonLabel.text
+    panel.ui.placeButton.click()
+    points = panel.ui.pointsSelector.currentNode()
+    assert "Set a point" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    wanted = np.array([14.0, 18.0, 16.0])
+    points.AddControlPoint(*wanted)
+    panel.services.changed()
+    finish(shell, waitFor)
+    volume, lesions = result()
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(lesions, "Segment_1", volume) > 0
+    center = np.argwhere(mask).mean(axis=0)[::-1]
+    assert np.linalg.norm(center - wanted) < 1.5
+    assert recordOf(volume)["parameters"]["at"] == [wanted.tolist()]
+
+
+@pytest.mark.parametrize("source", ["BANK", "MODEL"])
+def test_lesions_come_from_annotated_cases_or_from_a_model(shell, panel, host, waitFor, trained, source):
+    from GenerativeAugmentLib.parameters import LesionSource
+
+    enumerate_(panel.ui.sourceSelector, LesionSource[source])
+    assert panel.ui.bankFolderEdit.visible == (source == "BANK")
+    assert panel.ui.modelSelector.visible == (source == "MODEL")
+    if source == "BANK":
+        assert "annotated cases" in shell.ui.reasonLabel.text
+        panel.ui.bankFolderEdit.currentPath = str(trained / "cohort")
+    else:
+        choose(panel.ui.modelSelector, "vae")
+        panel.ui.modelCasesSpinBox.value = 2
+    # As large as the balls they come from; the tissue has to be larger.
+    panel.ui.diameterRange.setValues(1, 60)
+    panel.ui.marginSpinBox.value = 0
+    tissue = blob(96, "large", spacing=(1, 1, 1))
+    panel.ui.hostSelector.setCurrentNode(tissue)
+    panel.ui.tissueSelector.setCurrentNode(tissueOf(tissue, "large tissue"))
+    panel.ui.ownContrastCheckBox.checked = True
+    finish(shell, waitFor, 90)
+    assert "done" in shell.ui.reasonLabel.text, shell.ui.reasonLabel.text
+    volume, _ = result()
+    assert recordOf(volume)["parameters"]["source"]["kind"] == "bank"
+
+
+def test_a_lesion_that_has_no_room_says_how_much_there_is(shell, panel, host, waitFor):
+    before = nodeIds()
+    panel.ui.diameterRange.setValues(60, 80)
+    finish(shell, waitFor)
+    assert "room for a sphere of" in shell.ui.reasonLabel.text
+    assert nodeIds() == before
+
+
+def test_before_and_after_take_turns_and_the_difference_is_laid_over(shell, panel, host, waitFor):
+    import slicer
+
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    before = nodeIds()
+    finish(shell, waitFor)
+    volume, _ = result()
+    assert composite.GetBackgroundVolumeID() == volume.GetID()
+    assert panel.ui.resultGroupBox.visible
+    panel.flicker._milliseconds = 20
+    panel.ui.flickerButton.click()
+    seen = []
+
+    def bothSeen():
+        seen.append(composite.GetBackgroundVolumeID())
+        return {host.GetID(), volume.GetID()} <= set(seen)
+
+    waitFor(bothSeen)
+    panel.ui.flickerButton.click()
+    assert composite.GetBackgroundVolumeID() == volume.GetID() and not panel.flicker.active
+
+    panel.ui.differenceButton.click()
+    difference = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+    expected = slicer.util.arrayFromVolume(volume).astype(np.float32) - slicer.util.arrayFromVolume(host)
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(difference), expected)
+    display = difference.GetDisplayNode()
+    assert display.GetLevel() == 0 and display.GetWindow() == pytest.approx(2 * np.abs(expected).max())
+    colors = display.GetColorNode().GetLookupTable()
+    assert colors.GetOpacity(0) == 0 or colors.GetTableValue(128)[3] == 0
+    panel.ui.differenceButton.click()
+    assert composite.GetForegroundVolumeID() is None
+    shell.ui.undoButton.click()
+    assert nodeIds() == before
+
+
+def test_a_label_map_of_another_grid_is_refused_at_apply(shell, panel, host):
+    import slicer
+
+    label = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "tissue map")
+    slicer.util.updateVolumeFromArray(label, np.ones((5, 5, 5), np.uint8))
+    panel.ui.tissueSelector.setCurrentNode(label)
+    assert panel.ui.segmentSelector.currentText == "label 1"
+    shell.ui.applyButton.click()
+    assert not shell.jobs.busy
+    assert "voxel grid of head" in shell.ui.reasonLabel.text

@@ -1,0 +1,265 @@
+"""The Review panel, by its widgets and its keys."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def panel(moduleWidget):
+    """The panel in the opened module, and its shell."""
+    widget = moduleWidget()
+    widget.shell.selectPanel("review")
+    yield widget.shell.panel, widget.shell
+    widget.logic.shutdown()
+
+
+@pytest.fixture
+def cohort(slicerHost, scene, tmp_path):
+    """A copy of the sample cases without any review."""
+    return sample("REVIEW", tmp_path / "review")
+
+
+def sample(name, folder):
+    from GenerativeAugmentLib import sampleData
+
+    shutil.copytree(sampleData.sampleFolder(getattr(sampleData, name)), folder)
+    for log in folder.glob("*.jsonl"):
+        log.unlink()
+    return folder
+
+
+def openQueue(panel, cohort, reviewer="AB"):
+    panel.ui.cohortFolderEdit.currentPath = str(cohort)
+    panel.ui.reviewerEdit.text = reviewer
+    panel.ui.openButton.click()
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def volumes():
+    import slicer
+
+    return slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+
+
+def paint(panel, value=1):
+    """Add a cube to a segment, as an effect of the segment editor would."""
+    import slicer
+
+    segmentation, volume = panel.viewer.segmentation, panel.viewer.volume
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, f"Segment_{value}", volume)
+    voxels[2:6, 2:6, 2:6] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation, f"Segment_{value}", volume)
+
+
+def test_a_review_goes_through_the_cases_and_resumes_where_it_stopped(panel, cohort):
+    import slicer
+
+    panel, shell = panel
+    assert not shell.ui.applyButton.enabled
+    panel.ui.openButton.click()
+    assert "Choose the folder" in shell.ui.reasonLabel.text
+    openQueue(panel, cohort, "")
+    assert "name or initials" in shell.ui.reasonLabel.text
+    openQueue(panel, cohort)
+    assert "Case 1 of 4: subject-000, not reviewed, mask version 0" in panel.ui.caseLabel.text
+    assert [node.GetName() for node in volumes()] == ["subject-000"]
+    segmentation = panel.viewer.segmentation.GetSegmentation()
+    names = [segmentation.GetNthSegment(index).GetName() for index in range(3)]
+    assert names == ["cerebrospinal fluid", "grey matter", "white matter"]
+    composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert all(node.GetBackgroundVolumeID() == panel.viewer.volume.GetID() for node in composite)
+
+    panel.ui.acceptButton.click()
+    assert "Case 2 of 4" in panel.ui.caseLabel.text and "1 accepted, 3 not reviewed" in panel.ui.countsLabel.text
+    panel.ui.reasonSelector.currentIndex = panel.ui.reasonSelector.findData("artifact")
+    panel.ui.difficultySelector.currentIndex = panel.ui.difficultySelector.findData(4)
+    panel.ui.commentEdit.text = "ringing"
+    panel.ui.rejectButton.click()
+    said = lines(cohort / "reviews.jsonl")
+    assert [line["decision"] for line in said] == ["accepted", "rejected"]
+    assert (said[1]["reason"], said[1]["comment"], said[1]["difficulty"]) == ("artifact", "ringing", 4)
+    # What was said about one case is not said about the next, and comes back with its own.
+    assert panel.ui.commentEdit.text == "" and panel.ui.reasonSelector.currentData == ""
+    panel.ui.previousButton.click()
+    assert panel.ui.commentEdit.text == "ringing" and panel.ui.difficultySelector.currentData == 4
+    assert [node.GetName() for node in volumes()] == ["subject-001"]
+
+    # Another name is another queue; the first one goes on where it stopped.
+    openQueue(panel, cohort, "CD")
+    assert "Case 1 of 4" in panel.ui.caseLabel.text
+    panel.ui.needsEditButton.click()
+    panel.ui.acceptButton.click()
+    assert "2 cases" in panel.ui.agreementLabel.text and "They differ about" in panel.ui.agreementLabel.text
+    openQueue(panel, cohort)
+    assert "Case 3 of 4" in panel.ui.caseLabel.text
+    panel.ui.acceptButton.click()
+    panel.ui.acceptButton.click()
+    assert "every case" in shell.ui.reasonLabel.text and "3 accepted, 1 rejected" in panel.ui.countsLabel.text
+    assert not any(node.GetSaveWithScene() for node in volumes())
+
+
+def test_every_key_does_what_its_button_says(panel, cohort, waitFor):
+    from PySide6 import QtTest
+    from PySide6.QtCore import Qt
+
+    panel, _shell = panel
+    openQueue(panel, cohort)
+    panel.widget.window().activateWindow()
+    assert QtTest.QTest.qWaitForWindowActive(panel.widget.window())
+    panel.ui.acceptButton.setFocus()
+
+    def press(key):
+        QtTest.QTest.keyClick(panel.ui.acceptButton, key)
+
+    press(Qt.Key_N)
+    waitFor(lambda: "Case 2 of 4" in panel.ui.caseLabel.text)
+    press(Qt.Key_P)
+    waitFor(lambda: "Case 1 of 4" in panel.ui.caseLabel.text)
+    log = cohort / "reviews.jsonl"
+    for key, decision in ((Qt.Key_A, "accepted"), (Qt.Key_X, "rejected"), (Qt.Key_E, "needs_edit")):
+        press(key)
+        waitFor(lambda decision=decision: log.exists() and lines(log)[-1]["decision"] == decision)
+    # A key is text where text is entered.
+    panel.ui.commentEdit.setFocus()
+    QtTest.QTest.keyClicks(panel.ui.commentEdit, "axe")
+    assert panel.ui.commentEdit.text == "axe" and len(lines(log)) == 3
+    for name in ("accept", "reject", "needsEdit", "next", "previous", "store", "discard", "edit", "real", "synthetic"):
+        button = getattr(panel.ui, f"{name}Button")
+        assert button.text.endswith(f"({button.shortcut.toString()})")
+
+
+def test_a_corrected_mask_is_a_new_version_that_the_worker_takes(panel, cohort):
+    from genaug.imageio import read_volume
+    from genaug.review import corrected_mask, latest, read_reviews
+    from GenerativeAugmentLib import exchange
+
+    panel, shell = panel
+    openQueue(panel, cohort)
+    case = panel.queue.current
+    before = read_volume(case.label).array
+    assert not panel.ui.storeButton.enabled
+    panel.ui.editButton.click()
+    assert panel._editor.visible and panel._editor.segmentationNode() is panel.viewer.segmentation
+    assert not panel.viewer.maskChanged
+    paint(panel)
+    assert panel.ui.storeButton.enabled and panel.ui.discardButton.enabled
+    # What was drawn is not lost by going on.
+    panel.ui.nextButton.click()
+    panel.ui.acceptButton.click()
+    assert "store it (S)" in shell.ui.reasonLabel.text and "Case 1 of 4" in panel.ui.caseLabel.text
+    panel.ui.discardButton.click()
+    assert not panel.viewer.maskChanged and not panel.ui.editButton.checked
+    assert not (cohort / "reviews.jsonl").exists()
+
+    paint(panel)
+    panel.ui.storeButton.click()
+    assert "version 1" in shell.ui.reasonLabel.text and "mask version 1" in panel.ui.caseLabel.text
+    assert not panel.ui.storeButton.enabled
+    panel.ui.acceptButton.click()
+    log = cohort / "reviews.jsonl"
+    review = latest(read_reviews(log))[case.id]
+    assert (review.decision, review.mask_version) == ("accepted", 1)
+    after = read_volume(corrected_mask(log, review))
+    assert exchange.sameGeometry(exchange.fileGeometry(corrected_mask(log, review)), _geometry(case.label))
+    changed = np.argwhere(after.array != before)
+    assert changed.min() == 2 and changed.max() == 5 and set(np.unique(after.array)) == {0, 1, 2, 3}
+    # The case comes back with the mask that stands.
+    panel.ui.previousButton.click()
+    panel.ui.editButton.click()
+    paint(panel, 2)
+    panel.ui.storeButton.click()
+    assert panel.queue.maskVersion(case.id) == 2
+
+
+def test_a_segment_that_is_no_label_is_refused_and_nothing_is_stored(panel, cohort):
+    panel, shell = panel
+    openQueue(panel, cohort)
+    panel.ui.editButton.click()
+    panel.viewer.segmentation.GetSegmentation().AddEmptySegment("new", "tumor")
+    panel.ui.storeButton.click()
+    assert "tumor" in shell.ui.reasonLabel.text and "white matter" in shell.ui.reasonLabel.text
+    assert panel.viewer.maskChanged and not (cohort / "reviews.jsonl").exists()
+
+
+def test_a_blinded_test_hides_what_a_case_is_and_ends_with_an_interval(panel, cohort, tmp_path):
+    panel, shell = panel
+    real = sample("COHORT", tmp_path / "real")
+    manifest = json.loads((real / "cohort.json").read_text())
+    for case in manifest["cases"]:
+        case["origin"] = "real"
+        case["id"] = case["id"].replace("subject", "patient")
+    (real / "cohort.json").write_text(json.dumps(manifest))
+    openQueue(panel, cohort)
+    panel.ui.blindedGroupBox.collapsed = False
+    panel.ui.startTestButton.click()
+    assert "real cases" in shell.ui.reasonLabel.text
+    panel.ui.realCohortEdit.currentPath = str(real)
+    panel.ui.casesOfEachSpinBox.value = 3
+    panel.ui.seedSpinBox.value = 5
+    panel.ui.startTestButton.click()
+    assert panel.queue is None and not panel.ui.caseGroupBox.enabled and not panel.ui.startTestButton.enabled
+    windows = set()
+    for number in range(1, 5):
+        assert panel.ui.testLabel.text == f"Case {number} of 6"
+        (node,) = volumes()
+        assert node.GetName() == f"Case {number} of 6"
+        assert node.GetAttribute("GenerativeAugment.synthetic") is None and panel.viewer.segmentation is None
+        assert not node.GetDisplayNode().GetAutoWindowLevel()
+        windows.add(round(node.GetDisplayNode().GetWindow()))
+        panel.ui.confidenceSelector.currentIndex = panel.ui.confidenceSelector.findData(5)
+        panel.ui.realButton.click()
+    log = cohort / "blinded-AB-1.jsonl"
+    text = log.read_text()
+    assert "patient" not in text and "subject" not in text and len(lines(log)) == 5
+
+    # Interrupted, it goes on where it stopped, and ends with the score.
+    panel.blinded.stop()
+    panel.ui.startTestButton.click()
+    assert panel.ui.testLabel.text == "Case 5 of 6"
+    panel.ui.syntheticButton.click()
+    panel.ui.syntheticButton.click()
+    assert not panel.blinded.running and not volumes()
+    result = panel.ui.resultLabel.text
+    last = lines(log)[-1]
+    assert last["event"] == "result" and f"{last['overall']['correct']} of 6 right" in result
+    assert "95 % Wilson interval" in result and "confidence" in result.lower()
+    # The next test has a log of its own.
+    panel.ui.startTestButton.click()
+    assert panel.ui.testLabel.text == "Case 1 of 6"
+    panel.ui.realButton.click()
+    panel.ui.finishTestButton.click()
+    assert lines(cohort / "blinded-AB-2.jsonl")[-1]["event"] == "result" and "of 1 right" in panel.ui.resultLabel.text
+
+
+def test_a_missing_image_cannot_be_accepted_unseen(panel, cohort):
+    panel, shell = panel
+    next(iter((cohort / "subject-000").glob("T1*"))).unlink()
+    openQueue(panel, cohort)
+    assert "T1" in shell.ui.reasonLabel.text and not panel.ui.acceptButton.enabled
+    panel.ui.nextButton.click()
+    assert panel.ui.acceptButton.enabled
+
+
+def test_the_sample_can_be_tried_and_closing_the_scene_ends_the_review(panel):
+    import slicer
+
+    panel, _shell = panel
+    panel.ui.sampleButton.click()
+    panel.ui.reviewerEdit.text = "AB"
+    panel.ui.openButton.click()
+    assert panel.viewer.volume is not None
+    panel.ui.editButton.click()
+    slicer.mrmlScene.Clear()
+    assert panel.queue is None and panel.ui.caseLabel.text == "" and not panel.ui.acceptButton.enabled
+
+
+def _geometry(path):
+    from GenerativeAugmentLib.imageFiles import imageGeometry
+
+    return imageGeometry(path)
