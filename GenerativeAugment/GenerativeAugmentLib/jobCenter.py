@@ -6,6 +6,7 @@ The panels and the Python console share it. Nothing is started before the first 
 from __future__ import annotations
 
 import logging
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,10 @@ class JobCenter:
             imported = self._imported(run.planned)
         except JobError as error:
             self._conclude(jobId, error)
+        except BaseException as error:
+            # A defect; the next job must run all the same.
+            self._conclude(jobId, _unexpected(run.planned, error))
+            raise
         else:
             self._conclude(jobId, Outcome(run.planned, result, imported))
 
@@ -276,6 +281,17 @@ class JobCenter:
                 self.finished.emit(jobId, outcome)
         finally:
             self.changed.emit()
+
+
+def _unexpected(planned: PlannedJob, error: BaseException) -> JobError:
+    return JobError(
+        "internal",
+        planned.title,
+        _("an error while its result was taken in ({error})").format(error=error),
+        _("a result in the scene"),
+        _("Its files are in {folder}; report this with the log.").format(folder=planned.output),
+        "".join(traceback.format_exception(error)),
+    )
 
 
 def _letApplicationLive(done: int, total: int) -> None:

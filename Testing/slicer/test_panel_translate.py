@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from panelKit import blob, finish, hierarchyItems, nodeIds, recordOf
+from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf
 
 
 @pytest.fixture
 def panel(shell):
     shell.selectPanel("translate")
+    choose(shell.panel.ui.modelSelector, "pix2pix")
     return shell.panel
 
 

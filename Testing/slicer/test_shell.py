@@ -74,11 +74,16 @@ for name in shell.panels:
 assert shell.jobs.runner.state == "idle"
 heavy = sorted(set(sys.modules) & {{"torch", "monai", "genaug", "pydantic", "scipy", "psutil"}})
 print("imported:", heavy)
+former = sys.modules["GenerativeAugmentLib.shell"]
+widget.self().onReload()
+assert sys.modules["GenerativeAugmentLib.shell"] is not former
+assert widget.self().shell.panels
+print("reloaded")
 import os
 os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
-    assert "imported: []" in done.stdout, done.stdout + done.stderr
+    assert "imported: []" in done.stdout and "reloaded" in done.stdout, done.stdout + done.stderr
 
 
 def test_every_control_has_a_tool_tip_and_no_form_has_a_style():
@@ -129,6 +134,24 @@ def test_a_dead_worker_gives_its_cause_and_the_next_job_runs(shell, broken, wait
     if how == "crash":
         finish(shell, waitFor, 90)
         assert "done" in shell.ui.reasonLabel.text
+
+
+def test_a_defect_while_a_result_is_taken_in_holds_up_no_other_job(shell, waitFor, slotErrors, monkeypatch):
+    from GenerativeAugmentLib import jobCenter
+
+    def fail(*arguments):
+        raise RuntimeError("out of colors")
+
+    shell.selectPanel("synthesize")
+    choose(shell.panel.ui.modelSelector, "vae")
+    with monkeypatch.context() as patch:
+        patch.setattr(jobCenter, "importCohort", fail)
+        finish(shell, waitFor)
+    assert isinstance(slotErrors.pop(), RuntimeError)
+    assert "out of colors" in shell.ui.reasonLabel.text
+    assert "Traceback" in shell.ui.logText.plainText
+    finish(shell, waitFor)
+    assert "1 in the scene" in shell.ui.reasonLabel.text
 
 
 def test_closing_the_scene_stops_the_job_and_empties_the_panels(shell, broken, waitFor):
