@@ -15,14 +15,14 @@ SYNTHESIS_COLUMNS = (
     "parameters",
     "training",
     "s per case",
-    "KID x1000",
+    "KID",
     "Fréchet",
     "coverage",
     "MS-SSIM synthetic (real)",
     "copies",
     "label volumes",
 )
-TRANSLATION_COLUMNS = ("method", "parameters", "training", "s per case", "body MAE, HU", "bone Dice", "SSIM")
+TRANSLATION_COLUMNS = ("method", "parameters", "training", "cases", "s per case", "body MAE, HU", "bone Dice", "SSIM")
 
 
 def write_table(results: Path, document: Path = DOCUMENT) -> None:
@@ -67,7 +67,7 @@ def _synthesis_cells(row: dict[str, Any]) -> list[str]:
         f"{row['parameters'] / 1e6:.1f} M",
         f"{row['training_seconds'] / 60:.0f} min",
         f"{row['seconds_per_case']:.2f}",
-        _score(scores, "kid", 1000),
+        _score(scores, "kid"),
         _score(scores, "frechet"),
         _score(scores, "coverage"),
         _score(scores, "ms_ssim"),
@@ -82,6 +82,7 @@ def _translation_cells(row: dict[str, Any]) -> list[str]:
         row["row"],
         f"{row['parameters'] / 1e6:.1f} M" if "parameters" in row else "",
         f"{row['training_seconds'] / 60:.0f} min" if "training_seconds" in row else "",
+        str(row["cases"]),
         f"{row['seconds_per_case']:.1f}" if "seconds_per_case" in row else "",
         _score(scores, "mae"),
         _score(scores, "bone_dice"),
@@ -89,14 +90,14 @@ def _translation_cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _score(scores: list[dict[str, Any]], name: str, factor: float = 1.0) -> str:
-    """Value, 95 % interval and, in brackets, the real-versus-real floor of the first score of that name."""
+def _score(scores: list[dict[str, Any]], name: str) -> str:
+    """Value, 95 % interval and, in brackets, the floor of the first score of that name."""
     score = next((s for s in scores if s["name"] == name and s.get("region") is None), None)
     if score is None:
         return ""
-    text = f"{factor * score['value']:.3g}"
+    text = f"{score['value']:.3g}"
     if score["interval"] is not None:
-        text += f" [{factor * score['interval'][0]:.3g}, {factor * score['interval'][1]:.3g}]"
+        text += f" [{score['interval'][0]:.3g}, {score['interval'][1]:.3g}]"
     if score["floor"] is not None:
-        text += f" ({factor * score['floor']:.3g})"
+        text += f" ({score['floor']:.3g})"
     return text
