@@ -21,7 +21,7 @@ STARTER := build/starter
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo demo-short starter test lint format bench-main clean
+.PHONY: help venv demo demo-short starter slicer-demo screenshots packaging test lint format bench-main clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ starter: $(STAMP)  ## Train the starter models in the background; run again to r
 	    echo $$! > $(STARTER)/pid; \
 	    echo "Training as process $$!; follow it with: tail -f $(STARTER)/log.txt"; \
 	fi
+
+packaging: $(STAMP)  ## Renew the lists of files in the CMake files and the model catalogue
+	$(BIN)/python Testing/packagingLists.py
+	$(BIN)/python -m demo.model_catalogue
 
 # One thread a process: two processes that each start two threads get in each other's way on two cores.
 test: export OMP_NUM_THREADS = 1

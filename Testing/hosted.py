@@ -24,8 +24,9 @@ def openModule() -> Iterator[object]:
     from slicerHost.install import install
     from slicerHost.moduleLoading import loadModule, unloadModule
 
-    application = install()
-    newScene(application)
+    with _quietLogics():
+        application = install()
+        newScene(application)
     module = loadModule(MODULE)
     application.startupCompleted.emit()
     representation = module.widgetRepresentation()
@@ -37,6 +38,19 @@ def openModule() -> Iterator[object]:
         representation.exit()
         unloadModule(module)
         application.processEvents()
+
+
+@contextlib.contextmanager
+def _quietLogics() -> Iterator[None]:
+    """Without the errors about terminology files, which slicer-core leaves out and every new scene misses."""
+    from vtkmodules.vtkCommonCore import vtkLogger
+
+    verbosity = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+    try:
+        yield
+    finally:
+        vtkLogger.SetStderrVerbosity(verbosity)
 
 
 def loadHead() -> list:

@@ -9,6 +9,7 @@ slicer-core. The module's jobs are run for it, by the starter models where they 
 """
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hosted import ROOT, headModel, loadHead, openModule
+from PySide6 import QtCore, QtGui
 
 SCREENSHOTS = ROOT / "Resources" / "Screenshots"
 
@@ -96,7 +98,7 @@ class Studio:
             at = bounds.reshape(3, 2).mean(axis=1)
         self.views.jumpTo(tuple(at))
 
-    def showSegmentations(self, *nodes, opacity: float = 0.35, around=None) -> None:
+    def showSegmentations(self, *nodes, opacity: float = 0.2, around=None) -> None:
         """Show some of the segmentations only, in the slices and in 3D; `around` is glass in 3D."""
         import slicer
 
@@ -135,14 +137,15 @@ class Studio:
 
     def picture(self):
         """The panel beside the views, as a QImage."""
-        from PySide6 import QtGui
-
         height = self._arrange()
         # Texts that wrap need their width before they know their height.
         height = self._arrange()
         least = self.representation.minimumSizeHint.width()
         if least > PANEL_WIDTH:
             print(f"{self.shell.panel.name}: the panel needs {least} pixels and gets {PANEL_WIDTH}", file=sys.stderr)
+        # All that is different in every run.
+        label = self.shell.ui.environmentLabel
+        label.text = re.sub(r"\d+ GB free", "16 GB free", label.text)
         picture = QtGui.QImage(WIDTH, height, QtGui.QImage.Format.Format_RGB32)
         picture.fill(QtGui.QColor(60, 60, 60))
         painter = QtGui.QPainter(picture)
@@ -159,8 +162,6 @@ class Studio:
     @staticmethod
     def _draw(painter, view, left: int, top: int) -> None:
         """A view under its bar."""
-        from PySide6 import QtCore, QtGui
-
         if hasattr(view, "mrmlSliceNode"):
             node = view.mrmlSliceNode()
             axis = {"Axial": "S", "Coronal": "A", "Sagittal": "R"}[node.GetOrientationString()]
@@ -225,11 +226,13 @@ def data(studio: Studio) -> Iterator[str]:
         tree.SetItemParent(tree.GetItemByDataNode(node), study)
     parameters = studio.parameters.data
     parameters.name = "brains"
-    parameters.channel = "T1, T2"
+    parameters.channel = "T1"
     parameters.outputFolder = STUDY
     slicer.app.processEvents()
     studio.ui.itemsTree.setCurrentItem(study)
     studio.ui.addOneButton.click()
+    for column, text in enumerate(("head", "patient-1", "T1, T2")):
+        studio.ui.casesTable.item(0, column).setText(text)
     yield "data"
     slicer.mrmlScene.RemoveNode(t2)
     parameters.source = CohortSource.DISK
@@ -284,7 +287,7 @@ def translate(studio: Studio) -> Iterator[str]:
     parameters.firstInput = t1
     studio.apply()
     studio.show(studio.shell.jobs.undoStack.last.volumes[0])
-    studio.showSegmentations(tissue, opacity=0.0)
+    studio.showSegmentations(around=tissue)
     yield "translate"
 
 
@@ -301,7 +304,7 @@ def lesions(studio: Studio) -> Iterator[str]:
     result = studio.shell.jobs.undoStack.last
     segmentation = result.segmentations[0]
     studio.show(result.volumes[0], largestPart(segmentation, result.volumes[0]))
-    studio.showSegmentations(segmentation, around=tissue)
+    studio.showSegmentations(segmentation, opacity=0.0, around=tissue)
     yield "lesions"
     studio.ui.differenceButton.click()
     studio.showSegmentations(segmentation, opacity=0.0, around=tissue)
@@ -341,20 +344,24 @@ def review(studio: Studio) -> Iterator[str]:
 
 
 def export(studio: Studio) -> Iterator[str]:
-    """Patients and accepted cases as a data set for nnU-Net."""
+    """A patient and the accepted cases as a data set for nnU-Net."""
     from GenerativeAugmentLib import sampleData
+    from GenerativeAugmentLib.cohorts import SceneCase
 
+    t1, t2, tissue = loadHead()
+    head = SceneCase("patient-1", "head", {"T1": t1, "T2": t2}, tissue, {"T1": "MR", "T2": "MR"})
+    real = studio.widget.logic.cohortFromScene([head], STUDY / "real", "real")
     synthetic = sampleCohort(sampleData.REVIEW)
     queue = studio.widget.logic.reviewQueue(synthetic, "AB")
-    for case in queue.cases:
+    for index, case in enumerate(queue.cases):
         queue.goTo(case.id)
         if queue.state(case.id) == "unreviewed":
-            queue.decide("accepted")
+            queue.decide(*(("rejected", "artifact") if index == 1 else ("accepted",)))
     volume, segmentation = loadCase(synthetic)
     studio.show(volume)
     studio.showSegmentations(segmentation)
     parameters = studio.parameters.export
-    parameters.realCohort = sampleCohort(sampleData.COHORT)
+    parameters.realCohort = real
     parameters.syntheticCohorts = [synthetic]
     parameters.outputFolder = STUDY / "export"
     parameters.name = "BrainsAugmented"
@@ -414,6 +421,12 @@ def draw(folder: Path, only: list[str], small: bool) -> list[Path]:
     return written
 
 
+def _say(kind, context, text: str) -> None:
+    """Qt's messages, but for the one that a window without a screen gives rise to each time."""
+    if "propagateSizeHints" not in text:
+        print(text, file=sys.stderr)
+
+
 def main() -> None:
     """Draw what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -421,7 +434,10 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], metavar="PANEL")
     parser.add_argument("--small-models", action="store_true", help="even where the starter models are there")
     arguments = parser.parse_args()
+    if STUDY.exists():
+        raise SystemExit(f"{STUDY} is in the way, maybe of a run that was stopped: delete it")
     STUDY.mkdir()
+    QtCore.qInstallMessageHandler(_say)
     try:
         draw(arguments.folder, arguments.only, arguments.small_models)
     finally:

@@ -183,11 +183,10 @@ def main() -> None:
     OUTPUT.mkdir(parents=True)
     began = time.perf_counter()
     with openModule() as representation:
-        print(
-            f"GenerativeAugmentLogic on an MRML scene, without a window ({time.perf_counter() - began:.1f} s to start)"
-        )
-        runSteps(Demo(representation.self().logic, OUTPUT, arguments.short))
-    print(f"All of it in {time.perf_counter() - began:.0f} s. The scene: {OUTPUT / 'scene.mrb'}")
+        print(f"GenerativeAugmentLogic on an MRML scene, started in {time.perf_counter() - began:.1f} s")
+        runSteps(Demo(representation.self().logic, OUTPUT, arguments.short, small=arguments.small_models))
+    scene = (OUTPUT / "scene.mrb").relative_to(ROOT)
+    print(f"All of it took {time.perf_counter() - began:.0f} s. For Slicer: {scene}")
 
 
 if __name__ == "__main__":

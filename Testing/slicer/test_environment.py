@@ -131,11 +131,13 @@ def test_another_python_gets_the_environment_from_before_slicer(environment, min
 
     monkeypatch.setenv("PYTHONHOME", "/slicer")
     monkeypatch.setenv("QT_PLUGIN_PATH", "/slicer/plugins")
-    monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: {"PATH": "/usr/bin", "PYTHONPATH": "/home/me"})
+    monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: {"PATH": "/usr/bin", "PYTHONPATH": "/elsewhere/me"})
     mine.setPythonExecutable(otherPython)
     arguments, variables = mine.command()
     assert Path(arguments[0]).is_relative_to(otherPython)
-    assert variables["PYTHONPATH"] == os.pathsep.join([str(MODULE), "/home/me"]) and variables["PATH"] == "/usr/bin"
+    assert (
+        variables["PYTHONPATH"] == os.pathsep.join([str(MODULE), "/elsewhere/me"]) and variables["PATH"] == "/usr/bin"
+    )
     assert not {"PYTHONHOME", "QT_PLUGIN_PATH", "PYTHONNOUSERSITE"} & set(variables)
 
 

@@ -228,7 +228,7 @@ def test_a_blinded_test_hides_what_a_case_is_and_ends_with_an_interval(panel, co
     result = panel.ui.resultLabel.text
     last = lines(log)[-1]
     assert last["event"] == "result" and f"{last['overall']['correct']} of 6 right" in result
-    assert "95 % Wilson interval" in result and "confidence" in result.lower()
+    assert "95% Wilson interval" in result and "confidence" in result.lower()
     # The next test has a log of its own.
     panel.ui.startTestButton.click()
     assert panel.ui.testLabel.text == "Case 1 of 6"

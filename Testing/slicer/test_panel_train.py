@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-from panelKit import finish
 
 
 @pytest.fixture
@@ -55,7 +54,9 @@ def test_a_training_shows_curve_and_preview_stops_resumes_and_becomes_a_model(pa
 
     # The same model again takes up the plan and the checkpoint; a number of minutes lets it end soon.
     panel.ui.minutesSpinBox.value = 0.1
-    finish(shell, waitFor, 90)
+    shell.ui.applyButton.click()
+    assert not panel.ui.previewLabel.pixmap.isNull(), "the last preview of the stopped training is shown at once"
+    waitFor(lambda: not shell.jobs.busy, 90)
     package = tmp_path / "little"
     assert (package / "configs" / "genaug.json").is_file(), shell.ui.reasonLabel.text
     assert panel.ui.progressGroupBox.visible

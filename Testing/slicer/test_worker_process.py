@@ -320,7 +320,12 @@ def test_a_tree_on_windows_is_ended_by_taskkill_before_its_root(monkeypatch):
         (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "out_of_memory", "exit code 1"),
         (-6, "terminate called after throwing an instance of 'std::bad_alloc'", "out_of_memory", "SIGABRT"),
         (0xC0000017, "", "out_of_memory", "0xC0000017"),
-        (1, "error: [/opt/Slicer/bin/python-real] exit abnormally - Report the problem.", "out_of_memory", "1"),
+        (
+            1,
+            "error: [/Applications/Slicer/bin/python-real] exit abnormally - Report the problem.",
+            "out_of_memory",
+            "1",
+        ),
         (
             1,
             "Fatal Python error: Segmentation fault\nerror: [x/python-real] exit abnormally - Report the problem.",

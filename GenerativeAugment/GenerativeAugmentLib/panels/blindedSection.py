@@ -144,18 +144,18 @@ def describeResult(result: BlindedTestResult) -> str:
         text = _("Mean confidence: {right:.1f} in right answers, {wrong:.1f} in wrong ones (1 to 5)")
         lines.append(text.format(right=right, wrong=wrong))
     if low <= CHANCE <= high:
-        lines.append(_("The interval holds 50 %: this reader cannot be said to tell them apart."))
+        lines.append(_("The interval holds 50%: this reader cannot be said to tell them apart."))
     elif low > CHANCE:
-        lines.append(_("The interval lies above 50 %: this reader can tell them apart."))
+        lines.append(_("The interval lies above 50%: this reader can tell them apart."))
     else:
-        lines.append(_("The interval lies below 50 %: this reader sees a difference and takes it the wrong way round."))
+        lines.append(_("The interval lies below 50%: this reader sees a difference and takes it the wrong way round."))
     return "\n".join(lines)
 
 
 def _score(name: str, score: Any) -> str:
     if not score.total:
         return _("{name}: none asked").format(name=name)
-    text = _("{name}: {correct} of {total} right ({share:.0%}; 95 % Wilson interval {low:.0%} to {high:.0%})")
+    text = _("{name}: {correct} of {total} right ({share:.0%}; 95% Wilson interval {low:.0%} to {high:.0%})")
     low, high = score.interval
     return text.format(name=name, correct=score.correct, total=score.total, share=score.proportion, low=low, high=high)
 

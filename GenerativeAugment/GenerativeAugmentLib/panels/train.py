@@ -30,6 +30,9 @@ CURVE_SECONDS = 1.0
 CURVE_SIZE = (380, 170)
 PREVIEW_WIDTH = 380
 
+PREVIEWS = "previews"
+"""Where a training keeps its pictures, in its folder."""
+
 
 class TrainPanel(Panel):
     """Recipe, cohort, the few settings that matter, and how the training goes."""
@@ -139,6 +142,10 @@ class TrainPanel(Panel):
         self.ui.previewLabel.clear()
         self.ui.addModelButton.setVisible(False)
         self.ui.progressGroupBox.setVisible(True)
+        self._drawCurves()
+        previews = list((trainingFolder(self._model) / PREVIEWS).glob("*.png"))
+        if previews:
+            self._showPreview(max(previews, key=lambda path: path.stat().st_mtime_ns))
 
     def onProgress(self, done: float, total: float, note: str) -> None:
         """Draw the curves, not more often than they can change."""

@@ -73,12 +73,15 @@ class SceneServices:
     def _addLogic(self, name: str, className: str):
         logic = getattr(slicer, className)()
         if name == "Terminologies":
-            # Without its files the logic still reads and writes entries; it only knows no lists.
             folder = terminologyFolder()
             if folder is not None:
                 logic.SetModuleShareDirectory(str(folder))
+            else:
+                # Without its files it still reads and writes entries, it only knows no lists; it need not complain.
+                vtk.vtkObject.GlobalWarningDisplayOff()
         logic.SetMRMLApplicationLogic(self.applicationLogic)
         logic.SetMRMLScene(self.scene)
+        vtk.vtkObject.GlobalWarningDisplayOn()
         self.applicationLogic.SetModuleLogic(name, logic)
         return logic
 
