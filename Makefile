@@ -54,6 +54,15 @@ starter: $(STAMP)  ## Train the starter models in the background; run again to r
 	    echo "Training as process $$!; follow it with: tail -f $(STARTER)/log.txt"; \
 	fi
 
+# Without a screen: Qt draws into memory.
+slicer-demo screenshots: export QT_QPA_PLATFORM = offscreen
+
+slicer-demo: $(STAMP)  ## The Slicer module's work on a real MRML scene; ends at build/slicer-demo/scene.mrb
+	$(BIN)/python Testing/slicer_demo.py $(DEMO_FLAGS)
+
+screenshots: $(STAMP)  ## Draw every panel of the module with its results into Resources/Screenshots
+	$(BIN)/python Testing/screenshots.py
+
 packaging: $(STAMP)  ## Renew the lists of files in the CMake files and the model catalogue
 	$(BIN)/python Testing/packagingLists.py
 	$(BIN)/python -m demo.model_catalogue
