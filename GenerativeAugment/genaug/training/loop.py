@@ -270,11 +270,12 @@ class StageRun:
             )
 
     def _out_of_memory(self, error: BaseException) -> GenaugError:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
         t = self.stage.training
         return GenaugError(
             Reason.OUT_OF_MEMORY,
             f"stage {self.name}, iteration {self.iteration}",
-            f"not enough memory on {self.setting.fabric.device} ({(str(error) or type(error).__name__).splitlines()[0][:160]})",
+            f"not enough memory on {self.setting.fabric.device} ({cause[:160]})",
             f"room for batches of {t.batch_size} windows of {self.system.signature.window}",
             f"Lower the batch size to {max(1, t.batch_size // 2)}, or the window, or the network's channels.",
         )
