@@ -67,7 +67,7 @@ def test_a_review_goes_through_the_cases_and_resumes_where_it_stopped(panel, coh
     openQueue(panel, cohort, "")
     assert "name or initials" in shell.ui.reasonLabel.text
     openQueue(panel, cohort)
-    assert "Case 1 of 4: subject-000, not reviewed, mask version 0" in panel.ui.caseLabel.text
+    assert "Case 1 of 4: subject-000, not reviewed, original mask" in panel.ui.caseLabel.text
     assert [node.GetName() for node in volumes()] == ["subject-000"]
     segmentation = panel.viewer.segmentation.GetSegmentation()
     names = [segmentation.GetNthSegment(index).GetName() for index in range(3)]
@@ -159,7 +159,7 @@ def test_a_corrected_mask_is_a_new_version_that_the_worker_takes(panel, cohort):
 
     paint(panel)
     panel.ui.storeButton.click()
-    assert "version 1" in shell.ui.reasonLabel.text and "mask version 1" in panel.ui.caseLabel.text
+    assert "version 1" in shell.ui.reasonLabel.text and "corrected mask, version 1" in panel.ui.caseLabel.text
     assert not panel.ui.storeButton.enabled
     panel.ui.acceptButton.click()
     log = cohort / "reviews.jsonl"

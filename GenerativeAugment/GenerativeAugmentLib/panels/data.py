@@ -226,7 +226,8 @@ def describeFingerprint(fingerprint: dict[str, Any]) -> str:
         )
     for label in fingerprint["labels"].values():
         text = _("{label}: in {cases} cases, {volume} ml")
-        volume = f"{label['volume_mm3']['median'] / 1000:.3g}"
+        milliliters = label["volume_mm3"]["median"] / 1000
+        volume = f"{milliliters:.0f}" if milliliters >= 10 else f"{milliliters:.2g}"
         lines.append(text.format(label=label["name"], cases=label["cases"], volume=volume))
     return f"<h4>{escape(_('Fingerprint'))}</h4>" + _list(lines)
 

@@ -105,9 +105,12 @@ def describeExport(summary: dict[str, Any]) -> str:
     lines = "".join(f"<li>{count} {escape(what)}</li>" for what, count in exported.items())
     parts = [f"<p>{escape(_('Exported to {folder}').format(folder=summary['dataset']))}</p><ul>{lines}</ul>"]
     if leftOut:
-        title = _("Left out: {count} cases").format(count=len(leftOut))
+        title = (
+            _("Left out: one case") if len(leftOut) == 1 else _("Left out: {count} cases").format(count=len(leftOut))
+        )
         rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(one[key])}&nbsp;</td>" for key in ("id", "cause", "detail")) + "</tr>"
+            f"<tr><td>{escape(one['id'])}&nbsp;</td>"
+            f"<td>{escape(': '.join(one[key] for key in ('cause', 'detail') if one[key]))}</td></tr>"
             for one in leftOut
         )
         parts.append(f"<p><b>{escape(title)}</b></p><table>{rows}</table>")

@@ -105,9 +105,17 @@ def describe(entry: ModelEntry) -> str:
     """What a model does, in one line."""
     made = ", ".join(_named(entry, channel) for channel in entry.outputs)
     given = ", ".join(_named(entry, channel) for channel in entry.inputs)
-    parts = [_("{made} from {given}").format(made=made, given=given or _("noise")), entry.method]
-    parts += [_("about {seconds:.0f} s on {device}").format(seconds=s, device=d) for d, s in entry.seconds.items()]
+    what = _("{made} from {given}").format(made=made, given=given) if given else _("makes {made}").format(made=made)
+    parts = [what, entry.method]
+    parts += [_("{time} on {device}").format(time=duration(s), device=d) for d, s in entry.seconds.items()]
     return "; ".join([*parts, entry.licence])
+
+
+def duration(seconds: float) -> str:
+    """How long a case takes, in words."""
+    if seconds < 1:
+        return _("under a second")
+    return _("about {seconds:.0f} s").format(seconds=seconds)
 
 
 def _named(entry: ModelEntry, channel: str) -> str:

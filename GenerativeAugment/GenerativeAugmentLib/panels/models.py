@@ -11,6 +11,7 @@ import slicer
 from GenerativeAugmentLib.catalogueFile import ModelEntry
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.panels.base import Panel
+from GenerativeAugmentLib.panels.modelChooser import duration
 
 TITLE_WIDTH = 190
 """Pixels."""
@@ -191,6 +192,6 @@ def _row(entry: ModelEntry) -> list[str]:
         "translation": _("Translation"),
         "label_to_image": _("Images for label maps"),
     }
-    times = [_("{seconds:.0f} s ({device})").format(seconds=s, device=device) for device, s in entry.seconds.items()]
+    times = [_("{time} ({device})").format(time=duration(s), device=device) for device, s in entry.seconds.items()]
     modalities = ", ".join(dict.fromkeys(entry.modality.values()))
     return [entry.title, tasks.get(entry.task, entry.task), modalities, ", ".join(times), entry.licence]

@@ -336,13 +336,15 @@ class ReviewPanel(Panel):
 def describeCase(queue: ReviewQueue) -> str:
     """Which case it is, and where it stands."""
     case = queue.current
-    text = _("Case {number} of {count}: {case}, {state}, mask version {version}")
+    version = queue.maskVersion(case.id)
+    mask = _("corrected mask, version {version}").format(version=version) if version else _("original mask")
+    text = _("Case {number} of {count}: {case}, {state}, {mask}")
     return text.format(
         number=queue.position + 1,
         count=len(queue.cases),
         case=case.id,
         state=stateTitle(queue.state(case.id)),
-        version=queue.maskVersion(case.id),
+        mask=mask,
     )
 
 
