@@ -6,9 +6,11 @@ python -m demo.run --short    the same chain with a minute of training, for cont
 
 from __future__ import annotations
 
+import copy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from genaug.case import write_case
@@ -59,6 +61,9 @@ MINUTES = {"brain-t1-ldm": 4.0, "brain-t1-vae": 1.5, "brain-t1-gan": 2.0, TRANSL
 """Of training in the demo; everything else takes about two minutes more on two quiet cores."""
 
 SHORT_MINUTES = 0.15
+
+GENTLE = 0.3
+"""Learning rate, as a share of the recipe's, when a training starts from a starter's weights."""
 
 LESION_LABEL = 9
 LESIONS = {
@@ -252,12 +257,13 @@ def prove(demo: Demo, made: Cohort) -> None:
 def _train(demo: Demo, starter: Starter, cohort: Cohort) -> Path:
     """Train the starter's recipe on the cohort, from the starter's weights where there are any."""
     minutes = SHORT_MINUTES if demo.short else MINUTES[starter.name]
+    package = demo.starter(starter.name)
     options = TrainingOptions(
         **{key: value for key, value in starter.options.items() if key != "iterations"},
-        overrides=starter.overrides,
-        initial=demo.starter(starter.name),
+        overrides=starter.overrides if package is None else _gentler(starter, package),
+        initial=package,
         minutes=minutes,
-        iterations=_affordable(demo.starter(starter.name), minutes) or starter.options["iterations"],
+        iterations=starter.options["iterations"] if package is None else _affordable(package, minutes),
         preview_every=10_000,
         seed=SEED,
     )
@@ -267,17 +273,25 @@ def _train(demo: Demo, starter: Starter, cohort: Cohort) -> Path:
     return output
 
 
-def _affordable(package: Path | None, minutes: float) -> dict[str, int]:
-    """As many iterations of each stage as fit into `minutes` at the speed the starter was trained with.
+def _affordable(package: Path, minutes: float) -> dict[str, int]:
+    """As many iterations of the last stage as fit into `minutes` at the speed the starter was trained with.
 
     The learning rate falls to zero over the iterations, so a training that is cut off by the clock ends worse than one
-    that was planned shorter.
+    that was planned shorter. The stages before it are kept: a denoiser knows the codes of its own autoencoder only.
     """
-    if package is None:
-        return {}
     stages = read_info(package).stages
-    share = 60 * minutes / max(sum(stage.seconds for stage in stages.values()), 1e-9)
-    return {name: max(1, round(stage.iterations * share)) for name, stage in stages.items()}
+    *kept, last = stages
+    pace = stages[last].iterations / max(stages[last].seconds, 1e-9)
+    return {**dict.fromkeys(kept, 0), last: max(1, round(60 * minutes * pace))}
+
+
+def _gentler(starter: Starter, package: Path) -> dict[str, Any]:
+    """The starter's overrides with smaller steps: its weights are to be refined, not forgotten."""
+    overrides = copy.deepcopy(starter.overrides)
+    for name, stage in read_info(package).recipe.stages.items():
+        training = overrides.setdefault("stages", {}).setdefault(name, {}).setdefault("training", {})
+        training["learning_rate"] = GENTLE * stage.training.learning_rate
+    return overrides
 
 
 def _synthesize(demo: Demo, package: Path, output: Path, prefix: str, count: int = CASES) -> Cohort:

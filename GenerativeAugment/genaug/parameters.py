@@ -25,7 +25,9 @@ class TrainingOptions(Strict):
     max_voxels: int | None = Field(
         default=None, ge=512, description="coarsen the spacing until the volume has no more voxels"
     )
-    iterations: dict[str, int] = Field(default_factory=dict, description="per stage, instead of the recipe's")
+    iterations: dict[str, int] = Field(
+        default_factory=dict, description="per stage, instead of the recipe's; 0 keeps what `initial` gives it"
+    )
     minutes: float | None = Field(
         default=None, gt=0, description="stop after this much training time, shared by the stages"
     )

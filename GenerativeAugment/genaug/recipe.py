@@ -54,7 +54,7 @@ class Network(Strict):
 class Training(Strict):
     """Defaults of one stage's training."""
 
-    iterations: int = Field(ge=1)
+    iterations: int = Field(ge=0, description="0 keeps the weights that the stage starts from")
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     betas: tuple[float, float] = (0.9, 0.999)

@@ -310,6 +310,29 @@ def test_a_package_can_be_the_start_of_a_training(cohort, tmp_path):
     assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
 
 
+def test_a_stage_of_no_iterations_keeps_its_weights_and_codes(cohort, tmp_path):
+    """Going on with the denoiser alone: the autoencoder stays, and what its codes mean does too."""
+    first = train(cohort, tiny_options("ldm"), tmp_path / "first", "cpu", Silent())
+    kept = {"iterations": {"autoencoder": 0, "denoiser": 2}, "initial": first}
+    second = train(cohort, tiny_options("ldm", **kept), tmp_path / "second", "cpu", Silent())
+    before, after = weights(first), weights(second)
+    unchanged = [key for key in before if key.startswith("autoencoder.") and "code_mean" not in key]
+    assert all(torch.equal(before[key], after[key]) for key in unchanged)
+    torch.testing.assert_close(after["autoencoder.code_mean"], before["autoencoder.code_mean"], atol=1e-5, rtol=0)
+    old, new = read_info(first).code_scale, read_info(second).code_scale
+    assert new.deviation == pytest.approx(old.deviation, rel=1e-4)
+    assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith("denoiser."))
+
+
+@pytest.mark.parametrize(
+    "iterations", [{"autoencoder": 0, "denoiser": 2}, {"autoencoder": 0, "denoiser": 0}], ids=["no weights", "nothing"]
+)
+def test_there_must_be_something_to_keep_and_something_to_train(cohort, tmp_path, iterations):
+    with pytest.raises(GenaugError, match="initial weights") as caught:
+        train(cohort, tiny_options("ldm", iterations=iterations), tmp_path / "ldm", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER
+
+
 def test_a_package_of_another_shape_cannot_be_the_start(cohort, tmp_path):
     first = train(cohort, tiny_options("vae", 1), tmp_path / "first", "cpu", Silent())
     wider = {"stages": {"vae": {"network": {"options": {"latent": 4, "start": 8, "channels": [64, 64]}}}}}

@@ -119,8 +119,8 @@ class SpatialAutoencoder(OnePass):
         self.back.start_at(mean)
 
     def center(self, mean: Tensor) -> None:
-        """From now on measure codes from `mean` (latent_channels, *code size), the mean code of the training cases."""
-        self.code_mean.copy_(mean)
+        """From now on measure codes from `mean` (latent_channels, *code size), the mean of what `encode` gives now."""
+        self.code_mean.add_(mean)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent_channels, *code size)."""

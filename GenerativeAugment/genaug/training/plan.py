@@ -73,6 +73,7 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
             "Check the split: every case may have been put into validation or test.",
         )
     recipe, roles, dimension = _choose(cohort, cases, options)
+    _require_something_to_train(recipe, options)
     ancestors = _ancestors(cohort, options.initial)
     former = TrainingPlan.read(folder) if (folder / PLAN).is_file() else None
     files = file_states(
@@ -201,6 +202,19 @@ def _require_labels(cases: Sequence[Case], expected: str) -> None:
             expected,
             "Add the label maps or leave these cases out; to train a model of images alone, choose an unconditional"
             " recipe with with_labels false.",
+        )
+
+
+def _require_something_to_train(recipe: Recipe, options: TrainingOptions) -> None:
+    """Stages of no iterations are taken over as they are, so there must be some to take, and another one to train."""
+    kept = [name for name, stage in recipe.stages.items() if not stage.training.iterations]
+    if kept and (options.initial is None or len(kept) == len(recipe.stages)):
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "iterations",
+            f"0 for {', '.join(kept)}" + (" without initial weights" if options.initial is None else ""),
+            "at least 1, or initial weights to keep and another stage to train",
+            "Give the package to start from, or more iterations.",
         )
 
 

@@ -292,7 +292,8 @@ def _train_stage(
     if isinstance(data, TensorStore) and not data.windowed:
         system.start_at(data.mean())
     if options.initial is not None:
-        _start_from(system, name, options.initial, setting.reporter)
+        kept = not stage.training.iterations
+        _start_from(system, name, options.initial, setting.reporter, 1.0 if kept else LEAST_SHARED)
     if setting.fabric.device.type == "cpu" and signature.dimension == 3:
         # 1.5 times faster training on CPUs; the values differ in rounding only.
         for module in (system, *critics.values()):
@@ -304,22 +305,23 @@ def _train_stage(
     return run
 
 
-def _start_from(system: System, stage: str, initial: Path, reporter: Reporter) -> None:
+def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, least: float) -> None:
     """Take every tensor of the package's stage that the network has too, by name and shape.
 
     The stage of the same name, else the package's last one; so a GAN's generator can start from a VAE's decoder.
+    `least` is the share of the network's weights that it must provide.
     """
     systems = load_package(initial).systems
     given = systems.get(stage, list(systems.values())[-1]).state_dict()
     own = system.state_dict()
     shared = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
     taken, whole = (sum(value.numel() for value in tensors.values()) for tensors in (shared, own))
-    if taken < LEAST_SHARED * whole:
+    if taken < least * whole:
         raise GenaugError(
             Reason.BAD_PACKAGE,
             initial,
             f"{taken} of the {whole} weights of stage {stage!r}",
-            f"at least {LEAST_SHARED:.0%} of them, with the same network, grid size and channels",
+            f"at least {least:.0%} of them, with the same network, grid size and channels",
             "Train with the package's own recipe options and spacing, or without initial weights.",
         )
     system.load_state_dict({**own, **shared})
