@@ -131,8 +131,10 @@ STARTERS = (
             "recipe": "pix2pix",
             "channels": ["T2"],
             "source_channels": ["T1"],
-            "window": (32, 32, 32),
-            "iterations": {"translator": 500},
+            # The whole brain: a window that shows mostly air leaves the network guessing where it is.
+            "window": (48, 64, 48),
+            "batch_size": 2,
+            "iterations": {"translator": 700},
         },
         {"stages": {"translator": {"network": {"options": {"features": [16, 16, 32, 64, 64, 16]}}}}},
     ),
