@@ -108,7 +108,10 @@ class TensorStore:
         found = [label for _, label, _ in parts if label is not None]
         labels = torch.from_numpy(np.stack(found)) if found else None
         inside = torch.from_numpy(np.stack([part for _, _, part in parts]))
-        return assemble(images, labels, self.roles, None if bool(inside.all()) else inside.float())
+        # A translation's source is carried on beyond its border as its target is: there the mapping holds, too, and is
+        # needed for volumes that show a little more than those it learns from.
+        whole = bool(self.roles.source) or bool(inside.all())
+        return assemble(images, labels, self.roles, None if whole else inside.float())
 
     def mean(self) -> Tensor:
         """Mean target over all items, (C, *window), without augmentation; for windows of the cases' full size."""

@@ -48,3 +48,10 @@ def test_without_padding_there_is_no_mask(tmp_path):
     writer.add("case", np.zeros((1, 8, 8, 8), np.float32), None, ((0, 0, 0), (8, 8, 8)))
     writer.finish()
     assert TensorStore(tmp_path, (8, 8, 8)).batch([0], np.random.default_rng(0)).inside is None
+
+
+def test_a_translation_learns_beyond_the_field_of_view(tmp_path):
+    writer = StoreWriter(tmp_path, Roles(target=["B"], source=["A"]), 3)
+    writer.add("case", np.zeros((2, 8, 8, 8), np.float32), None, ((2, 1, 0), (4, 6, 8)))
+    writer.finish()
+    assert TensorStore(tmp_path, (8, 8, 8)).batch([0], np.random.default_rng(0)).inside is None
