@@ -14,7 +14,10 @@ else:
 
 FOLDER = Path(__file__).resolve().parent.parent / "genaug" / "recipes"
 
-TASKS = ("synthesis", "translation", "label_to_image")
+TASKS = ("synthesis", "translation", "label_to_image", "infill")
+
+INHERITED = ("stages", "sampler", "defaults")
+"""What a recipe that `extends` another takes over from it, as far as it is shown here; see genaug/recipe.py."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,9 @@ def readRecipe(path: Path) -> RecipeInfo:
     Raises:
         JobError: "bad_recipe" naming file and key.
     """
+    data = _readToml(Path(path))
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise JobError(
-            "bad_recipe", str(path), str(error), _("a recipe in TOML"), _("Correct the line it names.")
-        ) from error
-    try:
-        return _recipe(data)
+        return _recipe(_extended(data, Path(path).parent))
     except KeyError as error:
         raise JobError(
             "bad_recipe",
@@ -131,6 +129,33 @@ def readRecipe(path: Path) -> RecipeInfo:
             _("name, title, family, task, citation, distinct, suits, unsuited and stages"),
             _("Add the missing key."),
         ) from error
+
+
+def _readToml(path: Path) -> dict:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise JobError(
+            "bad_recipe", str(path), str(error), _("a recipe in TOML"), _("Correct the line it names.")
+        ) from error
+
+
+def _extended(data: dict, folder: Path) -> dict:
+    """The recipe over the one that it extends, if it does, as the worker will read it."""
+    base = data.get("extends")
+    if base is None:
+        return data
+    inherited = _extended(_readToml(folder / f"{base}.toml"), folder)
+    return _merged({key: value for key, value in inherited.items() if key in INHERITED}, data)
+
+
+def _merged(base: dict, layer: dict) -> dict:
+    """`layer` over `base`, table by table; lists and scalars are replaced."""
+    merged = dict(base)
+    for key, value in layer.items():
+        known = merged.get(key)
+        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _recipe(data: dict) -> RecipeInfo:

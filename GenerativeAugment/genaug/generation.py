@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.devices import reproducible_kernels
-from genaug.networks.base import Batch, OnePass, System, activate
+from genaug.networks.base import Autoencoder, Batch, System, activate
 from genaug.recipe import Recipe, Sampler
 from genaug.samplers import Callback, Noise
 from genaug.strict import Strict
@@ -66,9 +67,30 @@ def generate(
         callback: called at every network call; raising stops at once.
     """
     names = list(recipe.stages)
-    made = systems[names[-1]].sample(noise, batch, sampler, callback)
-    if recipe.stages[names[-1]].space == "voxel":
+    last = systems[names[-1]]
+    latent = recipe.stages[names[-1]].space == "latent"
+    seen = (
+        at_codes(batch, batch.target.new_zeros(len(batch.target), last.signature.channels, *last.signature.window))
+        if latent
+        else batch
+    )
+    made = last.sample(noise, seen, sampler, callback)
+    if not latent:
         return made
     decoder = systems[names[-2]]
-    assert isinstance(decoder, OnePass) and code_scale is not None  # training wrote both or neither
-    return activate(decoder.generate(code_scale.unscale(made), batch), decoder.signature.image_channels)
+    assert isinstance(decoder, Autoencoder)  # training has seen to it
+    codes = made if code_scale is None else code_scale.unscale(made)
+    return activate(decoder.generate(codes, batch), decoder.signature.image_channels)
+
+
+def at_codes(batch: Batch, codes: Tensor) -> Batch:
+    """The batch as a stage in the latent space sees it: codes for the target, the maps averaged down to their size."""
+    size = codes.shape[2:]
+
+    def small(maps: Tensor | None) -> Tensor | None:
+        if maps is None or not size:
+            return None
+        factors = [n // m for n, m in zip(maps.shape[2:], size, strict=True)]
+        return F.avg_pool2d(maps, factors) if len(size) == 2 else F.avg_pool3d(maps, factors)
+
+    return Batch(codes, source=small(batch.source), label_map=small(batch.label_map), vector=batch.vector)

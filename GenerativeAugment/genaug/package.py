@@ -60,6 +60,9 @@ class TrainedOn(_Strict):
     patients: list[str]
     modalities: dict[str, str]
     labels: list[LabelRange] = []
+    seen: list[dict[str, float | str]] = Field(
+        default=[], description="covariates of the training cases that the model is conditioned on, in no order"
+    )
 
 
 class TrainedStage(_Strict):

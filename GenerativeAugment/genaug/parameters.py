@@ -18,6 +18,11 @@ class TrainingOptions(Strict):
     recipe: str = Field(description="name of a recipe or path of a .toml file")
     channels: list[str] = Field(default_factory=list, description="image channels to generate; all when empty")
     source_channels: list[str] = Field(default_factory=list, description="input channels of a translation")
+    covariates: list[str] = Field(
+        default_factory=list, description="class and numbers to condition on; all of the cohort when empty"
+    )
+    text: str | None = Field(default=None, description="covariate whose sentences to condition on")
+    text_encoder: Path | None = Field(default=None, description="folder of a sentence-transformers model, for `text`")
     with_labels: bool | None = Field(default=None, description="generate label maps too; as the recipe says when null")
     dimension: Literal[2, 3] | None = Field(default=None, description="as the cohort when null")
     spacing: tuple[float, float, float] | None = Field(default=None, description="mm; the cohort's median when null")
@@ -51,6 +56,11 @@ class SynthesisParameters(Strict):
     sampler: str | None = Field(default=None, description="as the package says when null")
     steps: int | None = Field(default=None, ge=1)
     sampler_options: dict[str, Any] = Field(default_factory=dict)
+    guidance: float | None = Field(default=None, ge=0, description="how closely to follow the conditions; 1 is plainly")
+    conditions: dict[str, float | str] = Field(
+        default_factory=dict, description="covariates to ask for; others are drawn from those of a training case"
+    )
+    text_encoder: Path | None = Field(default=None, description="the one the model was trained with, to read a text")
     prefix: str | None = Field(default=None, description="start of the case ids; the package's name when null")
     file_format: FileFormat = "nii.gz"
 

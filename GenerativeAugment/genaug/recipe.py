@@ -2,6 +2,7 @@
 
 A method of the literature is one combination of four axes (network x objective x condition x sampler) with defaults for
 its training. Each is a TOML file in `recipes/`; a new method is a new file, and at most a new term in one of the axes.
+A file that differs from another in little `extends` it, table by table; `false` takes a loss term or a critic away.
 """
 
 from __future__ import annotations
@@ -24,7 +25,19 @@ else:
 
 FOLDER = Path(__file__).parent / "recipes"
 
-Task = Literal["synthesis", "translation", "label_to_image"]
+INHERITED = ("multiple_of", "stages", "sampler", "defaults")
+"""What a recipe takes over from the one that it `extends`: the axes. It says itself what it is and what it needs."""
+
+MOST_HEIRS = 4
+"""Recipes in a row that extend one another."""
+
+Task = Literal["synthesis", "translation", "label_to_image", "infill"]
+"""New cases; one channel from others; images for given label maps; what a given label map covers, in a given image."""
+
+Condition = Literal["label_map", "image", "images", "covariates", "text", "neighbours"]
+"""What a case is made for: a label map; a source image; several, some of which may be missing; class and numbers;
+sentences; planes beside its own."""
+
 Dimension = Literal[2, 3]
 
 
@@ -69,6 +82,9 @@ class Training(Strict):
     )
     shift: int = Field(default=0, ge=0, description="augmentation: largest random shift in voxels")
     flip: bool = Field(default=False, description="augmentation: random left-right mirror")
+    drop_condition: float = Field(
+        default=0.0, ge=0, lt=1, description="share of cases whose conditions are hidden, which guidance needs"
+    )
 
 
 class Stage(Strict):
@@ -93,6 +109,7 @@ class Sampler(Strict):
 
     name: str = "one_pass"
     steps: int = Field(default=1, ge=1)
+    guidance: float = Field(default=1.0, ge=0, description="classifier-free guidance scale; 1 is none")
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -107,7 +124,11 @@ class Recipe(Strict):
     distinct: str
     suits: str
     unsuited: str
-    conditions: tuple[Literal["label_map", "image"], ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    offsets: tuple[int, ...] = Field(
+        default=(0,), min_length=1, description="planes of the source, relative to a plane's"
+    )
+    unpaired: bool = Field(default=False, description="source and target of a translation may show different patients")
     dimensions: tuple[Dimension, ...] = (2, 3)
     with_labels: bool = Field(default=True, description="whether label maps are generated together with the image")
     multiple_of: int = Field(default=8, ge=1, description="the network's window is a multiple of this along every axis")
@@ -150,6 +171,11 @@ def load_recipe(name: str | Path) -> Recipe:
         GenaugError: BAD_RECIPE, with the known names.
     """
     path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    return parse_recipe(_read(path, name, ()), path)
+
+
+def _read(path: Path, name: str | Path, heirs: tuple[str, ...]) -> dict[str, Any]:
+    """A recipe file over the axes of the one that it extends, if it does; how it describes itself is its own."""
     if not path.is_file():
         raise GenaugError(
             Reason.BAD_RECIPE,
@@ -162,7 +188,15 @@ def load_recipe(name: str | Path) -> Recipe:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GenaugError(Reason.BAD_RECIPE, path, str(error), "a TOML file", "Correct the line it names.") from error
-    return parse_recipe(data, path)
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    if base in heirs or len(heirs) > MOST_HEIRS:
+        raise GenaugError(
+            Reason.BAD_RECIPE, path, f"extends {base!r}, which extends it", "a recipe of its own", "Correct `extends`."
+        )
+    axes = _read(FOLDER / f"{base}.toml", base, (*heirs, path.stem))
+    return _merge({key: value for key, value in axes.items() if key in INHERITED}, data)
 
 
 def recipe_names() -> list[str]:
@@ -177,9 +211,12 @@ def list_recipes() -> tuple[Recipe, ...]:
 
 
 def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
-    """`layer` over `base`, table by table; lists and scalars are replaced."""
+    """`layer` over `base`, table by table; lists and scalars are replaced, and `false` removes what is not a switch."""
     merged = dict(base)
     for key, value in layer.items():
         known = merged.get(key)
-        merged[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        if value is False and known is not None and not isinstance(known, bool):
+            del merged[key]
+        else:
+            merged[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return merged

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
+from genaug.covariates import encode, require_known
 from genaug.devices import as_recorded, machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
@@ -27,6 +27,8 @@ from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
 from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
 from genaug.samplers import Callback, CaseNoise, find_sampler
+from genaug.tensors import without_hole
+from genaug.text import TextReader
 from genaug.volume import Volume, label_volumes
 
 MICRO_BATCH = 2
@@ -39,12 +41,30 @@ LABEL_TOLERANCE = 0.25
 
 @dataclass(frozen=True)
 class Given:
-    """What one case is conditioned on, in the patient and in model space."""
+    """The case that one is made for, in the patient and in model space.
+
+    Attributes:
+        images: channel to volume, where the network fills a hole in them.
+        label: the label map it follows.
+        one_hot: the same in model space, (L, *window).
+        stacked: the images in model space, (C, *window).
+    """
 
     case: Case
+    images: dict[str, Volume]
     label: Volume
     placement: Placement
     one_hot: npt.NDArray[np.float32]
+    stacked: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one case is made for: the covariates it shall have, as numbers too, and the case it follows."""
+
+    covariates: dict[str, float | str]
+    vector: npt.NDArray[np.float32]
+    given: Given | None
 
 
 def synthesize(
@@ -68,7 +88,8 @@ def synthesize(
         seed: of the job; case i is drawn from `case_seed(seed, i)`, whatever else is made with it.
         device: "auto", "cpu" or "cuda".
         reporter: told of every network call.
-        given: for a package conditioned on label maps, the cases whose label maps are used, in turn.
+        given: the cases to follow, in turn: their label maps for a package conditioned on those, with their images
+            where it fills what the label maps cover; their covariates, where `parameters` ask for no others.
 
     Raises:
         GenaugError: BAD_PACKAGE, BAD_PARAMETER, FIELD_OF_VIEW, CANCELLED; cases finished before stay.
@@ -78,20 +99,22 @@ def synthesize(
     info = package.info
     _require_task(package, given)
     sampler = chosen_sampler(package, parameters)
+    require_known(info.roles.covariates, list(parameters.conditions))
+    texts = TextReader(parameters.text_encoder)
     indices = range(parameters.start, parameters.start + parameters.count)
     groups = _groups(indices)
     calls = len(groups)
     cases: list[Case] = []
     for done, group in enumerate(groups):
-        conditions = [_condition(package, given, index) for index in group]
+        asked = [_asked(package, parameters, texts, given, index, case_seed(seed, index)) for index in group]
 
         def tell(step: int, steps: int, done: int = done) -> None:
             reporter.progress(done * steps + step, calls * steps, f"case {len(cases) + 1} of {parameters.count}")
 
-        made = _generate_group(package, [case_seed(seed, i) for i in group], conditions, sampler, tell)
-        for index, array, condition in zip(group, made, conditions, strict=True):
+        made = _generate_group(package, [case_seed(seed, i) for i in group], asked, sampler, tell)
+        for index, array, one in zip(group, made, asked, strict=True):
             if index in indices:
-                case = _write(package, parameters, sampler, seed, index, array, condition, output)
+                case = _write(package, parameters, sampler, seed, index, array, one, output)
                 cases.append(case)
                 reporter.product("case", output / case.id)
     prefix = parameters.prefix or info.name
@@ -111,7 +134,8 @@ def synthesize(
 def remake(record: Record, package_folder: Path, given: Case | None = None) -> dict[str, Volume]:
     """Make the volumes of a case again from its Record, by role (channel names and "label").
 
-    It runs on the recorded kind of device with the recorded number of threads.
+    It runs on the recorded kind of device with the recorded number of threads. A case that was made for a text needs
+    its encoder where it was, as the Record's parameters name it.
 
     Raises:
         GenaugError: BAD_PACKAGE when the package's weights are not those of the Record; BAD_PARAMETER when there is no
@@ -122,19 +146,24 @@ def remake(record: Record, package_folder: Path, given: Case | None = None) -> d
         require_weights(package, record)
         index = int(record.parameters["index"])
         sampler = Sampler.model_validate(record.parameters["sampler"])
+        parameters = SynthesisParameters.model_validate(record.parameters["synthesis"])
         (group,) = _groups(range(index, index + 1))
         cohort = None if given is None else Cohort(name="given", channels=given.modalities, cases=[given])
-        condition = None if cohort is None else _condition(package, cohort, 0)
-        conditions = [condition for _ in group]
+        # A case of a batch is the same whatever its neighbour is, so all are given what is asked of this one.
+        own = record.draws.get("covariates", {})
+        asked = _as_asked(package, own, TextReader(parameters.text_encoder), cohort, 0)
         seeds = [case_seed(record.seed, i) for i in group]
-        made = _generate_group(package, seeds, conditions, sampler, lambda done, total: None)
-        own = _field_of_view(package, case_seed(record.seed, index), condition)
-        return _volumes(package, made[group.index(index)], condition, own)
+        made = _generate_group(package, seeds, [asked for _ in group], sampler, lambda done, total: None)
+        field = _field_of_view(package, case_seed(record.seed, index), asked.given)
+        return _volumes(package, made[group.index(index)], asked.given, field)
 
 
 def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler:
     """The package's sampler with what the parameters say otherwise."""
     default = package.info.recipe.sampler
+    guidance = default.guidance if parameters.guidance is None else parameters.guidance
+    if guidance != 1:
+        _require_guidance(package, guidance)
     if parameters.sampler is not None and default.name == "one_pass":
         raise GenaugError(
             Reason.BAD_PARAMETER,
@@ -147,10 +176,27 @@ def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler
         return Sampler(
             name=default.name,
             steps=parameters.steps or default.steps,
+            guidance=guidance,
             options={**default.options, **parameters.sampler_options},
         )
     entry = find_sampler(parameters.sampler)
-    return Sampler(name=entry.name, steps=parameters.steps or entry.steps, options=parameters.sampler_options)
+    return Sampler(
+        name=entry.name, steps=parameters.steps or entry.steps, guidance=guidance, options=parameters.sampler_options
+    )
+
+
+def _require_guidance(package: Package, guidance: float) -> None:
+    """Guidance needs what the network does when nothing is known, which it knows only where it was trained to."""
+    recipe = package.info.recipe
+    last = list(recipe.stages.values())[-1]
+    if not recipe.conditions or not last.training.drop_condition or recipe.sampler.name == "one_pass":
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "guidance",
+            f"{guidance:g} for {recipe.name}",
+            "1: this model was not trained with its conditions left out now and then",
+            "Leave guidance out, or train a diffusion recipe whose drop_condition is above 0.",
+        )
 
 
 def weights_of(package: Package) -> Weights:
@@ -179,42 +225,76 @@ def _groups(indices: range) -> list[list[int]]:
 
 
 def _generate_group(
-    package: Package, seeds: Sequence[int], conditions: Sequence[Given | None], sampler: Sampler, callback: Callback
+    package: Package, seeds: Sequence[int], asked: Sequence[Asked], sampler: Sampler, callback: Callback
 ) -> list[npt.NDArray[np.float32]]:
     """One network batch: arrays (C, *window), one per seed."""
     system = package.system
     noise = CaseNoise.from_seeds(seeds, system.noise_shape(), package.device)
-    label_map: Tensor | None = None
-    present = [condition for condition in conditions if condition is not None]
-    if present:
-        label_map = torch.from_numpy(np.stack([condition.one_hot for condition in present])).to(package.device)
+    given = [one.given for one in asked if one.given is not None]
+    label_map = torch.from_numpy(np.stack([one.one_hot for one in given])) if given else None
+    images = [one.stacked for one in given if one.stacked is not None]
+    source = without_hole(torch.from_numpy(np.stack(images)), label_map) if images and label_map is not None else None
+    vector = torch.from_numpy(np.stack([one.vector for one in asked])) if asked[0].vector.size else None
     empty = torch.zeros(len(seeds), system.signature.channels, *system.signature.window, device=package.device)
     made = generate(
         package.info.recipe,
         package.systems,
         package.info.code_scale,
         noise,
-        Batch(empty, label_map=label_map),
+        Batch(empty, source=source, label_map=label_map, vector=vector).to(package.device),
         sampler,
         callback,
     )
     return list(made.float().cpu().numpy())
 
 
-def _condition(package: Package, given: Cohort | None, index: int) -> Given | None:
-    if given is None:
-        return None
-    case = given.cases[index % len(given.cases)]
+def _asked(
+    package: Package,
+    parameters: SynthesisParameters,
+    texts: TextReader,
+    given: Cohort | None,
+    index: int,
+    seed: int,
+) -> Asked:
+    """What case `index` is made for: what is asked for, else what the given case has, else what a training case had."""
+    names = [covariate.name for covariate in package.info.roles.covariates]
+    seen = package.info.trained_on.seen
+    drawn: Mapping[str, float | str] = {}
+    if given is not None:
+        drawn = given.cases[index % len(given.cases)].covariates
+    elif seen:
+        drawn = seen[int(np.random.Generator(np.random.PCG64([seed, 1])).integers(len(seen)))]
+    values = {name: value for name, value in {**drawn, **parameters.conditions}.items() if name in names}
+    return _as_asked(package, values, texts, given, index)
+
+
+def _as_asked(
+    package: Package, values: dict[str, float | str], texts: TextReader, given: Cohort | None, index: int
+) -> Asked:
+    covariates = package.info.roles.covariates
+    follows = given is not None and package.info.roles.given_labels
+    return Asked(
+        covariates=values,
+        vector=encode(covariates, values, texts.read(covariates, values)),
+        given=_given(package, given.cases[index % len(given.cases)]) if given is not None and follows else None,
+    )
+
+
+def _given(package: Package, case: Case) -> Given:
+    info = package.info
     label = case.label_map()
     if label is None:
         raise GenaugError(
             Reason.UNPAIRED, case.id, "no label map", "a label map to make an image for", "Leave the case out."
         )
-    grid = package.info.grid
+    grid = info.grid
     grid.require_field_of_view(label)
-    placement = grid.place(label)
-    layout = Layout(image_channels=(), label_values=tuple(package.info.roles.label_values))
-    return Given(case, label, placement, layout.one_hot(grid.map_in(label, placement, None), case.id))
+    images = {name: case.volume(name) for name in info.roles.target} if info.roles.hole else {}
+    placement = grid.place(label, images)
+    layout = Layout(image_channels=(), label_values=tuple(info.roles.label_values))
+    one_hot = layout.one_hot(grid.map_in(label, placement, None), case.id)
+    stacked = [grid.map_in(volume, placement, name) for name, volume in images.items()]
+    return Given(case, images, label, placement, one_hot, np.stack(stacked) if stacked else None)
 
 
 def _field_of_view(package: Package, seed: int, given: Given | None) -> Spacing | None:
@@ -243,6 +323,11 @@ def _volumes(
     else:
         volumes = {n or "label": info.grid.map_out(values, given.placement, n) for n, values in arrays.items()}
         volumes["label"] = given.label
+        hole = given.label.array != 0
+        for name, image in given.images.items():
+            volumes[name] = replace(
+                image, array=np.where(hole, volumes[name].array, image.array).astype(image.array.dtype)
+            )
     return volumes
 
 
@@ -253,10 +338,10 @@ def _write(
     seed: int,
     index: int,
     array: npt.NDArray[np.float32],
-    given: Given | None,
+    asked: Asked,
     output: Path,
 ) -> Case:
-    info = package.info
+    info, given = package.info, asked.given
     field = _field_of_view(package, case_seed(seed, index), given)
     volumes = _volumes(package, array, given, field)
     case_id = f"{parameters.prefix or info.name}-{index:04d}"
@@ -266,6 +351,8 @@ def _write(
         patients |= {given.case.patient, *given.case.derived_from}
         file = str(given.label.source or "")
         inputs["label_map"] = Output(file=file, voxels=hash_voxels(given.label.array))
+        for name, image in given.images.items():
+            inputs[name] = Output(file=str(image.source or ""), voxels=hash_voxels(image.array))
     record = Record(
         case_id=case_id,
         kind="synthesize",
@@ -279,6 +366,7 @@ def _write(
             "case_seed": case_seed(seed, index),
             "noise_shape": list(package.system.noise_shape()),
             "field_of_view_mm": None if field is None else list(field),
+            "covariates": asked.covariates,
         },
         weights=weights_of(package),
         parents=[] if given is None else [given.case.id],
@@ -290,7 +378,9 @@ def _write(
     )
     images = {name: volume for name, volume in volumes.items() if name != "label"}
     patient = case_id if given is None else given.case.patient
-    return write_case(output, case_id, patient, images, volumes.get("label"), record, parameters.file_format)
+    return write_case(
+        output, case_id, patient, images, volumes.get("label"), record, parameters.file_format, asked.covariates
+    )
 
 
 def _checks(package: Package, volumes: dict[str, Volume]) -> list[Check]:
@@ -325,7 +415,7 @@ def _require_task(package: Package, given: Cohort | None) -> None:
             Reason.BAD_PARAMETER, "label maps", "none", "a cohort with label maps, which this model needs",
             "Give the cohort whose label maps are to become images.",
         )  # fmt: skip
-    if not package.info.roles.given_labels and given is not None:
+    if not package.info.roles.given_labels and not package.info.roles.covariates and given is not None:
         raise GenaugError(
             Reason.BAD_PARAMETER, "label maps", "a cohort of label maps", "none: this model makes its own",
             "Leave the label maps out.",

@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from genaug.covariates import Covariate
 from genaug.files import read_json, write_bytes, write_json
 from genaug.grid.geometry import Size
 from genaug.networks.base import Batch
@@ -39,6 +40,13 @@ class Roles(BaseModel):
     generate_labels: bool = False
     given_labels: bool = False
     label_values: list[int] = []
+    covariates: list[Covariate] = []
+    hole: bool = False
+    """The source is the target itself without what the given labels cover: the network fills the hole."""
+    offsets: list[int] = [0]
+    """Planes of the source that a plane is made from, relative to its own; in 2D."""
+    missing: bool = False
+    """A case may lack some of the sources; the vector tells which it has."""
 
     @property
     def label_channels(self) -> int:
@@ -47,8 +55,20 @@ class Roles(BaseModel):
 
     @property
     def condition_channels(self) -> int:
-        """Given channels: source images and one-hot labels."""
-        return len(self.source) + (len(self.label_values) if self.given_labels else 0)
+        """Channels of `Batch.condition`: source images, one-hot labels, and every number of the vector."""
+        labels = len(self.label_values) if self.given_labels else 0
+        return self.source_channels + labels + sum(length for _, length in self.vector)
+
+    @property
+    def source_channels(self) -> int:
+        """Channels of `Batch.source`."""
+        return len(self.target) if self.hole else len(self.source) * len(self.offsets)
+
+    @property
+    def vector(self) -> tuple[tuple[str, int], ...]:
+        """The parts of `Batch.vector`, kind and length, see Signature."""
+        known = [(str(covariate.kind), covariate.length) for covariate in self.covariates]
+        return (*known, ("source", len(self.source))) if self.missing else tuple(known)
 
 
 class Source(Protocol):
@@ -69,6 +89,10 @@ class _Index(BaseModel):
     cases: list[str]
     fields: list[Field]
     """Of every case: the first voxel and the size of what is not padding, along the three axes."""
+    vectors: list[list[float]] = []
+    """Of every case: its covariates, see `covariates.encode`."""
+    available: list[list[bool]] = []
+    """Of every case: which of the sources it has."""
 
 
 class TensorStore:
@@ -90,6 +114,8 @@ class TensorStore:
         labelled = self.roles.generate_labels or self.roles.given_labels
         self._labels = [_map(folder / f"{i:05d}.labels.npy") for i in range(len(self.cases))] if labelled else []
         self._fields = index.fields
+        self._vectors = np.array(index.vectors, dtype=np.float32)
+        self._available = np.array(index.available, dtype=bool)
         self._items = self._list_items()
 
     def __len__(self) -> int:
@@ -111,7 +137,10 @@ class TensorStore:
         # A translation's source is carried on beyond its border as its target is: there the mapping holds, too, and is
         # needed for volumes that show a little more than those it learns from.
         whole = bool(self.roles.source) or bool(inside.all())
-        return assemble(images, labels, self.roles, None if whole else inside.float())
+        cases = [self._items[item][0] for item in items]
+        available = self._draw_available(cases, rng) if self.roles.missing else None
+        vectors = self._vectors[cases] if self.roles.covariates else None
+        return assemble(images, labels, self.roles, None if whole else inside.float(), vectors, available)
 
     def mean(self) -> Tensor:
         """Mean target over all items, (C, *window), without augmentation; for windows of the cases' full size."""
@@ -119,6 +148,14 @@ class TensorStore:
         rng = np.random.default_rng(0)
         total = sum(plain.batch([item], rng).target[0].double() for item in range(len(plain)))
         return torch.as_tensor(total / len(plain)).float()
+
+    def _draw_available(self, cases: Sequence[int], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+        """(B, sources): any subset of what a case has, never none, so that every combination is learnt."""
+        drawn = self._available[cases]
+        for row in drawn:
+            has = np.flatnonzero(row)
+            row[rng.permutation(has)[int(rng.integers(1, len(has) + 1)) :]] = False
+        return drawn
 
     def _list_items(self) -> list[tuple[int, int | None]]:
         if self.dimension == 3:
@@ -133,7 +170,7 @@ class TensorStore:
     def _cut(
         self, case: int, plane: int | None, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8] | None, npt.NDArray[np.bool_]]:
-        images = self._images[case] if plane is None else self._images[case][..., plane]
+        images = self._images[case] if plane is None else self._planes(case, plane)
         labels = None
         if self._labels:
             labels = self._labels[case] if plane is None else self._labels[case][..., plane]
@@ -152,6 +189,13 @@ class TensorStore:
             np.ascontiguousarray(inside),
         )
 
+    def _planes(self, case: int, plane: int) -> npt.NDArray[np.int16]:
+        """(target + source * offsets, I, J): a plane of the targets, and of the sources those at the offsets."""
+        images, targets = self._images[case], len(self.roles.target)
+        if self.roles.offsets == [0]:
+            return images[..., plane]
+        return np.concatenate([images[:targets, ..., plane], neighbours(images[targets:], plane, self.roles.offsets)])
+
     def _inside(self, case: int, start: Sequence[int]) -> npt.NDArray[np.bool_]:
         """(1, *window): where a window that starts at `start` shows what was scanned."""
         inside = np.ones((1, *self.window), dtype=bool)
@@ -162,22 +206,37 @@ class TensorStore:
         return inside
 
 
-class CodeStore:
-    """Codes of an autoencoder, kept in memory: the second stage's data."""
+def neighbours(images: npt.NDArray[Any], plane: int, offsets: Sequence[int]) -> npt.NDArray[Any]:
+    """Planes of images (C, I, J, K) at `plane` + offsets, as channels (C * offsets, I, J); beyond the end the last."""
+    positions = np.clip(np.asarray(offsets) + plane, 0, images.shape[-1] - 1)
+    taken = np.moveaxis(images[..., positions], -1, 1)
+    return taken.reshape(-1, *images.shape[1:-1])
 
-    def __init__(self, codes: Tensor) -> None:
+
+class CodeStore:
+    """Codes of an autoencoder with the conditions of their cases, kept in memory: the second stage's data."""
+
+    def __init__(self, codes: Batch) -> None:
         self.codes = codes
 
     def __len__(self) -> int:
         """Number of codes."""
-        return len(self.codes)
+        return len(self.codes.target)
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
         """The items' codes."""
-        return Batch(target=self.codes[list(items)])
+        rows = list(items)
+        return Batch(**{name: value[rows] for name, value in vars(self.codes).items() if value is not None})
 
 
-def assemble(images: Tensor, labels: Tensor | None, roles: Roles, inside: Tensor | None = None) -> Batch:
+def assemble(
+    images: Tensor,
+    labels: Tensor | None,
+    roles: Roles,
+    inside: Tensor | None = None,
+    vectors: npt.NDArray[np.float32] | None = None,
+    available: npt.NDArray[np.bool_] | None = None,
+) -> Batch:
     """A Batch from stacked channels.
 
     Args:
@@ -185,19 +244,37 @@ def assemble(images: Tensor, labels: Tensor | None, roles: Roles, inside: Tensor
         labels: (B, *S), indices into `roles.label_values`.
         roles: which channel is what.
         inside: see Batch.
+        vectors: (B, ...) covariates, where the roles have them.
+        available: (B, sources), where sources may be missing.
     """
     targets = [images[:, : len(roles.target)]]
+    source = images[:, len(roles.target) :] if roles.source else None
     one_hot = None
     if labels is not None:
         one_hot = torch.nn.functional.one_hot(labels.long(), len(roles.label_values)).movedim(-1, 1).float()
         if roles.generate_labels:
             targets.append(2 * one_hot - 1)
+        if roles.hole:
+            source = without_hole(images[:, : len(roles.target)], one_hot)
+    parts = [] if vectors is None else [torch.from_numpy(vectors)]
+    if available is not None and source is not None:
+        has = torch.from_numpy(available).float()
+        parts.append(has)
+        source = source * has.repeat_interleave(len(roles.offsets), dim=1).view(
+            *source.shape[:2], *[1] * (images.ndim - 2)
+        )
     return Batch(
         target=torch.cat(targets, dim=1),
-        source=images[:, len(roles.target) :] if roles.source else None,
+        source=source,
         label_map=one_hot if roles.given_labels else None,
+        vector=torch.cat(parts, dim=1) if parts else None,
         inside=inside,
     )
+
+
+def without_hole(images: Tensor, one_hot: Tensor) -> Tensor:
+    """Images (B, C, *S) with mid-grey wherever the label map (B, L, *S) is not background, its first channel."""
+    return images * one_hot[:, :1]
 
 
 class StoreWriter:
@@ -208,8 +285,18 @@ class StoreWriter:
         self._folder, self._roles, self._dimension = folder, roles, dimension
         self._cases: list[str] = []
         self._fields: list[Field] = []
+        self._vectors: list[list[float]] = []
+        self._available: list[list[bool]] = []
 
-    def add(self, case_id: str, images: npt.NDArray[np.float32], labels: npt.NDArray[Any] | None, field: Field) -> None:
+    def add(
+        self,
+        case_id: str,
+        images: npt.NDArray[np.float32],
+        labels: npt.NDArray[Any] | None,
+        field: Field,
+        vector: npt.NDArray[np.float32] | None = None,
+        available: Sequence[bool] = (),
+    ) -> None:
         """One case.
 
         Args:
@@ -217,6 +304,8 @@ class StoreWriter:
             images: (target + source, I, J, K) in [-1, 1].
             labels: (I, J, K) label values, where the roles have labels; only those of the roles.
             field: first voxel and size of what is not padding.
+            vector: covariates, where the roles have them.
+            available: which of the sources it has, where some may be missing.
 
         Raises:
             GenaugError: DISK_FULL, NO_PERMISSION.
@@ -231,10 +320,19 @@ class StoreWriter:
             _write(stem.with_suffix(".labels.npy"), indices.astype(np.uint8))
         self._cases.append(case_id)
         self._fields.append(field)
+        self._vectors.append([] if vector is None else vector.tolist())
+        self._available.append(list(available))
 
     def finish(self) -> None:
         """Make the store valid."""
-        index = _Index(roles=self._roles, dimension=self._dimension, cases=self._cases, fields=self._fields)
+        index = _Index(
+            roles=self._roles,
+            dimension=self._dimension,
+            cases=self._cases,
+            fields=self._fields,
+            vectors=self._vectors,
+            available=self._available,
+        )
         write_json(self._folder / "index.json", index.model_dump(mode="json"))
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
+from genaug.covariates import encode
 from genaug.devices import as_recorded, machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
@@ -23,6 +25,7 @@ from genaug.progress import Reporter, Silent
 from genaug.record import Output, Record, case_seed, hash_voxels, software_versions
 from genaug.samplers import CaseNoise
 from genaug.synthesis import require_weights, weights_of
+from genaug.tensors import neighbours
 from genaug.volume import Volume, require_same_grid
 from genaug.windows import apply_windows
 
@@ -63,11 +66,14 @@ def translate(
     cases = []
     for index, case in enumerate(inputs.cases):
         sources = _sources(package, case, parameters)
+        vector = _vector(package, case, sources)
 
         def tell(done: int, total: int, index: int = index, name: str = case.id) -> None:
             reporter.progress(index * total + done, len(inputs.cases) * total, f"{name}, window {done} of {total}")
 
-        results, placement = _translate_volume(package, sources, parameters.overlap, case_seed(seed, index), tell)
+        results, placement = _translate_volume(
+            package, sources, vector, parameters.overlap, case_seed(seed, index), tell
+        )
         record = Record(
             case_id=f"{parameters.prefix or info.name}-{case.id}",
             kind="translate",
@@ -127,13 +133,15 @@ def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
                 "Give the original input.",
             )
     seed = case_seed(record.seed, int(record.parameters["index"]))
-    results, _ = _translate_volume(package, sources, parameters.overlap, seed, lambda done, total: None)
+    vector = _vector(package, given, sources)
+    results, _ = _translate_volume(package, sources, vector, parameters.overlap, seed, lambda done, total: None)
     return results
 
 
 def _translate_volume(
     package: Package,
     sources: dict[str, Volume],
+    vector: npt.NDArray[np.float32],
     overlap: float,
     seed: int,
     callback: Callable[[int, int], None],
@@ -143,7 +151,9 @@ def _translate_volume(
     first = next(iter(sources.values()))
     grid.require_field_of_view(first, whole=True)
     placement = grid.place(first, sources, whole=True)
-    stacked = np.stack([grid.map_in(volume, placement, name) for name, volume in sources.items()])
+    mapped = {name: grid.map_in(volume, placement, name) for name, volume in sources.items()}
+    absent = np.zeros_like(next(iter(mapped.values())))
+    stacked = np.stack([mapped.get(name, absent) for name in info.roles.source])
     system = package.system
     generator = torch.Generator().manual_seed(seed)
 
@@ -151,7 +161,8 @@ def _translate_volume(
         padded = _full_batch(windows)
         noise = CaseNoise([generator] * len(padded), system.noise_shape(), package.device)
         empty = padded.new_zeros(len(padded), len(info.roles.target), *padded.shape[2:])
-        batch = Batch(empty, source=padded)
+        numbers = torch.from_numpy(vector).expand(len(padded), -1).to(padded) if vector.size else None
+        batch = Batch(empty, source=padded, vector=numbers)
         made = generate(info.recipe, package.systems, info.code_scale, noise, batch, info.recipe.sampler)
         return made[: len(windows)]
 
@@ -162,12 +173,19 @@ def _translate_volume(
     else:
         planes = []
         for k in range(stacked.shape[-1]):
-            plane = np.ascontiguousarray(stacked[..., k])
+            plane = np.ascontiguousarray(neighbours(stacked, k, info.roles.offsets))
             planes.append(apply_windows(function, plane, grid.size, overlap, MICRO_BATCH, device=package.device))
             callback(k + 1, stacked.shape[-1])
         made = torch.stack(planes, dim=-1).numpy()
     results = {name: grid.map_out(made[i], placement, name) for i, name in enumerate(info.roles.target)}
     return {name: _stored(volume) for name, volume in results.items()}, placement
+
+
+def _vector(package: Package, case: Case, sources: dict[str, Volume]) -> npt.NDArray[np.float32]:
+    """What is known of the case, and which of the sources it has, as the network was told in training."""
+    roles = package.info.roles
+    has = [float(name in sources) for name in roles.source] if roles.missing else []
+    return np.concatenate([encode(roles.covariates, case.covariates), np.array(has, dtype=np.float32)])
 
 
 def _full_batch(windows: Tensor) -> Tensor:
@@ -182,10 +200,17 @@ def _stored(volume: Volume) -> Volume:
 
 
 def _sources(package: Package, case: Case, parameters: TranslationParameters) -> dict[str, Volume]:
-    """The inputs by source channel, of the modality the model was trained on, all on one grid."""
+    """The inputs by source channel, of the modality the model was trained on, all on one grid.
+
+    All of them, unless the model was trained to do without some.
+    """
     info = package.info
     sources = {}
+    if info.roles.missing and not any(name in case.images for name in info.roles.source):
+        case.image(info.roles.source[0])
     for name in info.roles.source:
+        if info.roles.missing and name not in case.images:
+            continue
         # A file given by itself has no channel name of its own.
         alone = name not in case.images and len(case.images) == 1 and len(info.roles.source) == 1
         volume = case.volume(next(iter(case.images)) if alone else name)

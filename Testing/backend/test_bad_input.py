@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from engine_data import TINY, blob_cohort, tiny_options
+from engine_data import blob_cohort, tiny, tiny_options
 from genaug.cli import main
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import read_volume, write_volume
@@ -72,7 +72,7 @@ def work(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 JOB = ("--job-folder", "job")
 INSERT = ("--contrast", "-6", "-3", "--diameter-mm", "2", "3", "--margin-mm", "0.5", "--lesion-value", "2")
-SMALL = ("--overrides", f"stages={json.dumps(TINY['vae']['stages'])}", "--batch-size", "1", "--device", "cpu")
+SMALL = ("--overrides", f"stages={json.dumps(tiny('vae')['stages'])}", "--batch-size", "1", "--device", "cpu")
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "cohort": ("cohort", "data", "new.json"),

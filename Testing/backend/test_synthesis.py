@@ -159,7 +159,12 @@ def test_samplers_are_chosen_by_name_and_only_where_there_is_a_choice(package, t
         return
     made = run(package, tmp_path / "x", sampler="ddim", steps=2, sampler_options={"eta": 0.0})
     record = json.loads(made.cases[0].record.read_text())
-    assert record["parameters"]["sampler"] == {"name": "ddim", "steps": 2, "options": {"eta": 0.0}}
+    assert record["parameters"]["sampler"] == {
+        "name": "ddim",
+        "steps": 2,
+        "guidance": 1.0,
+        "options": {"eta": 0.0},
+    }
     with pytest.raises(GenaugError, match="dpmpp_2m"):
         run(package, tmp_path / "y", sampler="nonsense")
 

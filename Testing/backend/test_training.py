@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_data import TINY, blob_cohort, tiny_options
+from engine_data import blob_cohort, tiny, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.imageio import write_volume
@@ -105,7 +105,7 @@ def test_every_recipe_passes_the_guards_of_mixed_precision(tmp_path, monkeypatch
 
 def test_training_learns_what_differs_between_cases(cohort, tmp_path):
     """It starts at the mean case, so any further gain is knowledge of single cases; the noise sets a floor."""
-    overrides = copy.deepcopy(TINY["vae"])
+    overrides = copy.deepcopy(tiny("vae"))
     overrides["stages"]["vae"] |= {"loss": {"kl": 5e-4}, "training": {"shift": 0}}
     options = tiny_options("vae", 600, learning_rate=3e-3, overrides=overrides)
     train(cohort, options, tmp_path / "vae", "cpu", Silent())

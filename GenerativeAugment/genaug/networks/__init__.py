@@ -9,7 +9,7 @@ from torch import nn
 
 from genaug.errors import GenaugError, Reason
 from genaug.networks.autoencoders import SpatialAutoencoder, VectorAutoencoder
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, System, activate
+from genaug.networks.base import Autoencoder, Batch, OnePass, Outputs, Signature, System, activate, join
 from genaug.networks.critics import Critic, PatchCritic
 from genaug.networks.denoising import DenoisingSystem
 from genaug.networks.generator import LatentGenerator
@@ -20,6 +20,7 @@ from genaug.recipe import Network
 __all__ = [
     "CRITICS",
     "SYSTEMS",
+    "Autoencoder",
     "Batch",
     "OnePass",
     "Outputs",
@@ -29,6 +30,7 @@ __all__ = [
     "activate",
     "build_critic",
     "build_system",
+    "join",
 ]
 
 Built = TypeVar("Built", bound=nn.Module)

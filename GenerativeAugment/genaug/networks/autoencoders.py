@@ -10,14 +10,17 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw, posterior_draw
-from genaug.networks.generator import NORM, UpPath
+from genaug.networks.base import Autoencoder, Batch, Outputs, Signature, activate, draw, posterior_draw, spread
+from genaug.networks.generator import NORM, UpPath, with_vector
 from genaug.networks.haar import to_features
 from genaug.networks.template import TemplateHead
 
 
-class VectorAutoencoder(OnePass):
-    """Variational autoencoder with a vector code (Kingma and Welling 2014); its decoder is the GANs' generator."""
+class VectorAutoencoder(Autoencoder):
+    """Variational autoencoder with a vector code (Kingma and Welling 2014); its decoder is the GANs' generator.
+
+    What is known of the case reaches encoder and decoder, as in the conditional VAE (Sohn 2015).
+    """
 
     def __init__(
         self,
@@ -34,7 +37,7 @@ class VectorAutoencoder(OnePass):
         d = signature.dimension
         self.latent = latent
         before = encoder_channels[0]
-        layers: list[nn.Module] = [to_features(signature.channels, before, d, haar_levels)]
+        layers: list[nn.Module] = [to_features(signature.channels + signature.vector_length, before, d, haar_levels)]
         size = [n // 2**haar_levels for n in signature.window]
         for level, after in enumerate(encoder_channels):
             layers.append(ResidualUnit(d, before, after, strides=2 if level else 1, norm=NORM, act="leakyrelu"))
@@ -42,7 +45,7 @@ class VectorAutoencoder(OnePass):
             before = after
         self.down = nn.Sequential(*layers)
         self.posterior = nn.Linear(before * math.prod(size), 2 * latent)
-        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels, deform)
+        self.up = UpPath(signature, latent + signature.vector_length, start, channels, blocks, haar_levels, deform)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""
@@ -54,16 +57,23 @@ class VectorAutoencoder(OnePass):
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output (B, C, *window) for codes (B, latent)."""
-        return torch.as_tensor(self.up(noise))
+        return torch.as_tensor(self.up(with_vector(noise, batch)))
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def codes(self, batch: Batch) -> Tensor:
+        """Means of the posterior, (B, latent)."""
+        return self.encode(batch)[0]
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, (B, latent) each."""
+        x = batch.target
+        if batch.vector is not None:
+            x = torch.cat([x, spread(batch.vector, x.shape[2:])], dim=1)
         mean, log_variance = self.posterior(self.down(x).flatten(1)).chunk(2, dim=1)
         return mean, log_variance.clamp(-20, 10)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Reconstruction of the target by one draw from its posterior."""
-        mean, log_variance = self.encode(batch.target)
+        mean, log_variance = self.encode(batch)
         raw = self.generate(posterior_draw(mean, log_variance, generator), batch)
         return {
             "raw": raw,
@@ -73,12 +83,14 @@ class VectorAutoencoder(OnePass):
         }
 
 
-class SpatialAutoencoder(OnePass):
+class SpatialAutoencoder(Autoencoder):
     """MONAI's AutoencoderKL behind a Haar front: the code is a volume at 1 / 2^(levels) of the resolution.
 
     Used as the first stage of latent diffusion (Rombach 2022): `encode` gives the means that the second stage learns,
     `decode` takes them back.
     """
+
+    centered = True
 
     def __init__(
         self,
@@ -125,6 +137,10 @@ class SpatialAutoencoder(OnePass):
     def noise_shape(self) -> tuple[int, ...]:
         """(latent_channels, *code size)."""
         return (self.latent_channels, *(n // self.factor for n in self.signature.window))
+
+    def codes(self, batch: Batch) -> Tensor:
+        """Means of the posterior, (B, latent_channels, *code size)."""
+        return self.encode(batch.target)[0]
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the posterior, (B, latent_channels, *code size) each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,19 +23,38 @@ class Batch:
             the scaled codes.
         source: condition images in [-1, 1], (B, Cs, *S).
         label_map: condition labels, one-hot 0/1, (B, L, *S).
+        vector: what is known of the case as numbers, see `covariates`, and which sources it has; (B, V).
         inside: 1 where something was scanned, 0 where its edge was carried on, (B, 1, *S); None without padding.
     """
 
     target: Tensor
     source: Tensor | None = None
     label_map: Tensor | None = None
+    vector: Tensor | None = None
     inside: Tensor | None = None
 
     @property
     def condition(self) -> Tensor | None:
-        """Everything the output is conditioned on, channels joined; None for an unconditional network."""
+        """Everything the output is conditioned on as channels (B, condition_channels, *S): the vector is spread out.
+
+        None for an unconditional network.
+        """
         parts = [part for part in (self.source, self.label_map) if part is not None]
+        if self.vector is not None and self.vector.shape[1]:
+            parts.append(spread(self.vector, self.target.shape[2:]))
         return torch.cat(parts, dim=1) if parts else None
+
+    def known_where(self, known: Tensor) -> Batch:
+        """The batch with nothing known, every condition zero, of the cases where `known` (B,) is False.
+
+        Zeros mean "not known" everywhere: no level of a class, no flag of a number, no label, a grey image.
+        """
+        kept = {
+            name: value * known.to(value).view(-1, *[1] * (value.ndim - 1))
+            for name, value in vars(self).items()
+            if name in CONDITIONS and value is not None
+        }
+        return replace(self, **kept)
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
@@ -43,6 +62,21 @@ class Batch:
             name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Batches with the same fields as one."""
+    fields = [name for name, value in vars(batches[0]).items() if value is not None]
+    return Batch(**{name: torch.cat([getattr(batch, name) for batch in batches]) for name in fields})
+
+
+CONDITIONS = ("source", "label_map", "vector")
+"""The fields of a Batch that a network is conditioned on."""
+
+
+def spread(vector: Tensor, size: Sequence[int]) -> Tensor:
+    """Numbers (B, V) as constant channels (B, V, *size)."""
+    return vector.view(*vector.shape, *[1] * len(size)).expand(*vector.shape, *size)
 
 
 Outputs = dict[str, Tensor]
@@ -55,13 +89,27 @@ mean, log_variance: the posterior; prediction, truth: of a denoiser, in its para
 
 @dataclass(frozen=True)
 class Signature:
-    """The shapes a network is built for. It is stored in the package."""
+    """The shapes a network is built for. It is stored in the package.
+
+    Attributes:
+        dimension: 2 or 3.
+        window: voxels along each axis; of codes in the latent space, empty for codes without a place.
+        image_channels, label_channels: of the target.
+        condition_channels: of `Batch.condition`.
+        vector: the parts of `Batch.vector`, each with its kind ("class", "number", "text", "source") and length.
+    """
 
     dimension: int
     window: tuple[int, ...]
     image_channels: int
     label_channels: int
     condition_channels: int
+    vector: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def vector_length(self) -> int:
+        """Numbers in `Batch.vector`."""
+        return sum(length for _, length in self.vector)
 
     @property
     def channels(self) -> int:
@@ -70,12 +118,13 @@ class Signature:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON."""
-        return {**vars(self), "window": list(self.window)}
+        return {**vars(self), "window": list(self.window), "vector": [list(part) for part in self.vector]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Signature:
         """Inverse of `to_dict`."""
-        return cls(**{**data, "window": tuple(data["window"])})
+        vector = tuple((str(kind), int(length)) for kind, length in data.get("vector", ()))
+        return cls(**{**data, "window": tuple(data["window"]), "vector": vector})
 
 
 def activate(raw: Tensor, image_channels: int) -> Tensor:
@@ -87,9 +136,14 @@ def activate(raw: Tensor, image_channels: int) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def inverse_tanh(images: Tensor) -> Tensor:
+    """The raw output that `activate` turns into these images, kept short of the values that tanh never reaches."""
+    return torch.atanh(images.clamp(-0.98, 0.98))
+
+
 def raw_mean(mean: Tensor, image_channels: int) -> Tensor:
     """The raw output that `activate` turns into the mean target (C, *S): inverse tanh, and log probabilities."""
-    images = torch.atanh(mean[:image_channels].clamp(-0.98, 0.98))
+    images = inverse_tanh(mean[:image_channels])
     labels = ((mean[image_channels:] + 1) / 2).clamp(min=0.01).log()
     return torch.cat([images, labels])
 
@@ -130,6 +184,21 @@ class OnePass(System):
         if callback is not None:
             callback(1, 1)
         return result
+
+
+class Autoencoder(OnePass):
+    """A system that also goes from cases to the noise they would come from: what a stage in the latent space learns."""
+
+    @abstractmethod
+    def codes(self, batch: Batch) -> Tensor:
+        """The codes (B, ...) of the batch's cases, of `noise_shape` each; integers where the code is discrete."""
+
+    centered = False
+    """Whether codes are measured from their mean, voxel by voxel, see `center`."""
+
+    def center(self, mean: Tensor) -> None:
+        """From now on measure codes from `mean`, the mean of what `codes` gives now."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no mean of its codes")
 
 
 def posterior_draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:

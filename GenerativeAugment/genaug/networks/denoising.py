@@ -20,6 +20,9 @@ from genaug.schedule import Prediction, Schedule
 class DenoisingSystem(System):
     """MONAI's DiffusionModelUNet under a noise schedule (Ho 2020), optionally seeing its input through a Haar front.
 
+    What a case is made for is joined to its noisy channels; the vector of class, numbers and text is attended to as
+    well, as in Pinaya 2022 (arXiv:2209.07162).
+
     Args:
         schedule: `Schedule` as a plain dictionary.
         prediction: "epsilon", "v" (Salimans 2022) or "x0".
@@ -51,6 +54,8 @@ class DenoisingSystem(System):
             attention_levels=tuple(attention),
             norm_num_groups=groups,
             num_head_channels=tuple(head_channels if a else 0 for a in attention),
+            with_conditioning=bool(signature.vector),
+            cross_attention_dim=signature.vector_length or None,
         )
         self.schedule = Schedule.from_dict(schedule or {})
         self.prediction: Prediction = prediction
@@ -62,9 +67,10 @@ class DenoisingSystem(System):
 
     def predict(self, x: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
         """The network's prediction for noised x (B, C, *S) at timesteps (B,)."""
-        condition = conditions.get("condition")
+        condition, vector = conditions.get("condition"), conditions.get("vector")
         seen = torch.cat([x, condition], dim=1) if isinstance(condition, Tensor) else x
-        return torch.as_tensor(self.back(self.network(self.front(seen), timesteps)))
+        context = vector[:, None] if isinstance(vector, Tensor) else None
+        return torch.as_tensor(self.back(self.network(self.front(seen), timesteps, context=context)))
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Prediction and truth at one random timestep per case."""
@@ -80,8 +86,9 @@ class DenoisingSystem(System):
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Run the sampler named in the recipe from pure noise down to sigma 0."""
         denoiser = Denoiser(self.predict, self.schedule, self.prediction, self.clip)
+        nothing = batch.known_where(torch.zeros(len(batch.target), dtype=torch.bool))
         return find_sampler(sampler.name).sample(
-            guided(denoiser, _conditions(batch)),
+            guided(denoiser, _conditions(batch), _conditions(nothing), sampler.guidance),
             self.schedule,
             noise,
             steps=sampler.steps,
@@ -91,4 +98,5 @@ class DenoisingSystem(System):
 
 
 def _conditions(batch: Batch) -> Conditions:
-    return {} if batch.condition is None else {"condition": batch.condition}
+    found = {"condition": batch.condition, "vector": batch.vector}
+    return {name: value for name, value in found.items() if value is not None}

@@ -67,6 +67,11 @@ class UpPath(nn.Module):
         return torch.as_tensor(self.head(self.layers(x)))
 
 
+def with_vector(code: Tensor, batch: Batch) -> Tensor:
+    """A code (B, N) and what is known of the case, (B, N + V) (Mirza 2014, arXiv:1411.1784)."""
+    return code if batch.vector is None else torch.cat([code, batch.vector], dim=1)
+
+
 class LatentGenerator(OnePass):
     """The generator of a GAN: normal noise vector in, images and label maps out."""
 
@@ -82,7 +87,7 @@ class LatentGenerator(OnePass):
     ) -> None:
         super().__init__(signature)
         self.latent = latent
-        self.up = UpPath(signature, latent, start, channels, blocks, haar_levels, deform)
+        self.up = UpPath(signature, latent + signature.vector_length, start, channels, blocks, haar_levels, deform)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""
@@ -93,8 +98,8 @@ class LatentGenerator(OnePass):
         return (self.latent,)
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
-        """Raw output (B, C, *window)."""
-        return torch.as_tensor(self.up(noise))
+        """Raw output (B, C, *window) for noise (B, latent) and the batch's vector."""
+        return torch.as_tensor(self.up(with_vector(noise, batch)))
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """As many fakes as the batch has cases."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.nets import BasicUNet
-from torch import Tensor
+from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, inverse_tanh
 
 HALVINGS = 4
 """How often BasicUNet halves its window on the way down."""
@@ -17,6 +17,10 @@ HALVINGS = 4
 
 class Translator(OnePass):
     """MONAI's BasicUNet (Ronneberger 2015), source images in, target images out. Deterministic.
+
+    What it learns are differences from the mean of the sources, and its last layer starts at zero: two contrasts of one
+    body share their background and their edges, and a U-Net that has to build both first spends most of a short
+    training on it, now and then with a saturated blob that no gradient reaches any more.
 
     Upsampling is interpolation followed by convolution, which leaves no checkerboard. The network is fully
     convolutional: windows may have any size divisible by 16 that leaves two voxels at the bottleneck, because instance
@@ -50,6 +54,8 @@ class Translator(OnePass):
             dropout=dropout,
             upsample="nontrainable",
         )
+        for parameter in self.network.final_conv.parameters():
+            nn.init.zeros_(parameter)
 
     def noise_shape(self) -> tuple[int, ...]:
         """One number, which is not used: the translator is deterministic."""
@@ -59,7 +65,11 @@ class Translator(OnePass):
         """Raw output for the batch's condition."""
         if batch.condition is None:
             raise ValueError("a translator needs a source image or a label map")
-        return torch.as_tensor(self.network(batch.condition))
+        raw = torch.as_tensor(self.network(batch.condition))
+        if batch.source is None:
+            return raw
+        images, labels = raw[:, : self.signature.image_channels], raw[:, self.signature.image_channels :]
+        return torch.cat([images + inverse_tanh(batch.source.mean(dim=1, keepdim=True)), labels], dim=1)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The translated source."""

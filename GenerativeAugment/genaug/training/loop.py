@@ -211,7 +211,11 @@ class StageRun:
         first += self.setting.fabric.global_rank * size
         items = [shuffled_item(self.setting.seed, self.name, first + i, len(self.data)) for i in range(size)]
         rng = np.random.default_rng(derive(self.setting.seed, self.name, self.iteration, f"items {first}"))
-        return self.data.batch(items, rng).to(self.setting.fabric.device)
+        batch = self.data.batch(items, rng)
+        hidden = self.stage.training.drop_condition
+        if hidden:
+            batch = batch.known_where(torch.from_numpy(rng.random(size) >= hidden))
+        return batch.to(self.setting.fabric.device)
 
     def _extra_batches(self) -> int:
         return self.stage.training.critic_updates if self.critics else 0

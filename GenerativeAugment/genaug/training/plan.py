@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from genaug.cohort import Case, Cohort
+from genaug.covariates import Covariate, encode
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_json, writing_folder
 from genaug.grid import Grid, IntensityMap
@@ -24,6 +25,7 @@ from genaug.parameters import TrainingOptions
 from genaug.progress import Reporter
 from genaug.recipe import Recipe, load_recipe
 from genaug.tensors import Roles, StoreWriter
+from genaug.text import TextReader, text_covariate
 from genaug.training.inputs import FileState, contents, file_states
 from genaug.volume import Volume, label_volumes
 
@@ -97,6 +99,7 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
             patients=sorted(own | ancestors),
             modalities={name: cohort.channels[name] for name in [*roles.target, *roles.source]},
             labels=labels,
+            seen=_seen(cases, roles, options.seed),
         ),
         key=key,
         files=files,
@@ -104,6 +107,13 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
     _prepare(cases, plan, folder / TENSORS, reporter)
     write_json(folder / PLAN, plan.model_dump(mode="json"))
     return plan
+
+
+def _seen(cases: Sequence[Case], roles: Roles, seed: int) -> list[dict[str, float | str]]:
+    """What of the cases' covariates the model is told, shuffled: enough to draw a plausible case from."""
+    names = [covariate.name for covariate in roles.covariates]
+    seen = [{name: case.covariates[name] for name in names if name in case.covariates} for case in cases]
+    return [seen[int(i)] for i in np.random.default_rng(seed).permutation(len(seen))] if names else []
 
 
 def _ancestors(cohort: Cohort, initial: Path | None) -> set[str]:
@@ -135,6 +145,7 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
     first = cases[0].volume(next(iter(cohort.channels)))
     dimension: Literal[2, 3] = options.dimension or (2 if min(first.shape) == 1 else 3)
     resolved = recipe.resolve(dimension, _overrides(recipe, options))
+    _require_conditions_fit(resolved, options, dimension)
     for name in [*options.channels, *options.source_channels]:
         if name not in cohort.channels:
             raise GenaugError(
@@ -154,7 +165,8 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
             "Give the source and the target channel, for instance --source T1 --channel T2.",
         )
     target = options.channels or [name for name in cohort.channels if name not in options.source_channels]
-    given = "label_map" in resolved.conditions
+    hole = resolved.task == "infill"
+    given = "label_map" in resolved.conditions or hole
     if given:
         _require_labels(cases, f"a label map for every case, which {resolved.name} is conditioned on")
     generate = _generates_labels(resolved, cases, options.with_labels, possible=not given and not translation)
@@ -165,8 +177,58 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
         generate_labels=generate,
         given_labels=given,
         label_values=values,
+        covariates=_covariates(resolved, cases, options),
+        hole=hole,
+        offsets=list(resolved.offsets),
+        missing="images" in resolved.conditions,
     )
     return resolved, roles, dimension
+
+
+def _require_conditions_fit(recipe: Recipe, options: TrainingOptions, dimension: int) -> None:
+    """Refuse options that the recipe has no use for, and offsets where there are no planes."""
+    for name, given, condition in (
+        ("covariates", bool(options.covariates), "covariates"),
+        ("text", options.text is not None, "text"),
+    ):
+        if given and condition not in recipe.conditions:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                name,
+                f"{name} for {recipe.name}",
+                f"a recipe conditioned on {condition}",
+                "Leave it out, or choose another recipe; `genaug methods` tells what each is conditioned on.",
+            )
+    if recipe.offsets != (0,) and dimension == 3:
+        raise GenaugError(
+            Reason.BAD_RECIPE,
+            recipe.name,
+            "offsets of planes in 3D",
+            "a recipe for 2D, which sees planes beside its own",
+            "Train it in 2D: --dimension 2.",
+        )
+
+
+def _covariates(recipe: Recipe, cases: Sequence[Case], options: TrainingOptions) -> list[Covariate]:
+    """What the model is told of a case, as the recipe asks and the training cases have it."""
+    found = []
+    if "covariates" in recipe.conditions:
+        every = sorted({name for case in cases for name in case.covariates} - {options.text})
+        names = options.covariates or every
+        if not names:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "covariates",
+                "none in the cohort",
+                f"a class or a number for every case, which {recipe.name} is conditioned on",
+                "Add a CSV of covariates to the cohort: one column for the case, one for each covariate.",
+            )
+        found = [
+            Covariate.of(name, [case.covariates[name] for case in cases if name in case.covariates]) for name in names
+        ]
+    if "text" in recipe.conditions:
+        found.append(text_covariate(options.text, options.text_encoder))
+    return found
 
 
 def _generates_labels(recipe: Recipe, cases: Sequence[Case], asked: bool | None, possible: bool) -> bool:
@@ -256,12 +318,12 @@ def _measure(
 
     Label values are looked at here, before resampling can lose a few voxels of a wrong one.
     """
-    names = [*roles.target, *roles.source]
+    names = list(dict.fromkeys([*roles.target, *roles.source]))
     maps = {name: IntensityMap.for_modality(cohort.channels[name]) for name in names}
     headers, volumes = [], []
     fitted: dict[str, list[Any]] = {name: [] for name in names}
     for done, case in enumerate(cases):
-        for name in names:
+        for name in _held(case, names, roles):
             volume = case.volume(name)
             fitted[name].append(maps[name].fit(volume))
         headers.append((volume.shape, volume.affine))
@@ -313,18 +375,41 @@ def _window(recipe: Recipe, options: TrainingOptions, dimension: int) -> tuple[i
     return (128, 128) if dimension == 2 else (64, 64, 32)
 
 
+def _held(case: Case, names: Sequence[str], roles: Roles) -> list[str]:
+    """Those of the channels that the case has, where it may lack some of its sources.
+
+    Raises:
+        GenaugError: UNPAIRED for a case without any source.
+    """
+    held = [name for name in names if name in case.images or not roles.missing or name in roles.target]
+    if roles.missing and not any(name in roles.source for name in held):
+        case.image(roles.source[0])
+    return held
+
+
 def _prepare(cases: Sequence[Case], plan: TrainingPlan, folder: Path, reporter: Reporter) -> None:
     """Map every case into model space and write them all, or nothing."""
     roles, grid = plan.roles, plan.grid
     sliding = plan.recipe.task == "translation"
+    names = list(dict.fromkeys([*roles.target, *roles.source]))
+    texts = TextReader(plan.options.text_encoder)
     with writing_folder(folder, replace=True) as working:
         writer = StoreWriter(working, roles, grid.dimension)
         for done, case in enumerate(cases):
-            images = {name: case.volume(name) for name in [*roles.target, *roles.source]}
+            images = {name: case.volume(name) for name in _held(case, names, roles)}
             placement = grid.place(images[roles.target[0]], images, whole=sliding)
-            stacked = np.stack([grid.map_in(image, placement, name) for name, image in images.items()])
+            mapped = {name: grid.map_in(image, placement, name) for name, image in images.items()}
+            absent = np.zeros_like(mapped[roles.target[0]])
+            stacked = np.stack([mapped.get(name, absent) for name in [*roles.target, *roles.source]])
             labels = grid.map_in(_label(case), placement, None) if roles.label_values else None
-            writer.add(case.id, stacked, labels, (placement.before, placement.resampled))
+            writer.add(
+                case.id,
+                stacked,
+                labels,
+                (placement.before, placement.resampled),
+                encode(roles.covariates, case.covariates, texts.read(roles.covariates, case.covariates)),
+                [name in mapped for name in roles.source],
+            )
             reporter.progress(done + 1, len(cases), "preparing")
         writer.finish()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,8 @@ from lightning_fabric.strategies import DDPStrategy
 from genaug.cohort import Cohort
 from genaug.devices import computing_threads, require_devices, resolve_device
 from genaug.errors import GenaugError, Reason
-from genaug.generation import CodeScale
-from genaug.networks import Signature, SpatialAutoencoder, System, build_critic, build_system
+from genaug.generation import CodeScale, at_codes
+from genaug.networks import Autoencoder, Batch, Signature, System, build_critic, build_system, join
 from genaug.package import PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
@@ -144,11 +145,12 @@ def _train_stages(
         codes_of = ""
         if stage.space == "latent":
             autoencoder = list(systems.values())[-1]
-            assert isinstance(autoencoder, SpatialAutoencoder)  # the only system that has codes with a place
+            if not isinstance(autoencoder, Autoencoder):
+                raise _no_codes(autoencoder, name)
             codes_of = _digest(autoencoder)
             codes, scale = encode_all(plan, folder, autoencoder, fabric)
             data = CodeStore(codes)
-            signature = Signature(plan.grid.dimension, tuple(codes.shape[2:]), codes.shape[1], 0, 0)
+            signature = code_signature(plan, codes.target)
         else:
             data = _tensors(plan, folder, stage)
             signature = voxel_signature(plan)
@@ -246,36 +248,58 @@ def voxel_signature(plan: TrainingPlan) -> Signature:
         len(roles.target),
         roles.label_channels,
         roles.condition_channels,
+        roles.vector,
+    )
+
+
+def code_signature(plan: TrainingPlan, codes: torch.Tensor) -> Signature:
+    """Shapes of a network that works on codes (N, C, *code size) under the conditions of the plan."""
+    roles = plan.roles
+    return Signature(
+        plan.grid.dimension, tuple(codes.shape[2:]), codes.shape[1], 0, roles.condition_channels, roles.vector
     )
 
 
 def encode_all(
-    plan: TrainingPlan, folder: Path, autoencoder: SpatialAutoencoder, fabric: Fabric
-) -> tuple[torch.Tensor, CodeScale]:
-    """Codes (N, C, *code size) of all cases, standardised per channel, and the scale to take them back.
+    plan: TrainingPlan, folder: Path, autoencoder: Autoencoder, fabric: Fabric
+) -> tuple[Batch, CodeScale | None]:
+    """Codes of all cases with their conditions, standardised per channel, and the scale to take them back.
 
-    The codes are the posterior means, drawn once; where the autoencoder was trained with random shifts, each case gives
-    several shifted codes, which keeps the denoiser from learning single cases by heart.
+    Discrete codes stay as they are and have no scale. Maps that the cases are conditioned on are averaged down to the
+    size of the code. The codes are the posterior means, drawn once; where the autoencoder was trained with random
+    shifts, each case gives several shifted codes, which keeps the denoiser from learning single cases by heart.
     """
     stage = next(iter(plan.recipe.stages.values()))
     store = _tensors(plan, folder, stage)
     copies = 4 if stage.training.shift else 1
     rng = np.random.default_rng(derive(plan.options.seed, "codes"))
-    codes = []
+    parts = []
     autoencoder.to(fabric.device)
     with torch.no_grad():
         for _ in range(copies):
             for first in range(0, len(store), CODE_BATCH):
                 batch = store.batch(range(first, min(first + CODE_BATCH, len(store))), rng).to(fabric.device)
-                mean, _ = autoencoder.encode(batch.target)
-                codes.append(mean.float().cpu())
-    joined = torch.cat(codes)
-    # Measured from the mean code, voxel by voxel, a denoiser has only what differs between cases to learn.
-    center = joined.mean(0)
-    autoencoder.center(center.to(fabric.device))
-    joined -= center
-    scale = CodeScale.of(joined)
-    return scale.scale(joined), scale
+                parts.append(at_codes(batch, autoencoder.codes(batch)).to("cpu"))
+    joined = join(parts)
+    if not joined.target.is_floating_point():
+        return joined, None
+    if autoencoder.centered:
+        # Measured from the mean code, voxel by voxel, a denoiser has only what differs between cases to learn.
+        center = joined.target.mean(0)
+        autoencoder.center(center.to(fabric.device))
+        joined = replace(joined, target=joined.target - center)
+    scale = CodeScale.of(joined.target)
+    return replace(joined, target=scale.scale(joined.target)), scale
+
+
+def _no_codes(system: System, stage: str) -> GenaugError:
+    return GenaugError(
+        Reason.BAD_RECIPE,
+        stage,
+        f"a stage in the latent space of a {type(system).__name__}",
+        "an autoencoder in the stage before it",
+        "Correct the stages of the recipe.",
+    )
 
 
 def _tensors(plan: TrainingPlan, folder: Path, stage: Stage) -> TensorStore:
