@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.devices import reproducible_kernels
+from genaug.errors import GenaugError, Reason
 from genaug.networks.base import Autoencoder, Batch, System, activate
 from genaug.recipe import Recipe, Sampler
-from genaug.samplers import Callback, Noise
+from genaug.samplers import Callback, CaseNoise
+from genaug.stages import chains, stage_view, with_part
 from genaug.strict import Strict
+from genaug.tensors import Roles
 
 
 class CodeScale(Strict):
@@ -48,8 +52,9 @@ def generate(
     recipe: Recipe,
     systems: Mapping[str, System],
     code_scale: CodeScale | None,
-    noise: Noise,
+    generators: Sequence[torch.Generator],
     batch: Batch,
+    roles: Roles,
     sampler: Sampler,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -59,28 +64,46 @@ def generate(
 
     Args:
         recipe: names the stages in order.
-        systems: the trained networks by stage, in evaluation mode.
-        code_scale: of the codes, where the last stage works on codes.
-        noise: of the last stage's `noise_shape`.
-        batch: its conditions; the target only tells the batch size.
+        systems: the trained networks by stage, in evaluation mode; while a recipe is trained, those there are so far.
+        code_scale: of the codes, where a stage works on codes.
+        generators: one CPU generator a case, from which its noise is drawn.
+        batch: the conditions; of its target, the channels and the size tell what is to be made.
+        roles: what the channels are.
         sampler: how to draw.
-        callback: called at every network call; raising stops at once.
+        callback: called at every network call, with the calls of one chain; raising stops at once.
     """
-    names = list(recipe.stages)
-    last = systems[names[-1]]
-    latent = recipe.stages[names[-1]].space == "latent"
-    seen = (
-        at_codes(batch, batch.target.new_zeros(len(batch.target), last.signature.channels, *last.signature.window))
-        if latent
-        else batch
-    )
-    made = last.sample(noise, seen, sampler, callback)
-    if not latent:
-        return made
-    decoder = systems[names[-2]]
-    assert isinstance(decoder, Autoencoder)  # training has seen to it
-    codes = made if code_scale is None else code_scale.unscale(made)
-    return activate(decoder.generate(codes, batch), decoder.signature.image_channels)
+    target = batch.target
+    for chain in chains(recipe, systems):
+        stage = recipe.stages[chain[-1]]
+        system = systems[chain[-1]]
+        seen = stage_view(replace(batch, target=target), stage, roles)
+        noise = CaseNoise(generators, system.noise_shape(), target.device)
+        if stage.space == "voxel":
+            made = system.sample(noise, seen, sampler, callback)
+        else:
+            code = target.new_zeros(len(target), system.signature.channels, *system.signature.window)
+            codes = system.sample(noise, at_codes(seen, code), sampler, callback)
+            decoder = autoencoder_of(chain, systems)
+            scaled = codes if code_scale is None else code_scale.unscale(codes)
+            # The autoencoder may know less of the case than the stage that works on its codes.
+            known = stage_view(replace(batch, target=target), recipe.stages[chain[0]], roles)
+            made = activate(decoder.generate(scaled, known), decoder.signature.image_channels)
+        target = with_part(target, made, stage, roles)
+    return target
+
+
+def autoencoder_of(chain: Sequence[str], systems: Mapping[str, System]) -> Autoencoder:
+    """The autoencoder that the stages of a chain in the latent space work behind, the first one of the chain."""
+    first = systems[chain[0]]
+    if not isinstance(first, Autoencoder):
+        raise GenaugError(
+            Reason.BAD_RECIPE,
+            chain[-1],
+            f"a stage in the latent space of a {type(first).__name__}",
+            "an autoencoder as the first stage of those that make the same part",
+            "Correct the stages of the recipe.",
+        )
+    return first
 
 
 def at_codes(batch: Batch, codes: Tensor) -> Batch:

@@ -49,6 +49,7 @@ class Term(Strict):
 
     weight: float = 1.0
     start: int = Field(default=0, ge=0, description="first iteration at which the term counts")
+    every: int = Field(default=1, ge=1, description="counts in one iteration of so many only; weigh it so much more")
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -74,6 +75,7 @@ class Training(Strict):
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: int = Field(default=0, ge=0, description="iterations of linear learning-rate warm-up")
     decay: Literal["none", "cosine"] = "cosine"
+    clip_weights: float | None = Field(default=None, gt=0, description="largest absolute weight of the critics")
     clip: float | None = Field(default=1.0, gt=0, description="largest gradient norm of the network's player")
     critic_updates: int = Field(default=1, ge=1, description="critic updates per network update")
     critic_learning_rate: float | None = Field(default=None, gt=0, description="as the network's where not given")
@@ -88,8 +90,15 @@ class Training(Strict):
 
 
 class Stage(Strict):
-    """One network trained with its critics. A stage in the space "latent" sees the codes of the stage before it."""
+    """One network trained with its critics. A stage in the space "latent" sees the codes of the autoencoder before it.
 
+    See `stages` for the parts that stages make. A stage that `follows` another starts from its weights, and the terms
+    of its loss have that one beside them as the teacher.
+    """
+
+    makes: Literal["all", "images", "labels"] = "all"
+    blind: bool = Field(default=False, description="is not told what the case is made for")
+    follows: str | None = Field(default=None, description="an earlier stage to start from and to be taught by")
     network: Network
     critics: dict[str, Network] = Field(default_factory=dict)
     space: Literal["voxel", "latent"] = "voxel"
@@ -135,6 +144,16 @@ class Recipe(Strict):
     stages: dict[str, Stage]
     sampler: Sampler = Field(default_factory=lambda: Sampler.model_validate({}))
     defaults: dict[Literal["2d", "3d"], dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _stages_follow_earlier_ones(self) -> Recipe:
+        names = list(self.stages)
+        for index, stage in enumerate(self.stages.values()):
+            if stage.follows is not None and stage.follows not in names[:index]:
+                raise ValueError(f"stage {names[index]} follows {stage.follows}, which is no stage before it")
+        if len({stage.makes for stage in self.stages.values() if stage.space == "latent"}) > 1:
+            raise ValueError("only one part of a case can be made in a latent space")
+        return self
 
     def resolve(self, dimension: int, overrides: dict[str, Any] | None = None) -> Recipe:
         """The recipe for 2D or 3D data: its defaults for that dimension and then `overrides` merged over it.

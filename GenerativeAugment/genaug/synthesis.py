@@ -26,7 +26,7 @@ from genaug.parameters import SynthesisParameters
 from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
 from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
-from genaug.samplers import Callback, CaseNoise, find_sampler
+from genaug.samplers import Callback, find_sampler
 from genaug.tensors import without_hole
 from genaug.text import TextReader
 from genaug.volume import Volume, label_volumes
@@ -228,20 +228,20 @@ def _generate_group(
     package: Package, seeds: Sequence[int], asked: Sequence[Asked], sampler: Sampler, callback: Callback
 ) -> list[npt.NDArray[np.float32]]:
     """One network batch: arrays (C, *window), one per seed."""
-    system = package.system
-    noise = CaseNoise.from_seeds(seeds, system.noise_shape(), package.device)
+    info = package.info
     given = [one.given for one in asked if one.given is not None]
     label_map = torch.from_numpy(np.stack([one.one_hot for one in given])) if given else None
     images = [one.stacked for one in given if one.stacked is not None]
     source = without_hole(torch.from_numpy(np.stack(images)), label_map) if images and label_map is not None else None
     vector = torch.from_numpy(np.stack([one.vector for one in asked])) if asked[0].vector.size else None
-    empty = torch.zeros(len(seeds), system.signature.channels, *system.signature.window, device=package.device)
+    empty = torch.zeros(len(seeds), len(info.roles.target) + info.roles.label_channels, *info.grid.size)
     made = generate(
-        package.info.recipe,
+        info.recipe,
         package.systems,
-        package.info.code_scale,
-        noise,
+        info.code_scale,
+        [torch.Generator().manual_seed(one) for one in seeds],
         Batch(empty, source=source, label_map=label_map, vector=vector).to(package.device),
+        info.roles,
         sampler,
         callback,
     )

@@ -23,7 +23,6 @@ from genaug.package import Package, load_package
 from genaug.parameters import TranslationParameters
 from genaug.progress import Reporter, Silent
 from genaug.record import Output, Record, case_seed, hash_voxels, software_versions
-from genaug.samplers import CaseNoise
 from genaug.synthesis import require_weights, weights_of
 from genaug.tensors import neighbours
 from genaug.volume import Volume, require_same_grid
@@ -154,16 +153,22 @@ def _translate_volume(
     mapped = {name: grid.map_in(volume, placement, name) for name, volume in sources.items()}
     absent = np.zeros_like(next(iter(mapped.values())))
     stacked = np.stack([mapped.get(name, absent) for name in info.roles.source])
-    system = package.system
     generator = torch.Generator().manual_seed(seed)
 
     def function(windows: Tensor) -> Tensor:
         padded = _full_batch(windows)
-        noise = CaseNoise([generator] * len(padded), system.noise_shape(), package.device)
         empty = padded.new_zeros(len(padded), len(info.roles.target), *padded.shape[2:])
         numbers = torch.from_numpy(vector).expand(len(padded), -1).to(padded) if vector.size else None
         batch = Batch(empty, source=padded, vector=numbers)
-        made = generate(info.recipe, package.systems, info.code_scale, noise, batch, info.recipe.sampler)
+        made = generate(
+            info.recipe,
+            package.systems,
+            info.code_scale,
+            [generator] * len(padded),
+            batch,
+            info.roles,
+            info.recipe.sampler,
+        )
         return made[: len(windows)]
 
     if grid.dimension == 3:

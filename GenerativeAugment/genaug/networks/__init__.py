@@ -9,7 +9,7 @@ from torch import nn
 
 from genaug.errors import GenaugError, Reason
 from genaug.networks.autoencoders import SpatialAutoencoder, VectorAutoencoder
-from genaug.networks.base import Autoencoder, Batch, OnePass, Outputs, Signature, System, activate, join
+from genaug.networks.base import Autoencoder, Batch, Growing, OnePass, Outputs, Signature, System, activate, join
 from genaug.networks.critics import Critic, PatchCritic
 from genaug.networks.denoising import DenoisingSystem
 from genaug.networks.generator import LatentGenerator
@@ -22,6 +22,7 @@ __all__ = [
     "SYSTEMS",
     "Autoencoder",
     "Batch",
+    "Growing",
     "OnePass",
     "Outputs",
     "Signature",

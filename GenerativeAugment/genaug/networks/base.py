@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +158,9 @@ class System(nn.Module, ABC):
     def start_at(self, mean: Tensor) -> None:
         """Told the mean target (C, *window) before training; a network that keeps it learns deviations from it only."""
 
+    def fit(self, codes: Batch) -> None:
+        """Told all codes (N, C, *window) before training in the latent space: where a prior is fitted."""
+
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The training pass; every random number comes from `generator`."""
@@ -184,6 +187,14 @@ class OnePass(System):
         if callback is not None:
             callback(1, 1)
         return result
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """A network that is not whole from the start of its training."""
+
+    def grow(self, progress: float) -> None:
+        """Told before every iteration which share of the training is over; a network that was never told is whole."""
 
 
 class Autoencoder(OnePass):

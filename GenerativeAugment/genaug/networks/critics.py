@@ -21,10 +21,17 @@ class Critic(nn.Module):
     generator that repeats itself.
     """
 
-    def __init__(self, signature: Signature, channels: Sequence[int] = (32, 64, 128), haar_levels: int = 1) -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        channels: Sequence[int] = (32, 64, 128),
+        haar_levels: int = 1,
+        conditional: bool = True,
+    ) -> None:
         super().__init__()
         d = signature.dimension
-        before = band_channels(signature.channels + signature.condition_channels, d, haar_levels)
+        self.seen = _seen_channels(signature, conditional)
+        before = band_channels(self.seen, d, haar_levels)
         layers: list[nn.Module] = [Haar(haar_levels)]
         for after in channels:
             layers += [Conv[Conv.CONV, d](before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
@@ -36,7 +43,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, 1) for generated or real tensors joined with their condition, (B, C, *window)."""
-        features = self.features(x).flatten(1)
+        features = self.features(x[:, : self.seen]).flatten(1)
         # Variance with a floor: its square root must stay differentiable for a batch of equal volumes.
         spread = (features.var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1)
         return torch.as_tensor(self.last(torch.cat([features, spread], dim=1)))
@@ -45,22 +52,39 @@ class Critic(nn.Module):
 class PatchCritic(nn.Module):
     """One number per overlapping patch (Isola 2017), MONAI's PatchDiscriminator, optionally behind a Haar front."""
 
-    def __init__(self, signature: Signature, channels: int = 32, layers: int = 3, haar_levels: int = 0) -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        channels: int = 32,
+        layers: int = 3,
+        haar_levels: int = 0,
+        conditional: bool = True,
+    ) -> None:
         super().__init__()
         d = signature.dimension
         smallest = min(signature.window)
         # Two convolutions of kernel 4 follow the strided ones and take one voxel each.
         if smallest // 2 ** (layers + haar_levels) < 3:
             raise ValueError(f"a window of {smallest} voxels leaves no patch after {layers} layers; use fewer layers")
+        self.seen = _seen_channels(signature, conditional)
         self.front = Haar(haar_levels)
         self.network = PatchDiscriminator(
             spatial_dims=d,
             channels=channels,
-            in_channels=band_channels(signature.channels + signature.condition_channels, d, haar_levels),
+            in_channels=band_channels(self.seen, d, haar_levels),
             num_layers_d=layers,
             norm="INSTANCE",
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, 1, *patches)."""
-        return torch.as_tensor(self.network(self.front(x))[-1])
+        return torch.as_tensor(self.layers(x)[-1])
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """What every layer makes of it, the scores last."""
+        return list(self.network(self.front(x[:, : self.seen])))
+
+
+def _seen_channels(signature: Signature, conditional: bool) -> int:
+    """Channels that a critic looks at: the tensor that is judged, and what it was made for unless told not to."""
+    return signature.channels + (signature.condition_channels if conditional else 0)

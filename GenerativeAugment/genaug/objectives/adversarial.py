@@ -11,23 +11,29 @@ import torch.nn.functional as F
 from lightning_fabric import is_wrapped
 from torch import Tensor, nn
 
-from genaug.objectives.base import Batch, Outputs, Play, judged
+from genaug.objectives.base import Batch, Outputs, Play, judged, named
 
 
 def adversarial(
-    outputs: Outputs, batch: Batch, play: Play, critic: str = "critic", game: str = "wasserstein"
+    outputs: Outputs,
+    batch: Batch,
+    play: Play,
+    critic: str = "critic",
+    game: str = "wasserstein",
+    fake: str = "generated",
 ) -> Tensor:
     """What the network minimises: the critic's scores of its fakes should look real.
 
     Args:
-        outputs: with "generated".
+        outputs: with what `fake` names.
         batch: its condition is shown to the critic.
         play: holds the critics.
         critic: which of them judges.
         game: "wasserstein" (Arjovsky 2017), "least_squares" (Mao 2017), "hinge" (Lim 2017) or "bce" (Goodfellow 2014,
             the non-saturating form).
+        fake: which output is judged.
     """
-    scores: Tensor = play.critics[critic](judged(outputs["generated"], batch))
+    scores: Tensor = play.critics[critic](judged(named(fake, outputs, batch), batch))
     if game in ("wasserstein", "hinge"):
         return -scores.mean()
     if game == "least_squares":
@@ -38,34 +44,42 @@ def adversarial(
 
 
 def critic_adversarial(
-    critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, game: str = "wasserstein"
+    critic: nn.Module,
+    outputs: Outputs,
+    batch: Batch,
+    play: Play,
+    game: str = "wasserstein",
+    fake: str = "generated",
+    real: str = "target",
 ) -> Tensor:
     """What the critic minimises in the same game; its fakes carry no gradient to the network."""
-    real: Tensor = critic(judged(batch.target, batch))
-    fake: Tensor = critic(judged(outputs["generated"].detach(), batch))
+    true: Tensor = critic(judged(named(real, outputs, batch), batch))
+    false: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch))
     if game == "wasserstein":
-        return fake.mean() - real.mean()
+        return false.mean() - true.mean()
     if game == "least_squares":
-        return 0.5 * ((real - 1) ** 2).mean() + 0.5 * (fake**2).mean()
+        return 0.5 * ((true - 1) ** 2).mean() + 0.5 * (false**2).mean()
     if game == "hinge":
-        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+        return F.relu(1 - true).mean() + F.relu(1 + false).mean()
     if game == "bce":
-        return F.softplus(-real).mean() + F.softplus(fake).mean()
+        return F.softplus(-true).mean() + F.softplus(false).mean()
     raise ValueError(f"unknown game {game!r}")
 
 
-def gradient_penalty(critic: nn.Module, outputs: Outputs, batch: Batch, play: Play) -> Tensor:
+def gradient_penalty(
+    critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, fake: str = "generated", real: str = "target"
+) -> Tensor:
     """(|gradient| - 1)^2 of the critic between real and fake (Gulrajani 2017); 0 for a critic of slope one."""
-    real, fake = batch.target, outputs["generated"].detach()
-    mix = torch.rand(len(real), generator=play.generator).to(real).view(-1, *[1] * (real.ndim - 1))
-    between = (mix * real + (1 - mix) * fake).requires_grad_(True)
+    true, false = named(real, outputs, batch), named(fake, outputs, batch).detach()
+    mix = torch.rand(len(true), generator=play.generator).to(true).view(-1, *[1] * (true.ndim - 1))
+    between = (mix * true + (1 - mix) * false).requires_grad_(True)
     return ((_gradient_norm(critic, between, batch) - 1) ** 2).mean()
 
 
-def r1(critic: nn.Module, outputs: Outputs, batch: Batch, play: Play) -> Tensor:
+def r1(critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, real: str = "target") -> Tensor:
     """Half the squared gradient of the critic at the real cases (Mescheder 2018)."""
-    real = batch.target.detach().requires_grad_(True)
-    return 0.5 * (_gradient_norm(critic, real, batch) ** 2).mean()
+    true = named(real, outputs, batch).detach().requires_grad_(True)
+    return 0.5 * (_gradient_norm(critic, true, batch) ** 2).mean()
 
 
 def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "critic") -> Tensor:
@@ -78,8 +92,8 @@ def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "
 
 
 def _features(critic: nn.Module, x: Tensor) -> list[Tensor]:
-    # MONAI's patch discriminator returns every layer's output, the scores last.
-    return list(critic.network(critic.front(x))[:-1])  # type: ignore[operator]
+    # Without the scores.
+    return list(critic.layers(x)[:-1])  # type: ignore[operator]
 
 
 def _gradient_norm(critic: nn.Module, at: Tensor, batch: Batch) -> Tensor:

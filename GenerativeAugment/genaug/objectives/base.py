@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, Outputs, Signature
+from genaug.networks.base import Batch, Outputs, Signature, System
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Play:
     critics: Mapping[str, nn.Module]
     generator: torch.Generator
     iteration: int
+    teacher: System | None = None
 
     def images(self, x: Tensor) -> Tensor:
         """The image channels of a generated or target tensor."""
@@ -41,8 +42,19 @@ def judged(x: Tensor, batch: Batch) -> Tensor:
 
     Real and generated are blanked outside the same fields of view, so nobody can be told by what no scanner saw.
     """
+    if x.shape[2:] != batch.target.shape[2:]:
+        # A code has no place in the field of view, nor the conditions' maps.
+        return x
     seen = x if batch.inside is None else x * batch.inside
     return seen if batch.condition is None else torch.cat([seen, batch.condition], dim=1)
+
+
+def named(name: str, outputs: Outputs, batch: Batch) -> Tensor:
+    """What a term is to look at: something the network has put out, else a field of the batch."""
+    value = outputs[name] if name in outputs else getattr(batch, name)
+    if not isinstance(value, Tensor):
+        raise ValueError(f"there is no {name!r} among the outputs {', '.join(outputs)}, nor in the batch")
+    return value
 
 
 def mean_inside(values: Tensor, batch: Batch, inside: Tensor | None = None) -> Tensor:
@@ -53,4 +65,4 @@ def mean_inside(values: Tensor, batch: Batch, inside: Tensor | None = None) -> T
     return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp(min=1)
 
 
-__all__ = ["Batch", "CriticTerm", "LossTerm", "Outputs", "Play", "judged", "mean_inside"]
+__all__ = ["Batch", "CriticTerm", "LossTerm", "Outputs", "Play", "judged", "mean_inside", "named"]

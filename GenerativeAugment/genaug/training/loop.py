@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from genaug.causes import is_out_of_memory
 from genaug.errors import Cancelled, GenaugError, Reason
-from genaug.networks import Batch, System
+from genaug.networks import Batch, Growing, System
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
 from genaug.progress import Reporter
 from genaug.recipe import Stage, Term
@@ -67,6 +67,8 @@ class StageRun:
     critics: dict[str, nn.Module]
     data: Source
     setting: Setting
+    teacher: System | None = None
+    """The averaged network of the stage that this one follows."""
     iteration: int = 0
     seconds: float = 0.0
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
@@ -136,7 +138,10 @@ class StageRun:
         generator = torch.Generator().manual_seed(self._seed("draws"))
         # The network is judged by the critics themselves, not by their distributed wrappers, which would wait for
         # gradients that this step does not give them.
-        play = Play(self.system.signature, self.critics, generator, self.iteration)
+        play = Play(self.system.signature, self.critics, generator, self.iteration, self.teacher)
+        for module in (self._plain, *self.critics.values()):
+            if isinstance(module, Growing):
+                module.grow(self.iteration / self.stage.training.iterations)
         losses: dict[str, float | Tensor] = {}
         for update in range(self._extra_batches()):
             losses.update(self._update_critics(self._batch(update + 1), play))
@@ -153,7 +158,7 @@ class StageRun:
     def _update_critics(self, batch: Batch, play: Play) -> dict[str, float | Tensor]:
         """One update of every critic that has a term by now."""
         active = {
-            name: {key: term for key, term in terms.items() if self.iteration >= term.start}
+            name: {key: term for key, term in terms.items() if self._counts(term)}
             for name, terms in self.stage.critic_loss.items()
         }
         if not any(active.values()):
@@ -169,7 +174,16 @@ class StageRun:
                     for key, term in terms.items()
                 }
             losses.update(self._step(name, values))
+            self._clip_weights(self.critics[name])
         return losses
+
+    def _clip_weights(self, critic: nn.Module) -> None:
+        """Hold a critic's weights to a box, which bounds its slope (Arjovsky 2017, arXiv:1701.07875)."""
+        limit = self.stage.training.clip_weights
+        if limit is not None:
+            with torch.no_grad():
+                for parameter in critic.parameters():
+                    parameter.clamp_(-limit, limit)
 
     def _update_network(self, batch: Batch, play: Play) -> dict[str, float | Tensor]:
         for critic in self.critics.values():
@@ -179,12 +193,15 @@ class StageRun:
             terms = {
                 name: self._weigh(term, LOSSES[name](outputs, batch, play, **term.options))
                 for name, term in self.stage.loss.items()
-                if self.iteration >= term.start
+                if self._counts(term)
             }
         losses = self._step("network", terms)
         for critic in self.critics.values():
             critic.requires_grad_(True)
         return losses
+
+    def _counts(self, term: Term) -> bool:
+        return self.iteration >= term.start and self.iteration % term.every == 0
 
     @staticmethod
     def _weigh(term: Term, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -170,6 +170,9 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
     if given:
         _require_labels(cases, f"a label map for every case, which {resolved.name} is conditioned on")
     generate = _generates_labels(resolved, cases, options.with_labels, possible=not given and not translation)
+    if not generate and any(stage.makes != "all" for stage in resolved.stages.values()):
+        _require_labels(cases, f"a label map for every case: {resolved.name} makes one first and the image for it")
+        generate = True
     values = sorted({0, *cohort.label_names}) if generate or given else []
     roles = Roles(
         target=target,

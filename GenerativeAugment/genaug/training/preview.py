@@ -13,34 +13,42 @@ from torch import Tensor
 
 from genaug.files import writing
 from genaug.generation import CodeScale, generate
-from genaug.networks import Batch, System
+from genaug.networks import Autoencoder, Batch, System
 from genaug.recipe import Recipe, Sampler
-from genaug.samplers import CaseNoise
+from genaug.stages import stage_view, with_part
+from genaug.tensors import Roles
 
 PREVIEW_STEPS = 20
 
 
 def write_preview(
-    path: Path, stage: str, systems: Mapping[str, System], recipe: Recipe, scale: CodeScale | None, batch: Batch
+    path: Path,
+    stage: str,
+    systems: Mapping[str, System],
+    recipe: Recipe,
+    roles: Roles,
+    scale: CodeScale | None,
+    batch: Batch,
 ) -> None:
     """Middle slices of real cases above what the network makes now.
 
-    A stage that is followed by others is shown by what it reconstructs, the last one by cases from noise (always the
-    same noise, so that previews can be compared), with few sampling steps.
+    An autoencoder that is followed by others is shown by what it reconstructs, any other stage by cases from noise
+    (always the same noise, so that previews can be compared), with few sampling steps.
     """
     system = systems[stage]
-    device = next(system.parameters()).device
-    batch = batch.to(device)
+    batch = batch.to(next(system.parameters()).device)
     real = batch.target
-    if stage == list(recipe.stages)[-1]:
-        shape = system.noise_shape()
-        noise = CaseNoise.from_seeds(range(len(batch.target)), shape, device)
+    if isinstance(system, Autoencoder) and stage != list(recipe.stages)[-1]:
+        seen = stage_view(batch, recipe.stages[stage], roles)
+        with torch.no_grad():
+            made = with_part(
+                real, system(seen, torch.Generator().manual_seed(0))["generated"], recipe.stages[stage], roles
+            )
+    else:
+        generators = [torch.Generator().manual_seed(seed) for seed in range(len(real))]
         steps = min(recipe.sampler.steps, PREVIEW_STEPS)
         sampler = Sampler(name="dpmpp_2m", steps=steps) if recipe.sampler.steps > 1 else recipe.sampler
-        made = generate(recipe, systems, scale, noise, batch, sampler)
-    else:
-        with torch.no_grad():
-            made = system(batch, torch.Generator().manual_seed(0))["generated"]
+        made = generate(recipe, systems, scale, generators, batch, roles, sampler)
     picture = np.concatenate([_row(real), _row(made)])
     with writing(path) as temporary:
         matplotlib.image.imsave(temporary, picture, cmap="gray", vmin=-1, vmax=1, format="png")

@@ -18,14 +18,15 @@ from lightning_fabric.strategies import DDPStrategy
 from genaug.cohort import Cohort
 from genaug.devices import computing_threads, require_devices, resolve_device
 from genaug.errors import GenaugError, Reason
-from genaug.generation import CodeScale, at_codes
+from genaug.generation import CodeScale, at_codes, autoencoder_of
 from genaug.networks import Autoencoder, Batch, Signature, System, build_critic, build_system, join
 from genaug.package import PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
 from genaug.recipe import Stage
 from genaug.record import hash_voxels
-from genaug.tensors import CodeStore, Source, TensorStore
+from genaug.stages import StageData, blindfolded, chains, part_view, stage_signature, stage_view
+from genaug.tensors import CodeStore, TensorStore
 from genaug.training.checkpoint import checkpoint_path
 from genaug.training.loop import Setting, StageRun, derive
 from genaug.training.plan import TENSORS, TrainingPlan, make_plan
@@ -140,20 +141,26 @@ def _train_stages(
     systems: dict[str, System] = {}
     stages: dict[str, TrainedStage] = {}
     scale: CodeScale | None = None
+    codes: Batch | None = None
+    codes_of = ""
     for index, (name, stage) in enumerate(plan.recipe.stages.items()):
-        data: Source
-        codes_of = ""
         if stage.space == "latent":
-            autoencoder = list(systems.values())[-1]
-            if not isinstance(autoencoder, Autoencoder):
-                raise _no_codes(autoencoder, name)
-            codes_of = _digest(autoencoder)
-            codes, scale = encode_all(plan, folder, autoencoder, fabric)
-            data = CodeStore(codes)
-            signature = code_signature(plan, codes.target)
+            chain = next(chain for chain in chains(plan.recipe) if name in chain)
+            if codes is None:
+                autoencoder = autoencoder_of(chain, systems)
+                codes_of = _digest(autoencoder)
+                codes, scale = encode_all(plan, folder, chain[0], autoencoder, fabric)
+            data: StageData | CodeStore = CodeStore(blindfolded(codes) if stage.blind else codes)
+            window = tuple(codes.target.shape[2:])
+            signature = replace(
+                stage_signature(stage, plan.grid.dimension, window, plan.roles),
+                image_channels=codes.target.shape[1],
+                label_channels=0,
+            )
         else:
-            data = _tensors(plan, folder, stage)
-            signature = voxel_signature(plan)
+            codes, codes_of = None, ""
+            data = StageData(_tensors(plan, folder, stage), stage)
+            signature = stage_signature(stage, plan.grid.dimension, plan.grid.size, plan.roles)
         part = Part(reporter, sum(weights[:index]) / sum(weights), weights[index] / sum(weights))
         share = None
         if deadline is not None:
@@ -170,7 +177,8 @@ def _train_stages(
             settled=any(checkpoint_path(folder, later).exists() for later in names[index + 1 :]),
             codes_of=codes_of,
         )
-        run = _train_stage(name, stage, signature, data, setting, options)
+        teacher = None if stage.follows is None else systems[stage.follows]
+        run = _train_stage(name, stage, signature, data, setting, options, teacher)
         systems[name] = run.averaged()
         stages[name] = TrainedStage(
             file="",
@@ -239,29 +247,8 @@ def chosen_precision(options: TrainingOptions, device: str) -> Precision:
     return options.precision
 
 
-def voxel_signature(plan: TrainingPlan) -> Signature:
-    """Shapes of a network that works on voxels."""
-    roles = plan.roles
-    return Signature(
-        plan.grid.dimension,
-        plan.grid.size,
-        len(roles.target),
-        roles.label_channels,
-        roles.condition_channels,
-        roles.vector,
-    )
-
-
-def code_signature(plan: TrainingPlan, codes: torch.Tensor) -> Signature:
-    """Shapes of a network that works on codes (N, C, *code size) under the conditions of the plan."""
-    roles = plan.roles
-    return Signature(
-        plan.grid.dimension, tuple(codes.shape[2:]), codes.shape[1], 0, roles.condition_channels, roles.vector
-    )
-
-
 def encode_all(
-    plan: TrainingPlan, folder: Path, autoencoder: Autoencoder, fabric: Fabric
+    plan: TrainingPlan, folder: Path, stage_name: str, autoencoder: Autoencoder, fabric: Fabric
 ) -> tuple[Batch, CodeScale | None]:
     """Codes of all cases with their conditions, standardised per channel, and the scale to take them back.
 
@@ -269,7 +256,7 @@ def encode_all(
     size of the code. The codes are the posterior means, drawn once; where the autoencoder was trained with random
     shifts, each case gives several shifted codes, which keeps the denoiser from learning single cases by heart.
     """
-    stage = next(iter(plan.recipe.stages.values()))
+    stage = plan.recipe.stages[stage_name]
     store = _tensors(plan, folder, stage)
     copies = 4 if stage.training.shift else 1
     rng = np.random.default_rng(derive(plan.options.seed, "codes"))
@@ -279,7 +266,8 @@ def encode_all(
         for _ in range(copies):
             for first in range(0, len(store), CODE_BATCH):
                 batch = store.batch(range(first, min(first + CODE_BATCH, len(store))), rng).to(fabric.device)
-                parts.append(at_codes(batch, autoencoder.codes(batch)).to("cpu"))
+                codes = autoencoder.codes(stage_view(batch, stage, plan.roles))
+                parts.append(at_codes(part_view(batch, stage, plan.roles), codes).to("cpu"))
     joined = join(parts)
     if not joined.target.is_floating_point():
         return joined, None
@@ -292,29 +280,29 @@ def encode_all(
     return replace(joined, target=scale.scale(joined.target)), scale
 
 
-def _no_codes(system: System, stage: str) -> GenaugError:
-    return GenaugError(
-        Reason.BAD_RECIPE,
-        stage,
-        f"a stage in the latent space of a {type(system).__name__}",
-        "an autoencoder in the stage before it",
-        "Correct the stages of the recipe.",
-    )
-
-
 def _tensors(plan: TrainingPlan, folder: Path, stage: Stage) -> TensorStore:
     return TensorStore(folder / TENSORS, plan.grid.size, stage.training.shift, stage.training.flip)
 
 
 def _train_stage(
-    name: str, stage: Stage, signature: Signature, data: Source, setting: Setting, options: TrainingOptions
+    name: str,
+    stage: Stage,
+    signature: Signature,
+    data: StageData | CodeStore,
+    setting: Setting,
+    options: TrainingOptions,
+    teacher: System | None,
 ) -> StageRun:
     """Build the players from a seed, start from given weights where asked, and train."""
     torch.manual_seed(derive(options.seed, name, "weights"))
     system = build_system(stage.network, signature)
     critics = {key: build_critic(critic, signature) for key, critic in stage.critics.items()}
-    if isinstance(data, TensorStore) and not data.windowed:
-        system.start_at(data.mean())
+    if isinstance(data, CodeStore):
+        system.fit(data.codes)
+    elif (mean := data.mean()) is not None:
+        system.start_at(mean)
+    if teacher is not None:
+        _take_over(system, teacher)
     if options.initial is not None:
         kept = not stage.training.iterations
         _start_from(system, name, options.initial, setting.reporter, 1.0 if kept else LEAST_SHARED)
@@ -324,9 +312,17 @@ def _train_stage(
             for parameter in module.parameters():
                 if parameter.ndim == 5:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-    run = StageRun(name, stage, system, critics, data, setting)
+    run = StageRun(name, stage, system, critics, data, setting, teacher)
     run.train()
     return run
+
+
+def _take_over(system: System, teacher: System) -> None:
+    """Start from the weights of the stage that this one follows, wherever the networks are alike."""
+    own = system.state_dict()
+    given = teacher.state_dict()
+    alike = {key: given[key] for key, value in own.items() if key in given and given[key].shape == value.shape}
+    system.load_state_dict({**own, **alike})
 
 
 def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, least: float) -> None:
@@ -366,7 +362,7 @@ def _preview(
 
     def write(system: System, iteration: int) -> None:
         path = folder / "previews" / f"{name}-{iteration:06d}.png"
-        write_preview(path, name, {**trained, name: system}, plan.recipe, scale, batch)
+        write_preview(path, name, {**trained, name: system}, plan.recipe, plan.roles, scale, batch)
         reporter.product("preview", path)
 
     return write
