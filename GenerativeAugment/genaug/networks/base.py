@@ -159,7 +159,7 @@ class System(nn.Module, ABC):
         """Told the mean target (C, *window) before training; a network that keeps it learns deviations from it only."""
 
     def fit(self, codes: Batch) -> None:
-        """Told all codes (N, C, *window) before training in the latent space: where a prior is fitted."""
+        """Told all codes (N, C, *window) before training on them: where a prior is fitted."""
 
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
