@@ -139,9 +139,7 @@ STARTERS = (
         {
             "stages": {
                 "translator": {
-                    # Normalised by the volume, a network raises a speck somewhere to shift the level of all the rest
-                    # (Karras 2020, arXiv:1912.04958, section 2); by the batch it cannot.
-                    "network": {"options": {"features": [16, 16, 32, 64, 64, 16], "norm": "batch"}},
+                    "network": {"options": {"features": [16, 16, 32, 64, 64, 16]}},
                     "training": {"learning_rate": 0.0006},
                 }
             }

@@ -136,14 +136,9 @@ def activate(raw: Tensor, image_channels: int) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def inverse_tanh(images: Tensor) -> Tensor:
-    """The raw output that `activate` turns into these images, kept short of the values that tanh never reaches."""
-    return torch.atanh(images.clamp(-0.98, 0.98))
-
-
 def raw_mean(mean: Tensor, image_channels: int) -> Tensor:
     """The raw output that `activate` turns into the mean target (C, *S): inverse tanh, and log probabilities."""
-    images = inverse_tanh(mean[:image_channels])
+    images = torch.atanh(mean[:image_channels].clamp(-0.98, 0.98))
     labels = ((mean[image_channels:] + 1) / 2).clamp(min=0.01).log()
     return torch.cat([images, labels])
 

@@ -9,7 +9,7 @@ import torch
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, inverse_tanh
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate
 
 HALVINGS = 4
 """How often BasicUNet halves its window on the way down."""
@@ -69,7 +69,8 @@ class Translator(OnePass):
         if batch.source is None:
             return raw
         images, labels = raw[:, : self.signature.image_channels], raw[:, self.signature.image_channels :]
-        return torch.cat([images + inverse_tanh(batch.source.mean(dim=1, keepdim=True)), labels], dim=1)
+        # Not by its inverse tanh: where a source is brightest, no gradient would reach a target that is dark there.
+        return torch.cat([images + batch.source.mean(dim=1, keepdim=True), labels], dim=1)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The translated source."""
