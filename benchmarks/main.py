@@ -106,7 +106,7 @@ def run_translation(row: Row, console: Console) -> None:
     output = WORK / "cases" / row.name
     _empty(output)
     started = time.monotonic()
-    inputs, refused = _within_field_of_view(package, tests)
+    inputs, refused = within_field_of_view(package, tests)
     given = cohort.with_cases(inputs)
     made = translate(package, given, output, TranslationParameters(prefix=row.name), SEED, "cpu", console)
     seconds = (time.monotonic() - started) / len(inputs)
@@ -114,7 +114,7 @@ def run_translation(row: Row, console: Console) -> None:
     _write(row, package, _judge(cohort, made), measured)
 
 
-def _within_field_of_view(package: Path, cases: list[Case]) -> tuple[list[Case], dict[str, str]]:
+def within_field_of_view(package: Path, cases: list[Case]) -> tuple[list[Case], dict[str, str]]:
     """The cases a model takes, and why it refuses the others: a row says whom it leaves out."""
     info = read_info(package)
     taken, refused = [], {}

@@ -31,27 +31,30 @@ def write_table(results: Path, document: Path = DOCUMENT) -> None:
     text = document.read_text(encoding="utf-8")
     synthesis = [row for row in rows if row["evaluation"]["kind"] == "synthesis"]
     translation = [row for row in rows if row["evaluation"]["kind"] == "translation"]
-    text = _between(text, "synthesis", _table(SYNTHESIS_COLUMNS, [_synthesis_cells(row) for row in synthesis]))
-    text = _between(text, "translation", _table(TRANSLATION_COLUMNS, [_translation_cells(row) for row in translation]))
+    text = between(text, "synthesis", markdown(SYNTHESIS_COLUMNS, [_synthesis_cells(row) for row in synthesis]))
+    text = between(text, "translation", markdown(TRANSLATION_COLUMNS, [_translation_cells(row) for row in translation]))
     pictures = [
-        f"**{row['row']}**\n\n![{row['row']}]({_relative(results, row)})" for row in synthesis if "picture" in row
+        f"**{row['row']}**\n\n![{row['row']}]({relative(results, row)})" for row in synthesis if "picture" in row
     ]
-    text = _between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
+    text = between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
     write_text(document, text)
 
 
-def _relative(results: Path, row: dict[str, Any]) -> str:
+def relative(results: Path, row: dict[str, Any]) -> str:
+    """The row's picture, as the documents name it."""
     return f"../benchmarks/results/{results.name}/{row['picture']}"
 
 
-def _between(text: str, name: str, content: str) -> str:
+def between(text: str, name: str, content: str) -> str:
+    """`text` with `content` between the markers of that name."""
     begin, end = f"<!-- {name}: made by benchmarks -->", f"<!-- end of {name} -->"
     before, rest = text.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
-def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
+def markdown(columns: tuple[str, ...], rows: list[list[str]]) -> str:
+    """A table."""
     if not rows:
         return "No row has been measured yet."
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
@@ -61,17 +64,16 @@ def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
 def _synthesis_cells(row: dict[str, Any]) -> list[str]:
     scores = row["evaluation"]["scores"]
     volumes = [s for s in scores if s["name"] == "label_volume_difference"]
-    copies = [check for check in row["evaluation"]["copies"] if check["space"] == "image"]
     return [
         row["row"],
         f"{row['parameters'] / 1e6:.1f} M",
         f"{row['training_seconds'] / 60:.0f} min",
         f"{row['seconds_per_case']:.2f}",
-        _score(scores, "kid"),
-        _score(scores, "frechet"),
-        _score(scores, "coverage"),
-        _score(scores, "ms_ssim"),
-        f"{100 * copies[0]['share']:.0f} %" if copies and copies[0]["share"] is not None else "",
+        score(scores, "kid"),
+        score(scores, "frechet"),
+        score(scores, "coverage"),
+        score(scores, "ms_ssim"),
+        copies(row),
         ", ".join(f"{s['region']} {s['value']:+.0%}" for s in volumes),
     ]
 
@@ -84,20 +86,26 @@ def _translation_cells(row: dict[str, Any]) -> list[str]:
         f"{row['training_seconds'] / 60:.0f} min" if "training_seconds" in row else "",
         str(row["cases"]),
         f"{row['seconds_per_case']:.1f}" if "seconds_per_case" in row else "",
-        _score(scores, "mae"),
-        _score(scores, "bone_dice"),
-        _score(scores, "ssim"),
+        score(scores, "mae"),
+        score(scores, "bone_dice"),
+        score(scores, "ssim"),
     ]
 
 
-def _score(scores: list[dict[str, Any]], name: str) -> str:
+def score(scores: list[dict[str, Any]], name: str) -> str:
     """Value, 95 % interval and, in brackets, the floor of the first score of that name."""
-    score = next((s for s in scores if s["name"] == name and s.get("region") is None), None)
-    if score is None:
+    found = next((s for s in scores if s["name"] == name and s.get("region") is None), None)
+    if found is None:
         return ""
-    text = f"{score['value']:.3g}"
-    if score["interval"] is not None:
-        text += f" [{score['interval'][0]:.3g}, {score['interval'][1]:.3g}]"
-    if score["floor"] is not None:
-        text += f" ({score['floor']:.3g})"
+    text = f"{found['value']:.3g}"
+    if found["interval"] is not None:
+        text += f" [{found['interval'][0]:.3g}, {found['interval'][1]:.3g}]"
+    if found["floor"] is not None:
+        text += f" ({found['floor']:.3g})"
     return text
+
+
+def copies(row: dict[str, Any]) -> str:
+    """Share of the cases that lie nearer to a training case than 95 % of the held-out cases do."""
+    checks = [check for check in row["evaluation"]["copies"] if check["space"] == "image"]
+    return f"{100 * checks[0]['share']:.0f} %" if checks and checks[0]["share"] is not None else ""

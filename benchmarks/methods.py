@@ -1,0 +1,211 @@
+"""Every method under one budget on the same real data; one JSON a row, and the tables of docs/METHODS_RESULTS.md.
+
+    python -m benchmarks.methods                    every row that has no result yet
+    python -m benchmarks.methods --only stylegan    one row, again
+    python -m benchmarks.methods --minutes 2        another budget; rows of other budgets are measured again
+
+The iterations that fill the budget are found by a short training first and kept, so a run that was stopped goes on
+where it was. A method that asks for what this machine does not have says so in its row.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from genaug.case import Case
+from genaug.cohort import Cohort
+from genaug.errors import GenaugError
+from genaug.evaluation.cohorts import evaluate_cohorts
+from genaug.evaluation.scores import Evaluation
+from genaug.files import write_json
+from genaug.package import load_package, read_info
+from genaug.parameters import EvaluationParameters, SynthesisParameters, TrainingOptions, TranslationParameters
+from genaug.progress import Silent
+from genaug.recipe import Recipe, Sampler, list_recipes
+from genaug.samplers import find_sampler
+from genaug.synthesis import synthesize
+from genaug.training import train
+from genaug.translation import translate
+
+from benchmarks.data import ROOT
+from benchmarks.main import within_field_of_view
+from benchmarks.methods_table import write_tables
+from benchmarks.strip import write_strip
+from benchmarks.suites import Suite, suite_of
+from demo.console import Console
+
+WORK = ROOT / "build" / "bench-methods"
+RESULTS = ROOT / "benchmarks" / "results" / "methods"
+CASES = 64
+PROBE = 8
+"""Iterations of the training that finds out what an iteration costs."""
+
+
+def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None:
+    """Train one method for `minutes`, make cases, score them and the untrained network's, and write the row."""
+    suite = suite_of(recipe, WORK / "data")
+    name = recipe.name if seed == 1 else f"{recipe.name}-seed{seed}"
+    iterations = iterations_for(recipe.name, recipe, suite, minutes, console)
+    package = train_row(name, recipe, suite, iterations, seed, console)
+    untrained = train_row(f"{name}-untrained", recipe, suite, dict.fromkeys(iterations, 1), seed, Silent(), rate=1e-12)
+    cases, seconds, refused = _make(package, suite, seed, console)
+    evaluation = _score(suite, cases, seed)
+    nothing, _, _ = _make(untrained, suite, seed, Silent())
+    info = read_info(package)
+    picture = write_strip(RESULTS / f"{name}.png", cases) if suite.cohort.channels else None
+    write_json(
+        RESULTS / f"{name}.json",
+        {
+            "row": name,
+            "recipe": recipe.name,
+            "title": recipe.title,
+            "family": recipe.family,
+            "suite": suite.name,
+            "seed": seed,
+            "budget_minutes": minutes,
+            "iterations": iterations,
+            "training_seconds": sum(stage.seconds for stage in info.stages.values()),
+            "parameters": sum(p.numel() for s in load_package(package).systems.values() for p in s.parameters()),
+            "seconds_per_case": seconds,
+            "network_calls": _network_calls(info.recipe.sampler),
+            "cases": len(cases.cases),
+            "refused": refused,
+            "picture": None if picture is None else picture.name,
+            "threads": torch.get_num_threads(),
+            "evaluation": evaluation.model_dump(mode="json"),
+            "untrained": _score(suite, nothing, seed).model_dump(mode="json"),
+        },
+    )
+
+
+def iterations_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: Console) -> dict[str, int]:
+    """How many iterations of each stage fill the budget, shared as the recipe shares them; measured once and kept."""
+    kept = WORK / "plans" / f"{name}-{minutes:g}.json"
+    if not kept.is_file():
+        console.log(f"{recipe.name}: what an iteration costs")
+        probe = train_row(f"{name}-probe", recipe, suite, dict.fromkeys(recipe.stages, PROBE), 1, Silent())
+        stages = read_info(probe).stages
+        costs = {name: max(stage.seconds, 1e-3) / max(1, stage.iterations) for name, stage in stages.items()}
+        wanted = {name: stage.training.iterations for name, stage in recipe.stages.items()}
+        whole = sum(wanted[name] * costs[name] for name in wanted)
+        share = 60 * minutes / whole
+        write_json(kept, {name: max(1, round(count * share)) if count > 1 else count for name, count in wanted.items()})
+    found: dict[str, int] = json.loads(kept.read_text(encoding="utf-8"))
+    return found
+
+
+def train_row(
+    name: str,
+    recipe: Recipe,
+    suite: Suite,
+    iterations: dict[str, int],
+    seed: int,
+    reporter: Any,
+    rate: float | None = None,
+) -> Path:
+    """The package of that name, trained or gone on with; one of another recipe of the same name is replaced."""
+    package = WORK / "packages" / name
+    if package.is_dir() and read_info(package).recipe.name != recipe.name:
+        shutil.rmtree(package)
+    if not package.is_dir():
+        options = TrainingOptions(
+            recipe=recipe.name,
+            iterations=iterations,
+            seed=seed,
+            checkpoint_every=200,
+            preview_every=100_000,
+            learning_rate=rate,
+            **suite.options,
+        )
+        train(suite.cohort, options, package, "auto", reporter)
+    return package
+
+
+def _make(package: Path, suite: Suite, seed: int, reporter: Any) -> tuple[Cohort, float, dict[str, str]]:
+    """Cases of the package, seconds for each, and which inputs it refused."""
+    output = WORK / "cases" / package.name
+    shutil.rmtree(output, ignore_errors=True)
+    info = read_info(package)
+    load_package(package)
+    started = time.monotonic()
+    refused: dict[str, str] = {}
+    if info.recipe.task == "translation":
+        tests: list[Case]
+        tests, refused = within_field_of_view(package, suite.cohort.part("test"))
+        given = suite.cohort.with_cases(tests)
+        made = translate(package, given, output, TranslationParameters(prefix=package.name), seed, "cpu", reporter)
+    else:
+        follows = suite.cohort.with_cases(suite.cohort.part(suite.follows)) if suite.follows else None
+        parameters = SynthesisParameters(
+            count=CASES, prefix=package.name, text_encoder=suite.options.get("text_encoder")
+        )
+        made = synthesize(package, output, parameters, seed, "cpu", reporter, follows)
+    return made, (time.monotonic() - started) / len(made.cases), refused
+
+
+def _score(suite: Suite, made: Cohort, seed: int) -> Evaluation:
+    translated = suite.name not in ("slices", "volumes")
+    asked = EvaluationParameters(
+        task="translation" if translated else "synthesis",
+        channel=suite.channel,
+        spacing=None if translated else suite.options["spacing"],
+        reference_part="train" if translated else "test",
+        held_out_part="test",
+    )
+    return evaluate_cohorts(suite.cohort, made, asked, seed, Silent())
+
+
+def _network_calls(sampler: Sampler) -> int:
+    """Calls of the denoiser for a case, or the one call of any other network."""
+    return 1 if sampler.name == "one_pass" else find_sampler(sampler.name).network_calls(sampler.steps)
+
+
+def _measured(name: str, minutes: float) -> bool:
+    """Whether there is a result of this row for this budget."""
+    path = RESULTS / f"{name}.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("budget_minutes") == minutes
+
+
+@click.command()
+@click.option("--only", multiple=True, help="Measure these recipes, again if need be.")
+@click.option("--minutes", default=5.0, show_default=True, help="Training of each method, on this machine.")
+@click.option("--seed", "seeds", multiple=True, type=int, default=(1,), show_default=True)
+@click.option("--table", is_flag=True, help="Only write the tables from the results that are there.")
+def main(only: tuple[str, ...], minutes: float, seeds: tuple[int, ...], table: bool) -> None:
+    """Measure every method and write the tables."""
+    console = Console()
+    recipes = () if table else list_recipes()
+    for seed in seeds:
+        for recipe in recipes:
+            name = recipe.name if seed == 1 else f"{recipe.name}-seed{seed}"
+            if (only and recipe.name not in only) or (not only and _measured(name, minutes)):
+                continue
+            console.log(name)
+            try:
+                measure(recipe, seed, minutes, console)
+            except (GenaugError, ModuleNotFoundError) as error:
+                write_json(RESULTS / f"{name}.json", _failed(recipe, name, seed, minutes, error))
+            write_tables(RESULTS)
+    write_tables(RESULTS)
+
+
+def _failed(recipe: Recipe, name: str, seed: int, minutes: float, error: Exception) -> dict[str, Any]:
+    return {
+        "row": name,
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "family": recipe.family,
+        "seed": seed,
+        "budget_minutes": minutes,
+        "failed": str(error),
+    }
+
+
+if __name__ == "__main__":
+    main()

