@@ -42,10 +42,15 @@ def tiny(recipe: str) -> dict[str, Any]:
     return {"stages": stages, "sampler": sampler}
 
 
-def blob_cohort(folder: Path, count: int = 6, size: int = 16, flat: bool = False, seed: int = 0) -> Cohort:
-    """Spheres of random centre and radius, both known: channel A bright inside, B its negative, label 1 inside."""
+def blob_cohort(
+    folder: Path, count: int = 6, size: int = 16, flat: bool = False, seed: int = 0, long: bool = False
+) -> Cohort:
+    """Spheres of random centre and radius, both known: channel A bright inside, B its negative, C the radius inside.
+
+    Label 1 inside. A `long` one has twice the size along the first axis, which is the least that a deep U-Net takes.
+    """
     rng = np.random.default_rng(seed)
-    shape = (size, size, 1 if flat else size)
+    shape = (2 * size if long else size, size, 1 if flat else size)
     affine = np.diag([1.5, 1.0, 2.0, 1.0])
     cases = []
     for index in range(count):
@@ -57,13 +62,36 @@ def blob_cohort(folder: Path, count: int = 6, size: int = 16, flat: bool = False
         images = {
             "A": Volume((100 * inside + 50 + noise).astype(np.float32), affine, "MR"),
             "B": Volume((150 - 100 * inside + noise).astype(np.float32), affine, "MR"),
+            "C": Volume((20 * radius * inside + 20 + noise).astype(np.float32), affine, "MR"),
         }
         known: dict[str, float | str] = {"radius": radius, "kind": "large" if radius > 4 else "small"}
         label = Volume(inside.astype(np.uint8), affine, LABEL)
         cases.append(write_case(folder, f"case{index}", f"patient{index}", images, label, covariates=known))
-    cohort = Cohort(name="blobs", root=folder, channels={"A": "MR", "B": "MR"}, label_names={1: "sphere"}, cases=cases)
+    cohort = Cohort(
+        name="blobs", root=folder, channels=dict.fromkeys("ABC", "MR"), label_names={1: "sphere"}, cases=cases
+    )
     cohort.write(folder)
     return cohort
+
+
+class Words:
+    """Stands in for a sentence encoder: the numbers of a text are those of its first letters."""
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """Length of what `encode` gives."""
+        return 4
+
+    def encode(self, text: str, **options: object) -> np.ndarray:
+        """(4,) of length one."""
+        numbers = np.array([ord(letter) for letter in text.ljust(4)[:4]], dtype=np.float32)
+        return numbers / np.linalg.norm(numbers)
+
+
+def words_folder(folder: Path) -> Path:
+    """A folder that looks like an encoder's; what is in it is not read once `genaug.text._open` gives `Words`."""
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"words")
+    return folder
 
 
 def tiny_options(recipe: str, steps: int = 4, **changes: object) -> TrainingOptions:
@@ -81,4 +109,8 @@ def tiny_options(recipe: str, steps: int = 4, **changes: object) -> TrainingOpti
     }
     if loaded.task == "translation":
         values |= {"channels": ["B"], "source_channels": ["A"], "window": (32, 32, 32)}
+    if "images" in loaded.conditions:
+        values |= {"source_channels": ["A", "C"]}
+    if "text" in loaded.conditions:
+        values |= {"text": "kind"}
     return TrainingOptions.model_validate(values | changes)
