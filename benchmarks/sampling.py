@@ -1,0 +1,110 @@
+"""KID against network calls: every sampler on one trained model, and the models that were trained for few steps.
+
+    python -m benchmarks.sampling
+
+Uses the packages of `python -m benchmarks.methods` (ddpm, progressive-distillation, ddgan on slices of the
+hippocampus); run those rows first. Writes benchmarks/results/sampling.json and .png.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+from genaug.errors import GenaugError
+from genaug.evaluation.cohorts import evaluate_cohorts
+from genaug.files import write_json
+from genaug.package import read_info
+from genaug.parameters import EvaluationParameters, SynthesisParameters
+from genaug.progress import Silent
+from genaug.samplers import find_sampler
+from genaug.synthesis import synthesize
+from matplotlib.figure import Figure
+
+from benchmarks.data import ROOT
+from benchmarks.methods import WORK
+from benchmarks.suites import slices
+from demo.console import Console
+
+RESULT = ROOT / "benchmarks" / "results" / "sampling.json"
+CASES = 64
+BASE = "ddpm"
+"""The model that every sampler draws from."""
+
+SWEEP: tuple[tuple[str, str, dict[str, Any], tuple[int, ...]], ...] = (
+    ("DDIM", "ddim", {}, (5, 10, 20, 50, 100)),
+    ("FastDPM STEP", "fastdpm", {"schedule": "step"}, (5, 10, 20, 50, 100)),
+    ("FastDPM VAR", "fastdpm", {"schedule": "var"}, (5, 10, 20, 50, 100)),
+    ("DPM-Solver++ 2M", "dpmpp_2m", {}, (5, 10, 20, 50)),
+    ("Heun", "heun", {}, (10, 18, 25)),
+    ("ancestral", "ancestral", {}, (50, 200)),
+)
+"""Curve, sampler, its options, numbers of steps."""
+
+FEW_STEPS = (("distilled", "progressive-distillation"), ("DDGAN", "ddgan"))
+"""Curve and package of a model with a number of steps of its own."""
+
+
+@click.command()
+def main() -> None:
+    """Measure every point that has no result yet and draw the curves."""
+    console = Console()
+    points: list[dict[str, Any]] = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else []
+    known = {(point["curve"], point["steps"]) for point in points}
+    for curve, name, options, steps in SWEEP:
+        for count in steps:
+            if (curve, count) not in known:
+                console.log(f"{curve}, {count} steps")
+                points.append(_point(curve, BASE, name, count, options))
+                write_json(RESULT, points)
+    for curve, package in FEW_STEPS:
+        sampler = read_info(WORK / "packages" / package).recipe.sampler
+        if (curve, sampler.steps) not in known:
+            points.append(_point(curve, package, None, sampler.steps, {}))
+            write_json(RESULT, points)
+    draw(points, RESULT.with_suffix(".png"))
+
+
+def _point(curve: str, package: str, sampler: str | None, steps: int, options: dict[str, Any]) -> dict[str, Any]:
+    """KID of 64 cases, or why there is none."""
+    cohort = slices(WORK / "data" / "slices")
+    channel = next(iter(cohort.channels))
+    output = WORK / "cases" / "sampling"
+    shutil.rmtree(output, ignore_errors=True)
+    entry = find_sampler(sampler or read_info(WORK / "packages" / package).recipe.sampler.name)
+    point: dict[str, Any] = {"curve": curve, "package": package, "steps": steps, "calls": entry.network_calls(steps)}
+    asked = SynthesisParameters(
+        count=CASES, sampler=sampler, steps=None if sampler is None else steps, sampler_options=options
+    )
+    try:
+        made = synthesize(WORK / "packages" / package, output, asked, 1, "cpu")
+    except GenaugError as error:
+        return point | {"refused": str(error)}
+    scored = EvaluationParameters(channel=channel, spacing=(1.0, 1.0, 1.0), reference_part="test", held_out_part="test")
+    kid = evaluate_cohorts(cohort, made, scored, 1, Silent()).find("kid")
+    return point | {"kid": kid.value, "interval": kid.interval, "floor": kid.floor}
+
+
+def draw(points: list[dict[str, Any]], path: Path) -> None:
+    """KID with its interval against network calls, both on logarithmic axes."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for curve in dict.fromkeys(point["curve"] for point in points):
+        own = sorted((p for p in points if p["curve"] == curve and "kid" in p), key=lambda p: int(p["calls"]))
+        values = [max(p["kid"], 1e-2) for p in own]
+        below = [max(0.0, v - max(p["interval"][0], 1e-2)) for v, p in zip(values, own)]
+        above = [p["interval"][1] - p["kid"] for p in own]
+        axes.errorbar(
+            [p["calls"] for p in own], values, yerr=[below, above], marker="o", capsize=3, label=curve, linewidth=1.2
+        )
+    axes.set(xscale="log", yscale="log", xlabel="network calls (NFE)", ylabel="KID, 95 % interval")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
