@@ -291,9 +291,15 @@ def _given(package: Package, case: Case) -> Given:
     grid.require_field_of_view(label)
     images = {name: case.volume(name) for name in info.roles.target} if info.roles.hole else {}
     placement = grid.place(label, images)
+    if grid.dimension == 2 and placement.size[2] > 1:
+        raise GenaugError(
+            Reason.BAD_PARAMETER, case.id, f"a label map of {placement.size[2]} planes", "one plane: the model is 2D",
+            "Give single planes, or train the model in 3D.",
+        )  # fmt: skip
+    shape = placement.size[: grid.dimension]
     layout = Layout(image_channels=(), label_values=tuple(info.roles.label_values))
-    one_hot = layout.one_hot(grid.map_in(label, placement, None), case.id)
-    stacked = [grid.map_in(volume, placement, name) for name, volume in images.items()]
+    one_hot = layout.one_hot(grid.map_in(label, placement, None).reshape(shape), case.id)
+    stacked = [grid.map_in(volume, placement, name).reshape(shape) for name, volume in images.items()]
     return Given(case, images, label, placement, one_hot, np.stack(stacked) if stacked else None)
 
 
@@ -321,7 +327,10 @@ def _volumes(
     if given is None:
         volumes = {name or "label": info.grid.new_volume(values, name, field) for name, values in arrays.items()}
     else:
-        volumes = {n or "label": info.grid.map_out(values, given.placement, n) for n, values in arrays.items()}
+        size = given.placement.size
+        volumes = {
+            n or "label": info.grid.map_out(values.reshape(size), given.placement, n) for n, values in arrays.items()
+        }
         volumes["label"] = given.label
         hole = given.label.array != 0
         for name, image in given.images.items():
