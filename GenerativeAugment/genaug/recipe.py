@@ -42,11 +42,12 @@ Dimension = Literal[2, 3]
 
 
 class Term(Strict):
-    """One summand of a player's loss: a name from `objectives.TERMS` with its weight and options.
+    """One summand of a player's loss: a name from `objectives.LOSSES` or CRITIC_LOSSES with its weight and options.
 
     In TOML a bare number stands for the weight alone.
     """
 
+    kind: str | None = Field(default=None, description="name of the term where the recipe's key is another one")
     weight: float = 1.0
     start: int = Field(default=0, ge=0, description="first iteration at which the term counts")
     every: int = Field(default=1, ge=1, description="counts in one iteration of so many only; weigh it so much more")

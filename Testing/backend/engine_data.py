@@ -19,6 +19,8 @@ TINY_NETWORKS = {
     "translator": {"features": [4, 4, 4, 4, 4, 4]},
     "critic": {"channels": [8, 8], "haar_levels": 1},
     "patch_critic": {"channels": 8, "layers": 1},
+    "cycle_pair": {"features": [4, 4, 4, 4, 4, 4]},
+    "pool_critic": {"channels": 8, "layers": 1, "pool": 2},
 }
 """Options that make each kind of network small enough for a test."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from genaug.errors import GenaugError, Reason
 from genaug.evaluation import CaseArrays
-from genaug.evaluation.convolutional import CELLS, CHANNELS, _weights
+from genaug.evaluation.convolutional import CELLS, CHANNELS, SEED, _weights
 from genaug.evaluation.features import CLIP, FEATURES, Standardisation, default_features, make_extractor
 from genaug.evaluation.labels import label_volumes
 from scipy import ndimage
@@ -55,7 +55,7 @@ def test_features_under_a_name_never_change(dims: int, expected: list[float]) ->
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_filters_of_a_level_are_orthonormal(dims: int) -> None:
-    for weight, _ in _weights(dims):
+    for weight, _ in _weights(dims, SEED[dims]):
         rows = weight.flatten(1).double().numpy()
         np.testing.assert_allclose(rows @ rows.T, 2 * np.eye(len(rows)), atol=1e-6)
 

@@ -12,6 +12,7 @@ by itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -42,32 +43,38 @@ class ConvolutionalFeatures:
         return levels.flatten().numpy()
 
 
-def _describe(image: Tensor, dims: int) -> Tensor:
-    """(C, features) of the channels (C, 1, *S)."""
+def feature_maps(image: Tensor, dims: int, seed: int) -> Iterator[Tensor]:
+    """The maps (C, channels, *S / 2^level) of each level for images (C, 1, *S), each through the network by itself."""
     convolve = functional.conv2d if dims == 2 else functional.conv3d
     halve = functional.avg_pool2d if dims == 2 else functional.avg_pool3d
-    cells = functional.adaptive_avg_pool2d if dims == 2 else functional.adaptive_avg_pool3d
-    parts = []
-    for level, (weight, bias) in enumerate(_weights(dims)):
+    for level, (weight, bias) in enumerate(_weights(dims, seed)):
         if level:
             # ceil_mode keeps the last voxel of an odd axis; an axis of one voxel stays.
             image = halve(image, 2, ceil_mode=True)
         # Replicated borders: zeros would be a grey frame in model space, where background is -1.
         padded = functional.pad(image, (1, 1) * dims, mode="replicate")
-        image = functional.relu(convolve(padded, weight, bias))
-        parts.append(cells(image, CELLS[dims]).flatten(1))
-        parts.append(image.flatten(2).std(dim=2, correction=0))
+        image = functional.relu(convolve(padded, weight.to(image), bias.to(image)))
+        yield image
+
+
+def _describe(image: Tensor, dims: int) -> Tensor:
+    """(C, features) of the channels (C, 1, *S)."""
+    cells = functional.adaptive_avg_pool2d if dims == 2 else functional.adaptive_avg_pool3d
+    parts = []
+    for maps in feature_maps(image, dims, SEED[dims]):
+        parts.append(cells(maps, CELLS[dims]).flatten(1))
+        parts.append(maps.flatten(2).std(dim=2, correction=0))
     return torch.cat(parts, dim=1)
 
 
-@lru_cache(maxsize=2)
-def _weights(dims: int) -> tuple[tuple[Tensor, Tensor], ...]:
+@lru_cache(maxsize=4)
+def _weights(dims: int, seed: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """(weight, bias) of each level: filters of one level are orthonormal, times sqrt(2) for the halving by ReLU.
 
     Drawn from the raw bits of PCG64, whose stream is fixed for all versions and machines, unlike that of the
     distributions built on it.
     """
-    bits = np.random.PCG64(SEED[dims])
+    bits = np.random.PCG64(seed)
     levels = []
     for before, after in zip((1, *CHANNELS), CHANNELS):
         fan_in = before * 3**dims

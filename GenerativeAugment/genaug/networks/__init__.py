@@ -11,8 +11,10 @@ from genaug.errors import GenaugError, Reason
 from genaug.networks.autoencoders import SpatialAutoencoder, VectorAutoencoder
 from genaug.networks.base import Autoencoder, Batch, Growing, OnePass, Outputs, Signature, System, activate, join
 from genaug.networks.critics import Critic, PatchCritic
+from genaug.networks.cycle import CyclePair
 from genaug.networks.denoising import DenoisingSystem
 from genaug.networks.generator import LatentGenerator
+from genaug.networks.pool import PoolCritic
 from genaug.networks.spade import SpadeGenerator
 from genaug.networks.translators import Translator
 from genaug.recipe import Network
@@ -41,11 +43,16 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "vector_autoencoder": VectorAutoencoder,
     "spatial_autoencoder": SpatialAutoencoder,
     "translator": Translator,
+    "cycle_pair": CyclePair,
     "spade": SpadeGenerator,
     "denoiser": DenoisingSystem,
 }
 
-CRITICS: dict[str, Callable[..., nn.Module]] = {"critic": Critic, "patch_critic": PatchCritic}
+CRITICS: dict[str, Callable[..., nn.Module]] = {
+    "critic": Critic,
+    "patch_critic": PatchCritic,
+    "pool_critic": PoolCritic,
+}
 
 
 def build_system(network: Network, signature: Signature) -> System:

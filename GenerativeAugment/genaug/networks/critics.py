@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -59,6 +60,7 @@ class PatchCritic(nn.Module):
         layers: int = 3,
         haar_levels: int = 0,
         conditional: bool = True,
+        judges: Literal["target", "source"] = "target",
     ) -> None:
         super().__init__()
         d = signature.dimension
@@ -66,7 +68,11 @@ class PatchCritic(nn.Module):
         # Two convolutions of kernel 4 follow the strided ones and take one voxel each.
         if smallest // 2 ** (layers + haar_levels) < 3:
             raise ValueError(f"a window of {smallest} voxels leaves no patch after {layers} layers; use fewer layers")
-        self.seen = _seen_channels(signature, conditional)
+        if judges == "source":
+            # The other direction of a cycle: what is made looks like a source, and was made for nothing that is told.
+            self.seen = signature.condition_channels - signature.vector_length
+        else:
+            self.seen = _seen_channels(signature, conditional)
         self.front = Haar(haar_levels)
         self.network = PatchDiscriminator(
             spatial_dims=d,

@@ -14,6 +14,9 @@ from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate
 HALVINGS = 4
 """How often BasicUNet halves its window on the way down."""
 
+FEATURES = (32, 32, 64, 128, 256, 32)
+"""Channels of BasicUNet by level, and before its last layer."""
+
 
 class Translator(OnePass):
     """MONAI's BasicUNet (Ronneberger 2015), source images in, target images out. Deterministic.
@@ -33,7 +36,7 @@ class Translator(OnePass):
     def __init__(
         self,
         signature: Signature,
-        features: Sequence[int] = (32, 32, 64, 128, 256, 32),
+        features: Sequence[int] = FEATURES,
         norm: str = "instance",
         dropout: float = 0.0,
     ) -> None:
@@ -65,14 +68,29 @@ class Translator(OnePass):
         """Raw output for the batch's condition."""
         if batch.condition is None:
             raise ValueError("a translator needs a source image or a label map")
-        raw = torch.as_tensor(self.network(batch.condition))
-        if batch.source is None:
-            return raw
-        images, labels = raw[:, : self.signature.image_channels], raw[:, self.signature.image_channels :]
-        # Not by its inverse tanh: where a source is brightest, no gradient would reach a target that is dark there.
-        return torch.cat([images + batch.source.mean(dim=1, keepdim=True), labels], dim=1)
+        return on_source(torch.as_tensor(self.network(batch.condition)), batch, self.signature)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The translated source."""
         raw = self.generate(batch.target.new_zeros(len(batch.target), 1), batch)
         return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+
+
+def on_source(raw: Tensor, batch: Batch, signature: Signature) -> Tensor:
+    """A raw output (B, C, *S) whose images are added to the mean of those sources that the case has."""
+    if batch.source is None:
+        return raw
+    # Not by its inverse tanh: where a source is brightest, no gradient would reach a target that is dark there.
+    base = mean_source(batch.source, batch, signature)
+    images, labels = raw[:, : signature.image_channels], raw[:, signature.image_channels :]
+    return torch.cat([images + base, labels], dim=1)
+
+
+def mean_source(source: Tensor, batch: Batch, signature: Signature) -> Tensor:
+    """(B, 1, *S): the mean over the sources, of those only that a case has where some may be missing."""
+    if batch.vector is None or not signature.vector or signature.vector[-1][0] != "source":
+        return source.mean(dim=1, keepdim=True)
+    has = batch.vector[:, -signature.vector[-1][1] :]
+    # A missing source is zero everywhere, in each of its planes.
+    there = source.shape[1] * has.mean(dim=1).clamp(min=1 / has.shape[1])
+    return source.sum(dim=1, keepdim=True) / there.view(-1, *[1] * (source.ndim - 1))

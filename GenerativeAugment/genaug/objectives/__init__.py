@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from genaug.objectives.adversarial import adversarial, critic_adversarial, feature_matching, gradient_penalty, r1
 from genaug.objectives.base import CriticTerm, LossTerm, Play
+from genaug.objectives.cycle import critic_remembering, cycle, identity
 from genaug.objectives.denoising import denoising
 from genaug.objectives.reconstruction import cross_entropy, gradient_difference, kl, l1, l2, ssim
+from genaug.objectives.texture import perceptual, style
 
 __all__ = ["CRITIC_LOSSES", "LOSSES", "CriticTerm", "LossTerm", "Play"]
 
@@ -24,10 +26,15 @@ LOSSES: dict[str, LossTerm] = {
     "adversarial": adversarial,
     "feature_matching": feature_matching,
     "denoising": denoising,
+    "cycle": cycle,
+    "identity": identity,
+    "perceptual": perceptual,
+    "style": style,
 }
 
 CRITIC_LOSSES: dict[str, CriticTerm] = {
     "adversarial": critic_adversarial,
+    "remembering": critic_remembering,
     "gradient_penalty": gradient_penalty,
     "r1": r1,
 }

@@ -170,7 +170,9 @@ class StageRun:
             critic = self._players[name]
             with self.setting.fabric.autocast():
                 values = {
-                    key: self._weigh(term, CRITIC_LOSSES[key](critic, outputs, batch, play, **term.options))
+                    key: self._weigh(
+                        term, CRITIC_LOSSES[term.kind or key](critic, outputs, batch, play, **term.options)
+                    )
                     for key, term in terms.items()
                 }
             losses.update(self._step(name, values))
@@ -191,7 +193,7 @@ class StageRun:
         outputs = self._players["network"](batch, play.generator)
         with self.setting.fabric.autocast():
             terms = {
-                name: self._weigh(term, LOSSES[name](outputs, batch, play, **term.options))
+                name: self._weigh(term, LOSSES[term.kind or name](outputs, batch, play, **term.options))
                 for name, term in self.stage.loss.items()
                 if self._counts(term)
             }

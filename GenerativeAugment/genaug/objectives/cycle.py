@@ -1,0 +1,49 @@
+"""Terms of two translators that undo each other, see networks.cycle."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import is_wrapped
+from torch import Tensor, nn
+
+from genaug.networks.pool import PoolCritic
+from genaug.objectives.adversarial import critic_adversarial
+from genaug.objectives.base import Batch, Outputs, Play, named
+
+
+def cycle(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
+    """Mean absolute error after there and back again, of source and target together (Zhu 2017, arXiv:1703.10593)."""
+    return _errors("cycle", outputs, batch)
+
+
+def identity(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
+    """Mean absolute error of translating what is already as it should become, of both directions (Zhu 2017)."""
+    return _errors("identity", outputs, batch)
+
+
+def _errors(name: str, outputs: Outputs, batch: Batch) -> Tensor:
+    sides = [F.l1_loss(outputs[f"{name}_{side}"], named(side, {}, batch)) for side in ("source", "target")]
+    return torch.stack(sides).sum()
+
+
+def critic_remembering(
+    critic: nn.Module,
+    outputs: Outputs,
+    batch: Batch,
+    play: Play,
+    game: str = "least_squares",
+    fake: str = "generated",
+    real: str = "target",
+) -> Tensor:
+    """The adversarial term of a critic that is also shown fakes of earlier iterations (Shrivastava 2017).
+
+    A critic that sees the newest fakes only forgets the older ones, and the players run in circles.
+    """
+    judge = cast(nn.Module, critic.module) if is_wrapped(critic) else critic
+    if not isinstance(judge, PoolCritic):
+        raise ValueError(f"a {type(judge).__name__} remembers no fakes; use a pool_critic")
+    shown = judge.recall(named(fake, outputs, batch).detach(), play.generator)
+    return critic_adversarial(critic, {**outputs, fake: shown}, batch, play, game, fake, real)
