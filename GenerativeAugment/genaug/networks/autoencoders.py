@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from monai.networks.blocks import ResidualUnit
@@ -20,6 +21,10 @@ class VectorAutoencoder(Autoencoder):
     """Variational autoencoder with a vector code (Kingma and Welling 2014); its decoder is the GANs' generator.
 
     What is known of the case reaches encoder and decoder, as in the conditional VAE (Sohn 2015).
+
+    Args:
+        corruption: standard deviation of the noise that is added to what the encoder sees in training, on the scale of
+            [-1, 1]; what is to be reconstructed stays clean (Im 2017, arXiv:1511.06406).
     """
 
     def __init__(
@@ -32,10 +37,11 @@ class VectorAutoencoder(Autoencoder):
         haar_levels: int = 1,
         encoder_channels: Sequence[int] = (32, 64, 64, 64),
         deform: bool = False,
+        corruption: float = 0.0,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
-        self.latent = latent
+        self.latent, self.corruption = latent, corruption
         before = encoder_channels[0]
         layers: list[nn.Module] = [to_features(signature.channels + signature.vector_length, before, d, haar_levels)]
         size = [n // 2**haar_levels for n in signature.window]
@@ -44,7 +50,8 @@ class VectorAutoencoder(Autoencoder):
             size = [-(-n // 2) if level else n for n in size]
             before = after
         self.down = nn.Sequential(*layers)
-        self.posterior = nn.Linear(before * math.prod(size), 2 * latent)
+        self.summary = before * math.prod(size)
+        self.posterior = nn.Linear(self.summary, 2 * latent)
         self.up = UpPath(signature, latent + signature.vector_length, start, channels, blocks, haar_levels, deform)
 
     def start_at(self, mean: Tensor) -> None:
@@ -65,22 +72,37 @@ class VectorAutoencoder(Autoencoder):
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, (B, latent) each."""
+        return self.moments(self.features(batch))
+
+    def features(self, batch: Batch) -> Tensor:
+        """What the encoder makes of the cases and of what is known of them, (B, summary)."""
         x = batch.target
         if batch.vector is not None:
             x = torch.cat([x, spread(batch.vector, x.shape[2:])], dim=1)
-        mean, log_variance = self.posterior(self.down(x).flatten(1)).chunk(2, dim=1)
+        return torch.as_tensor(self.down(x).flatten(1))
+
+    def moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the posterior, (B, latent) each, for the encoder's features."""
+        mean, log_variance = self.posterior(features).chunk(2, dim=1)
         return mean, log_variance.clamp(-20, 10)
+
+    def corrupted(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch as the encoder sees it in training: with noise on its target, where that is asked for."""
+        if not self.corruption:
+            return batch
+        noise = draw(tuple(batch.target.shape), batch.target, generator)
+        return replace(batch, target=batch.target + self.corruption * noise)
+
+    def made(self, code: Tensor, batch: Batch) -> Outputs:
+        """What is decoded from a code, and the code itself, for the objective terms."""
+        raw = self.generate(code, batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels), "code": code}
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Reconstruction of the target by one draw from its posterior."""
-        mean, log_variance = self.encode(batch)
-        raw = self.generate(posterior_draw(mean, log_variance, generator), batch)
-        return {
-            "raw": raw,
-            "generated": activate(raw, self.signature.image_channels),
-            "mean": mean,
-            "log_variance": log_variance,
-        }
+        mean, log_variance = self.encode(self.corrupted(batch, generator))
+        code = posterior_draw(mean, log_variance, generator)
+        return {**self.made(code, batch), "mean": mean, "log_variance": log_variance}
 
 
 class SpatialAutoencoder(Autoencoder):
