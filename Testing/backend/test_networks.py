@@ -6,7 +6,8 @@ import torch
 from genaug.errors import GenaugError, Reason
 from genaug.networks import Batch, Signature, activate, build_critic, build_system
 from genaug.networks.haar import haar, inverse_haar
-from genaug.networks.template import TemplateHead, warp
+from genaug.networks.template import TemplateHead
+from genaug.networks.warping import warp
 from genaug.recipe import Network, list_recipes, load_recipe
 
 SHAPES = [(2, (32, 48)), (3, (32, 32, 32))]
@@ -177,11 +178,11 @@ def test_codes_are_measured_from_their_center():
 @pytest.mark.parametrize(("dimension", "window"), SHAPES)
 def test_a_warp_by_whole_voxels_moves_whole_voxels(dimension, window):
     image = torch.randn(2, *window)
-    assert torch.allclose(warp(image, torch.zeros(1, dimension, *window))[0], image, atol=1e-4)
+    assert torch.allclose(warp(image[None], torch.zeros(1, dimension, *window))[0], image, atol=1e-4)
     for axis in range(dimension):
         moved = torch.zeros(1, dimension, *window)
         moved[:, axis] = 3
-        seen = warp(image, moved)[0].movedim(axis + 1, 0)
+        seen = warp(image[None], moved)[0].movedim(axis + 1, 0)
         whole = image.movedim(axis + 1, 0)
         torch.testing.assert_close(seen[:-3], whole[3:], atol=1e-3, rtol=0)
         torch.testing.assert_close(seen[-3:], whole[-1:].expand_as(seen[-3:]), atol=1e-3, rtol=0)
@@ -190,7 +191,7 @@ def test_a_warp_by_whole_voxels_moves_whole_voxels(dimension, window):
 def test_a_warp_keeps_its_precision_under_autocast():
     image, still = torch.randn(1, 64, 64), torch.zeros(1, 2, 64, 64)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(warp(image, still)[0], image, atol=1e-4, rtol=0)
+        torch.testing.assert_close(warp(image[None], still)[0], image, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("dimension", "window"), SHAPES)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from genaug.networks.base import Signature, raw_mean
 from genaug.networks.haar import Haar, band_channels
+from genaug.networks.warping import warp
 
 TEMPLATE_RATE = 10.0
 """How much faster than the weights the template is learnt: a voxel has one gradient a case, a weight thousands."""
@@ -64,7 +65,7 @@ class TemplateHead(nn.Module):
             return residual + self.template
         # Smooth, because it is made at the features' resolution.
         field = self._enlarge(self.displacement(features))
-        return residual + warp(self.template, field)
+        return residual + warp(self.template[None], field)
 
     def _residual(self, features: Tensor) -> Tensor:
         """What is added: detail from the Haar bands, the coarsest band by interpolation, without blocks."""
@@ -83,27 +84,3 @@ def _zeroed(layer: nn.Module) -> nn.Module:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
-
-
-def warp(image: Tensor, displacement: Tensor) -> Tensor:
-    """`image` (C, *S) seen at `position + displacement`, linearly interpolated, edge values beyond the edge.
-
-    In single precision whatever autocast says: half precision cannot tell the positions of a long axis apart.
-
-    Args:
-        image: any channels.
-        displacement: (B, d, *S), in voxels.
-
-    Returns:
-        (B, C, *S) float32.
-    """
-    cases, dimension = displacement.shape[:2]
-    size = displacement.shape[2:]
-    with torch.autocast(image.device.type, enabled=False):
-        identity = torch.eye(dimension, dimension + 1, device=image.device)
-        grid = F.affine_grid(identity.expand(cases, -1, -1), [cases, 1, *size], align_corners=True)
-        # grid_sample counts from -1 to 1, last axis first.
-        span = torch.tensor([(max(n, 2) - 1) / 2 for n in size], device=image.device)
-        moved = (displacement.float() / span.view(-1, *[1] * dimension)).flip(1).movedim(1, -1)
-        source = image.float().expand(cases, *image.shape)
-        return F.grid_sample(source, grid + moved, padding_mode="border", align_corners=True)
