@@ -38,12 +38,18 @@ class Preconditioning(NamedTuple):
 
 
 def preconditioning(prediction: Prediction, sigma: float) -> Preconditioning:
-    """The coefficients for a network trained in VP coordinates, where scale_in = sqrt(alpha_bar)."""
+    """The coefficients for a network trained in VP coordinates, where scale_in = sqrt(alpha_bar).
+
+    A rectified flow is one of them: its x_t = (1 - t) x0 + t noise is x / (1 + sigma) with sigma = t / (1 - t), and its
+    network may as well be shown the same point at unit variance.
+    """
     scale_in = 1 / math.sqrt(1 + sigma**2)
     if prediction == "epsilon":
         return Preconditioning(1.0, -sigma, scale_in)
     if prediction == "v":
         return Preconditioning(scale_in**2, -sigma * scale_in, scale_in)
+    if prediction == "flow":
+        return Preconditioning(1 / (1 + sigma), -sigma / (1 + sigma), scale_in)
     return Preconditioning(0.0, 1.0, scale_in)
 
 

@@ -8,8 +8,9 @@ arXiv:2206.00364). All tables are float64 on the CPU; tensors keep their own typ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,12 +21,16 @@ from genaug.errors import GenaugError, Reason
 from genaug.files import invalid
 from genaug.strict import Frozen
 
-Prediction = Literal["epsilon", "v", "x0"]
+Prediction = Literal["epsilon", "v", "x0", "flow"]
 """What the network's output means: the noise; v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x0 (Salimans and Ho 2022,
-arXiv:2202.00512); or the clean image."""
+arXiv:2202.00512); the clean image; or noise - x0, the velocity of the straight path from the image to the noise (Liu et
+al. 2023, arXiv:2209.03003)."""
 
-Spacing = Literal["uniform", "karras", "quadratic"]
-"""How few steps are spread over the T: evenly, as Karras et al. with rho = 7, or densely where noise is low."""
+Spacing = Literal["uniform", "karras", "quadratic", "trailing", "flow", "variance"]
+"""How few steps are spread over the T: evenly; as Karras et al. with rho = 7; densely where noise is low; evenly, the
+last step from T / steps - 1 to the clean image, so that half as many steps stop at every second of the same levels;
+evenly in the time sigma / (1 + sigma) of a rectified flow; or as a schedule of so many steps whose variances rise
+linearly (VAR of FastDPM, Kong and Ping 2021, arXiv:2106.00132, whose STEP is uniform or quadratic)."""
 
 LARGEST_FINAL_SIGMA = 1e5
 """Beyond this, x_0 = x - sigma * noise has lost in float32 what it is meant to find (rounding of 6e-8 sigma)."""
@@ -41,7 +46,10 @@ _DEFAULT_BETAS: Mapping[str, Mapping[str, float]] = {
     "linear": {"beta_start": 1e-4, "beta_end": 0.02},
     "scaled_linear": {"beta_start": 0.0015, "beta_end": 0.0195},
     "cosine": {},
+    "flow": {},
+    "geometric": {},
 }
+_GEOMETRIC = (0.01, 50.0)
 
 
 class ScheduleConfig(Frozen):
@@ -49,14 +57,16 @@ class ScheduleConfig(Frozen):
 
     Attributes:
         kind: "linear" in beta (Ho et al. 2020), "scaled_linear", linear in sqrt(beta) (latent diffusion, Rombach et al.
-            2022, arXiv:2112.10752), or "cosine" in alpha_bar (Nichol and Dhariwal 2021, arXiv:2102.09672).
+            2022, arXiv:2112.10752), "cosine" in alpha_bar (Nichol and Dhariwal 2021, arXiv:2102.09672), "flow", linear
+            in sigma / (1 + sigma), the time of a rectified flow (Liu et al. 2023, arXiv:2209.03003), or "geometric" in
+            sigma from 0.01 to 50 (the VE SDE of Song et al. 2021, arXiv:2011.13456).
         steps: number T of timesteps in training.
-        beta_start: variance added at the first timestep; the cosine schedule has none. Left out, it and `beta_end` are
-            those of the paper (linear) or of MONAI's latent diffusion bundles (scaled_linear).
+        beta_start: variance added at the first timestep; only the linear schedules have one. Left out, it and
+            `beta_end` are those of the paper (linear) or of MONAI's latent diffusion bundles (scaled_linear).
         beta_end: variance added at the last timestep.
     """
 
-    kind: Literal["linear", "scaled_linear", "cosine"] = "scaled_linear"
+    kind: Literal["linear", "scaled_linear", "cosine", "flow", "geometric"] = "scaled_linear"
     steps: int = Field(default=1000, ge=2, le=100_000)
     beta_start: float | None = Field(default=None, gt=0, le=1)
     beta_end: float | None = Field(default=None, gt=0, le=1)
@@ -71,9 +81,11 @@ class ScheduleConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_betas(self) -> ScheduleConfig:
-        if self.kind == "cosine":
+        if not _DEFAULT_BETAS[self.kind]:
             if self.beta_start is not None or self.beta_end is not None:
-                raise ValueError("a cosine schedule follows from its steps alone; leave out beta_start and beta_end")
+                raise ValueError(
+                    f"a {self.kind} schedule follows from its steps alone; leave out beta_start and beta_end"
+                )
         elif self.beta_start is None or self.beta_end is None or self.beta_start > self.beta_end:
             raise ValueError(f"beta_start {self.beta_start} must not exceed beta_end {self.beta_end}")
         return self
@@ -140,6 +152,8 @@ class Schedule:
             return noise
         if prediction == "x0":
             return x0
+        if prediction == "flow":
+            return noise - x0
         signal, spread = self._coefficients(t, x0)
         return signal * noise - spread * x0
 
@@ -150,6 +164,8 @@ class Schedule:
         signal, spread = self._coefficients(t, x_t)
         if prediction == "epsilon":
             return (x_t - spread * output) / signal
+        if prediction == "flow":
+            return (x_t - spread * output) / (signal + spread)
         return signal * x_t - spread * output
 
     def noise_from(self, prediction: Prediction, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -159,6 +175,8 @@ class Schedule:
         signal, spread = self._coefficients(t, x_t)
         if prediction == "x0":
             return (x_t - signal * output) / spread
+        if prediction == "flow":
+            return (x_t + signal * output) / (signal + spread)
         return spread * x_t + signal * output
 
     def convert(self, output: Tensor, x_t: Tensor, t: Tensor, source: Prediction, wanted: Prediction) -> Tensor:
@@ -190,8 +208,9 @@ class Schedule:
     def sigmas_for(self, steps: int, spacing: Spacing = "uniform") -> Tensor:
         """The noise levels a sampler walks down.
 
-        The first is that of timestep T - 1, the last but one that of timestep 0 (for `steps` >= 2), then comes 0.
-        "uniform" over all T steps is the training schedule itself, reversed.
+        The first is that of timestep T - 1, the last but one that of timestep 0 (for `steps` >= 2), then comes 0; in
+        the spacings "trailing" and "flow" the step to 0 is as long as the others. "uniform" over all T steps is the
+        training schedule itself, reversed.
 
         Args:
             steps: number of steps, 1 to T.
@@ -217,12 +236,20 @@ class Schedule:
             sigmas = (low + left * (high - low)) ** _KARRAS_RHO
         elif spacing in ("uniform", "quadratic"):
             sigmas = self.sigma_of((self.steps - 1) * (left if spacing == "uniform" else left**2))
+        elif spacing == "trailing":
+            sigmas = self.sigma_of(self.steps * torch.arange(steps, 0, -1, dtype=torch.float64) / steps - 1)
+        elif spacing == "flow":
+            first, last = (float(sigma / (1 + sigma)) for sigma in (self.sigmas[-1], self.sigmas[0]))
+            time = torch.linspace(first, max(last, first / steps), steps, dtype=torch.float64)
+            sigmas = time / (1 - time)
+        elif spacing == "variance":
+            sigmas = _of_linear_variances(float(self.sigmas[0]), float(self.sigmas[-1]), steps)
         else:
             raise GenaugError(
                 Reason.BAD_PARAMETER,
                 "spacing",
                 repr(spacing),
-                "uniform, karras or quadratic",
+                f"one of {', '.join(get_args(Spacing))}",
                 "Name one of these, or leave it out for the sampler's own.",
             )
         return torch.cat([sigmas, sigmas.new_zeros(1)])
@@ -240,8 +267,35 @@ class Schedule:
         return signal, noise
 
 
+def _of_linear_variances(low: float, high: float, steps: int) -> Tensor:
+    """Falling sigmas of a schedule of `steps` variances eta_s = eta_0 (1 + c s) that goes from `low` to `high`.
+
+    Its first variance is the training's, and the slope c is the one that leaves as much of the signal at the end as the
+    training does (Kong and Ping 2021, section 3.2). One step has no slope and goes from `high` alone.
+    """
+    if steps == 1:
+        return torch.tensor([high], dtype=torch.float64)
+    first, wanted = low**2 / (1 + low**2), -math.log1p(high**2)
+    rise = torch.arange(steps, dtype=torch.float64)
+    lower, upper = 0.0, (1 / first - 1) / (steps - 1)
+    for _ in range(200):
+        slope = (lower + upper) / 2
+        left = float(torch.log1p(-first * (1 + slope * rise)).sum())
+        lower, upper = (slope, upper) if left > wanted else (lower, slope)
+    kept = torch.cumsum(torch.log1p(-first * (1 + lower * rise)), 0)
+    sigmas = torch.expm1(-kept).sqrt()
+    sigmas[-1], sigmas[0] = high, low
+    return sigmas.flip(0)
+
+
 def _alpha_bar(config: ScheduleConfig) -> Tensor:
-    """Cumulative product of 1 - beta, (T,) float64."""
+    """Remaining signal power, (T,) float64: of most schedules the cumulative product of 1 - beta."""
+    if config.kind == "flow":
+        time = torch.arange(1, config.steps + 1, dtype=torch.float64) / (config.steps + 1)
+        return (1 - time) ** 2 / ((1 - time) ** 2 + time**2)
+    if config.kind == "geometric":
+        low, high = (math.log(sigma) for sigma in _GEOMETRIC)
+        return 1 / (1 + torch.linspace(low, high, config.steps, dtype=torch.float64).exp() ** 2)
     if config.kind == "cosine":
         time = torch.arange(config.steps + 1, dtype=torch.float64) / config.steps
         ideal = torch.cos((time + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * torch.pi / 2) ** 2

@@ -27,12 +27,13 @@ def exact_network(prediction):
         x = x_vp / alpha_bar**0.5
         x0 = exact_denoiser(x, sigma)
         noise = (x - x0) / sigma
-        return {"x0": x0, "epsilon": noise, "v": alpha_bar**0.5 * noise - (1 - alpha_bar) ** 0.5 * x0}[prediction]
+        v = alpha_bar**0.5 * noise - (1 - alpha_bar) ** 0.5 * x0
+        return {"x0": x0, "epsilon": noise, "v": v, "flow": noise - x0}[prediction]
 
     return network
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0", "flow"])
 @pytest.mark.parametrize("sigma", [float(SCHEDULE.sigmas[0]), 0.3, 2.0, float(SCHEDULE.sigmas[-1])])
 def test_every_parameterisation_of_a_model_is_the_same_denoiser(prediction, sigma):
     x = torch.linspace(-3, 3, 24, dtype=torch.float64).reshape(2, 1, 3, 4) * sigma
@@ -40,7 +41,7 @@ def test_every_parameterisation_of_a_model_is_the_same_denoiser(prediction, sigm
     torch.testing.assert_close(denoise(x, sigma), exact_denoiser(x, sigma), rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0", "flow"])
 def test_a_network_of_unit_input_stays_accurate_in_float32_at_the_highest_noise(prediction):
     sigma = float(SCHEDULE.sigmas[-1])
     x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * sigma
@@ -92,7 +93,7 @@ def conditions(value):
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
-@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0", "flow"])
 def test_guidance_is_linear_extrapolation_in_one_call(scale, prediction):
     network = Recorder()
     denoiser = Denoiser(network, SCHEDULE, prediction)

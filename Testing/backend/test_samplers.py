@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,18 @@ import torch
 from genaug.denoiser import Denoiser
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.record import case_seed
-from genaug.samplers import SAMPLERS, CaseNoise, ancestral, ddim, dpmpp_2m, draw_initial, find_sampler, heun
+from genaug.samplers import (
+    SAMPLERS,
+    CaseNoise,
+    ancestral,
+    ddim,
+    dpmpp_2m,
+    draw_initial,
+    find_sampler,
+    flow_heun,
+    heun,
+    predictor_corrector,
+)
 from genaug.schedule import Schedule
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 
@@ -57,6 +69,12 @@ def reached(sampler, steps, **options):
         ("ddim", 50, {"spacing": "quadratic"}, 0.04),
         ("dpmpp_2m", 20, {}, 0.035),
         ("heun", 18, {}, 0.02),
+        ("fastdpm_step", 50, {}, 0.04),
+        ("fastdpm_var", 50, {}, 0.07),
+        ("flow_euler", 100, {}, 0.04),
+        ("flow_heun", 20, {}, 0.02),
+        ("distilled", 200, {}, 0.05),
+        ("posterior", 500, {}, 0.02),
     ],
 )
 def test_the_mean_and_variance_of_gaussian_data_are_reached(sampler, steps, options, tolerance):
@@ -70,7 +88,7 @@ def test_ancestral_sampling_narrows_less_with_every_doubling_of_steps():
     assert errors[0] > 1.7 * errors[1] > 1.7**2 * errors[2]
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpmpp_2m, 2), (heun, 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpmpp_2m, 2), (heun, 2), (flow_heun, 2)])
 def test_the_probability_flow_is_followed_with_the_order_of_the_method(sampler, order):
     first, last = (float(SCHEDULE.sigmas[i]) for i in (-1, 0))
     x = torch.tensor([[-150.0], [3.0], [160.0]], dtype=torch.float64)
@@ -253,7 +271,7 @@ def test_the_network_first_sees_a_standard_normal():
     torch.testing.assert_close(seen[0], CaseNoise.from_seeds([1], (1, 8, 8))())
 
 
-@pytest.mark.parametrize("sampler", [ancestral, ddim, dpmpp_2m, heun])
+@pytest.mark.parametrize("sampler", [ancestral, ddim, dpmpp_2m, heun, flow_heun, predictor_corrector])
 def test_no_gradient_is_kept_and_the_input_is_left_alone(sampler):
     weight = torch.ones(1, requires_grad=True)
     x = torch.ones(1, 1, 4)
@@ -301,3 +319,70 @@ def test_bad_names_and_options_are_refused_with_the_choices():
         find_sampler("heun").sample(gaussian(), SCHEDULE, noise, eta=1.0)
     with pytest.raises(GenaugError, match="ancestral"):
         find_sampler("ddim").sample(gaussian(), SCHEDULE, noise, steps=3, eta=1.5)
+
+
+def test_euler_on_the_straight_paths_of_a_flow_is_ddim():
+    sigmas = Schedule.from_dict({"kind": "flow"}).sigmas_for(7, "flow")
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64) * float(sigmas[0])
+    y = x / (1 + sigmas[0])
+    for sigma, following in itertools.pairwise(sigmas.tolist()):
+        t, s = sigma / (1 + sigma), following / (1 + following)
+        y = y + (s - t) * (y - mixture(y * (1 + sigma), sigma)) / t
+    torch.testing.assert_close(ddim(mixture, x, sigmas, noise=no_noise), y)
+
+
+def test_a_flow_between_points_is_straight_and_one_step_long():
+    sigmas = Schedule.from_dict({"kind": "flow"}).sigmas_for(1, "flow")
+    point = torch.full((3,), MEAN, dtype=torch.float64)
+    assert torch.equal(flow_heun(lambda x, sigma: point, torch.randn(3).double(), sigmas, noise=no_noise), point)
+
+
+def test_the_predictor_corrector_reaches_gaussian_data_with_the_excess_of_its_corrector():
+    # Langevin steps of ratio r about a Gaussian settle at 1 / (1 - r^2) of its variance, at the last level but one.
+    noise = double_noise([1, 2, 3, 4], (64, 64))
+    made = SAMPLERS["predictor_corrector"].sample(gaussian(), SCHEDULE, noise, steps=200)
+    assert float(made.mean()) == pytest.approx(MEAN, abs=0.01)
+    assert float(made.std()) == pytest.approx(SPREAD / math.sqrt(1 - 0.16**2), rel=0.02)
+
+
+@pytest.mark.parametrize("snr", [0.0, 1.0, float("nan")])
+def test_a_ratio_that_is_no_langevin_step_is_refused(snr):
+    with pytest.raises(GenaugError, match="snr") as caught:
+        find_sampler("predictor_corrector").sample(gaussian(), SCHEDULE, CaseNoise.from_seeds([1], (4,)), snr=snr)
+    assert caught.value.reason == Reason.BAD_PARAMETER
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_big_steps_are_exact_when_the_clean_image_is_drawn_and_not_averaged(steps):
+    # What a denoising diffusion GAN is for: x0 from p(x0 | x) and x_s from q(x_s | x, x0) are one draw of p(x_s | x).
+    own = double_noise([11, 12], (128, 128))
+
+    def drawn(x, sigma):
+        deviation = SPREAD * sigma / math.sqrt(SPREAD**2 + sigma**2)
+        return gaussian()(x, sigma) + deviation * own()
+
+    made = SAMPLERS["posterior"].sample(drawn, SCHEDULE, double_noise([5, 6], (128, 128)), steps=steps)
+    assert float(made.mean()) == pytest.approx(MEAN, abs=0.01)
+    assert float(made.std()) == pytest.approx(SPREAD, rel=0.015)
+    averaged = SAMPLERS["posterior"].sample(gaussian(), SCHEDULE, double_noise([5, 6], (128, 128)), steps=steps)
+    assert float(averaged.std()) < 0.85 * SPREAD
+
+
+def test_the_posterior_of_a_big_step_is_that_of_ddpm():
+    # Equation 7 of Ho et al. 2020 with the variances of the four levels.
+    sigmas = SCHEDULE.sigmas_for(4, "trailing")
+    kept = 1 / (1 + sigmas**2)
+    t, s = kept[1], kept[2]
+    beta = 1 - t / s
+    x0, x_t, fresh = torch.tensor([0.3]).double(), torch.tensor([-0.8]).double(), torch.tensor([1.7]).double()
+    mean = s.sqrt() * beta / (1 - t) * x0 + (t / s).sqrt() * (1 - s) / (1 - t) * x_t
+    expected = mean + ((1 - s) / (1 - t) * beta).sqrt() * fresh
+    levels = torch.stack([sigmas[1], sigmas[2], torch.zeros((), dtype=torch.float64)])
+    seen = []
+
+    def denoise(x, sigma):
+        seen.append(x)
+        return x0
+
+    ancestral(denoise, x_t / t.sqrt(), levels, noise=lambda: fresh)
+    torch.testing.assert_close(seen[1] * s.sqrt(), expected)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise, product
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from genaug.errors import GenaugError, Reason
-from genaug.schedule import Schedule
+from genaug.schedule import Schedule, Spacing
 from monai.networks.schedulers import DDPMScheduler
 
-KINDS = ("linear", "scaled_linear", "cosine")
-PREDICTIONS = ("epsilon", "v", "x0")
+KINDS = ("linear", "scaled_linear", "cosine", "flow", "geometric")
+BETAS = ("linear", "scaled_linear")
+PREDICTIONS = ("epsilon", "v", "x0", "flow")
 
 
 def noisy_batch(schedule: Schedule) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -50,7 +52,7 @@ def test_defaults_are_written_out_and_read_back():
     for kind in KINDS:
         schedule = Schedule.from_dict({"kind": kind})
         values = json.loads(json.dumps(schedule.to_dict()))
-        assert ("beta_end" in values) == (kind != "cosine")
+        assert ("beta_end" in values) == (kind in BETAS)
         assert torch.equal(Schedule.from_dict(values).sigmas, schedule.sigmas)
 
 
@@ -94,7 +96,7 @@ def test_v_target_is_that_of_monai():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_timestep_of_sigma_is_exact_at_and_monotone_between_timesteps(kind):
-    schedule = Schedule.from_dict({"kind": kind, "steps": 200, **({"beta_end": 0.2} if kind != "cosine" else {})})
+    schedule = Schedule.from_dict({"kind": kind, "steps": 200, **({"beta_end": 0.2} if kind in BETAS else {})})
     found = [schedule.timestep_of(float(sigma)) for sigma in schedule.sigmas]
     np.testing.assert_allclose(found, np.arange(200), atol=1e-9)
     middle = float((schedule.sigmas[70] * schedule.sigmas[71]).sqrt())
@@ -108,14 +110,14 @@ def test_a_noise_level_that_was_never_trained_is_not_clamped(sigma):
         Schedule.from_dict({"kind": "linear"}).timestep_of(sigma)
 
 
-@pytest.mark.parametrize(("spacing", "steps"), list(product(("uniform", "karras", "quadratic"), (1, 2, 7, 1000))))
+@pytest.mark.parametrize(("spacing", "steps"), list(product(get_args(Spacing), (1, 2, 7, 1000))))
 def test_sampling_levels_fall_from_the_last_timestep_to_zero(spacing, steps):
     schedule = Schedule.from_dict({})
     sigmas = schedule.sigmas_for(steps, spacing)
     assert sigmas.dtype == torch.float64 and sigmas.shape == (steps + 1,)
     assert all(a > b for a, b in pairwise(sigmas.tolist())) and sigmas[-1] == 0
     torch.testing.assert_close(sigmas[0], schedule.sigmas[-1])
-    if steps > 1:
+    if steps > 1 and spacing not in ("trailing", "flow"):
         torch.testing.assert_close(sigmas[-2], schedule.sigmas[0])
 
 
@@ -170,3 +172,39 @@ def test_timesteps_that_would_be_misread_are_refused(t):
 def test_timesteps_beyond_the_schedule_have_no_noise_level(timestep):
     with pytest.raises(ValueError, match="lie outside"):
         Schedule.from_dict({}).sigma_of(torch.tensor([3.0, timestep]))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_half_as_many_trailing_steps_stop_at_every_second_level(steps):
+    schedule = Schedule.from_dict({"kind": "cosine", "steps": 1024})
+    torch.testing.assert_close(schedule.sigmas_for(2 * steps, "trailing")[::2], schedule.sigmas_for(steps, "trailing"))
+    torch.testing.assert_close(
+        schedule.sigmas_for(steps, "trailing")[:-1], schedule.sigmas[1024 // steps - 1 :: 1024 // steps].flip(0)
+    )
+
+
+def test_a_flow_walks_its_own_time_in_even_steps():
+    schedule = Schedule.from_dict({"kind": "flow", "steps": 999})
+    torch.testing.assert_close(schedule.sigmas / (1 + schedule.sigmas), torch.arange(1, 1000).double() / 1000)
+    sigmas = schedule.sigmas_for(9, "flow")
+    torch.testing.assert_close(sigmas / (1 + sigmas), 0.999 * torch.linspace(1, 0, 10, dtype=torch.float64))
+
+
+def test_levels_of_the_geometric_schedule_have_one_ratio_to_the_next():
+    sigmas = Schedule.from_dict({"kind": "geometric"}).sigmas
+    np.testing.assert_allclose(np.diff(np.log(sigmas.numpy())), np.log(5000) / 999, rtol=1e-6)
+    assert float(sigmas[0]) == pytest.approx(0.01) and float(sigmas[-1]) == pytest.approx(50)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 50])
+def test_levels_by_variance_are_a_schedule_whose_variances_rise_linearly(steps):
+    training = Schedule.from_dict({"kind": "linear"})
+    kept = 1 / (1 + training.sigmas_for(steps, "variance")[:-1].flip(0) ** 2)
+    variances = 1 - kept / torch.cat([kept.new_ones(1), kept[:-1]])
+    np.testing.assert_allclose(np.diff(variances.numpy(), n=2), 0, atol=1e-8)
+    assert float(variances[0]) == pytest.approx(1e-4) and float(variances[-1]) < 1
+
+
+def test_all_steps_by_variance_are_the_linear_schedule_itself():
+    training = Schedule.from_dict({"kind": "linear"})
+    torch.testing.assert_close(training.sigmas_for(1000, "variance"), training.sigmas_for(1000), rtol=1e-6, atol=0)

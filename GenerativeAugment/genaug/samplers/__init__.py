@@ -13,8 +13,10 @@ from genaug.errors import GenaugError, Reason
 from genaug.samplers.ancestral import ancestral
 from genaug.samplers.ddim import ddim
 from genaug.samplers.dpmpp import dpmpp_2m
+from genaug.samplers.flow import flow_heun
 from genaug.samplers.heun import heun
 from genaug.samplers.noise import CaseNoise, draw_initial
+from genaug.samplers.predictor_corrector import predictor_corrector
 from genaug.samplers.stepping import Callback, Noise
 from genaug.schedule import Schedule, Spacing
 
@@ -29,7 +31,9 @@ __all__ = [
     "dpmpp_2m",
     "draw_initial",
     "find_sampler",
+    "flow_heun",
     "heun",
+    "predictor_corrector",
 ]
 
 
@@ -103,14 +107,31 @@ class Sampler:
         return self.function(denoise, x, sigmas, noise=noise, callback=callback, **options)
 
 
-# Of the three spacings, quadratic timesteps follow the exact flow of Gaussian mixtures best at second order: schedules
-# for training end at sigma 70 and more, where Karras' levels spend many steps on which little depends. DDIM keeps the
-# even timesteps of its paper and of MONAI.
+# Of the first three spacings, quadratic timesteps follow the exact flow of Gaussian mixtures best at second order:
+# schedules for training end at sigma 70 and more, where Karras' levels spend many steps on which little depends. DDIM
+# keeps the even timesteps of its paper and of MONAI. Several methods are one of the loops on levels of their own: a
+# rectified flow by Euler, a distilled student and FastDPM are DDIM; a denoising diffusion GAN draws from the ancestral
+# posterior, which is exact for steps of any length when the clean estimate is a draw and not a mean.
 _ALL = (
     Sampler("ancestral", ancestral, "DDPM, every step with fresh noise; slow, the reference", 1000, "uniform"),
     Sampler("ddim", ddim, "DDIM; eta 0 is deterministic, eta 1 is ancestral", 50, "uniform", options=("eta",)),
     Sampler("dpmpp_2m", dpmpp_2m, "DPM-Solver++ 2M; accurate in few steps", 20, "quadratic"),
     Sampler("heun", heun, "Heun's method of EDM; two network calls a step", 18, "quadratic", calls_per_step=2),
+    Sampler("fastdpm_step", ddim, "FastDPM, steps dense at low noise", 20, "quadratic", options=("eta",)),
+    Sampler("fastdpm_var", ddim, "FastDPM, a short schedule of its own variances", 20, "variance", options=("eta",)),
+    Sampler(
+        "predictor_corrector",
+        predictor_corrector,
+        "Score-based: a step down, then Langevin dynamics; slow, varied",
+        200,
+        "karras",
+        calls_per_step=2,
+        options=("snr",),
+    ),
+    Sampler("flow_euler", ddim, "Rectified flow, straight ahead in even steps", 20, "flow"),
+    Sampler("flow_heun", flow_heun, "Rectified flow, second order; two network calls a step", 10, "flow", 2),
+    Sampler("posterior", ancestral, "Few big steps of a denoising diffusion GAN", 4, "trailing"),
+    Sampler("distilled", ddim, "The steps a distilled student has learnt: 8, 4, 2 or 1", 4, "trailing"),
 )
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType({sampler.name: sampler for sampler in _ALL})
