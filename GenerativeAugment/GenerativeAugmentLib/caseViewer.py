@@ -14,6 +14,7 @@ import slicer
 
 from GenerativeAugmentLib import exchange, provenance
 from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.frozen import writeVolume
 from GenerativeAugmentLib.imageFiles import readImageInto
 from GenerativeAugmentLib.labelMaps import readSegmentation
 from GenerativeAugmentLib.sliceViews import showVolume
@@ -118,7 +119,7 @@ class CaseViewer:
         node.SetName(segmentation.GetName())
         slicer.util.updateVolumeFromArray(node, voxels if voxels.max() > 255 else voxels.astype(np.uint8))
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(exchange.ijkToRAS(volume)))
-        exchange.writeVolume(node, path, synthetic=True)
+        writeVolume(node, path, synthetic=True)
 
     def clear(self) -> None:
         """Take the case out of the scene."""

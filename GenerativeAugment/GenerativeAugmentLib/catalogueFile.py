@@ -71,6 +71,11 @@ class ModelEntry:
         return LABEL_MAP in self.outputs
 
     @property
+    def followsLabels(self) -> bool:
+        """Whether a case is made for a given label map."""
+        return LABEL_MAP in self.inputs
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Image channels a case is made from."""
         return tuple(name for name in self.inputs if name != LABEL_MAP)

@@ -6,14 +6,10 @@ The format is the worker's; what is written here is what its models accept.
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import slicer
 
 from GenerativeAugmentLib import exchange
 from GenerativeAugmentLib.cohortFiles import (
@@ -25,24 +21,27 @@ from GenerativeAugmentLib.cohortFiles import (
     readCohort,
 )
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.files import readJson, writeJson, writingFolder
+from GenerativeAugmentLib.files import explained, readJson, writeJson, writeText, writingFolder
+from GenerativeAugmentLib.frozen import FORMATS, FrozenSegmentation, FrozenVolume
 from GenerativeAugmentLib.labelMaps import presentValues
 from GenerativeAugmentLib.provenance import isSynthetic, recordOf
+from GenerativeAugmentLib.steps import Steps, finish
 
 __all__ = [
     "MANIFEST",
     "CaseEntry",
+    "FrozenCohort",
     "SceneCase",
     "cohortCases",
     "labelNames",
     "manifestPath",
     "readCohort",
+    "realPatients",
     "safeName",
     "writeCohortFromScene",
 ]
 
 RECORD_SUFFIX = ".record.json"
-FORMATS = ("nrrd", "nii.gz")
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -66,58 +65,143 @@ class SceneCase:
     modality: Mapping[str, str] = field(default_factory=dict)
 
 
-def writeCohortFromScene(items: Sequence[SceneCase], folder: Path, name: str = "", fileFormat: str = "nrrd") -> Path:
-    """Write volumes and segmentations of the scene as a cohort that the worker takes.
+@dataclass(frozen=True)
+class _FrozenCase:
+    """One case as it is at Apply.
+
+    Attributes:
+        patient: whom it shows.
+        caseId: its id.
+        images: channel to volume.
+        label: its label map or segmentation, None without one.
+        labelNames: label value to name, of a label map.
+        synthetic: whether a generator made it.
+        record: text of its Record, "" without one.
+    """
+
+    patient: str
+    caseId: str
+    images: dict[str, FrozenVolume]
+    label: FrozenVolume | FrozenSegmentation | None
+    labelNames: Mapping[int, str]
+    synthetic: bool
+    record: str
+
+    @property
+    def files(self) -> Iterator[tuple[str, FrozenVolume | FrozenSegmentation]]:
+        """What is written of it, by the name of its file."""
+        yield from self.images.items()
+        if self.label is not None:
+            yield "label", self.label
+
+
+class FrozenCohort:
+    """Volumes and segmentations of the scene, to be written as a cohort that the worker takes.
 
     Segments of the same name get the same label value in every case. What a generator made is marked as synthetic, with
     the patients it descends from, so that it is kept out of where only real cases may be.
 
     Args:
         items: the cases.
-        folder: a new or empty one.
         name: of the cohort, for reports; the folder's name by default.
         fileFormat: "nrrd", raw, or "nii.gz", for a cohort that is kept.
-
-    Returns:
-        The folder.
+        split: patient to part, see `cohortSplit`; by default all train.
 
     Raises:
-        JobError: "empty_cohort"; "bad_parameter" for names; "geometry_mismatch" within a case; "wrong_labels" when a
-            label has two names; what writing raises. Nothing is left behind.
+        JobError: "empty_cohort"; "bad_parameter" for names; "geometry_mismatch" within a case; what freezing raises.
     """
-    _requireSound(items, fileFormat)
-    folder = Path(folder)
-    labels = _LabelTable(items)
-    with writingFolder(folder) as working:
-        cases = [_writeCase(item, working, labels, fileFormat) for item in items]
-        notes = [_note(item) for item in items if _isSynthetic(item) and _recordOf(item) is None]
-        writeJson(
-            working / MANIFEST,
-            {
-                "schema_version": 1,
-                "name": name or folder.name,
-                "channels": _channels(items),
-                "label_names": {str(value): label for value, label in sorted(labels.names.items())},
-                "split": {},
-                "notes": notes,
-                "cases": cases,
-            },
-        )
-    return folder
+
+    def __init__(
+        self,
+        items: Sequence[SceneCase],
+        name: str = "",
+        fileFormat: str = "nrrd",
+        split: Mapping[str, str] | None = None,
+    ) -> None:
+        _requireSound(items, fileFormat)
+        self._name, self._format, self._split = name, fileFormat, dict(split or {})
+        self._channels = _channels(items)
+        self._cases = [_frozenCase(item) for item in items]
+
+    @property
+    def bytes(self) -> int:
+        """That `writing` yields."""
+        return sum(file.bytes for case in self._cases for _name, file in case.files)
+
+    def writing(self, folder: Path) -> Steps[Path]:
+        """Write it into a new or empty folder, which is there when it is whole; returns the folder.
+
+        Raises:
+            JobError: "wrong_labels" when a label has two names; what writing raises. Nothing is left behind.
+        """
+        folder = Path(folder)
+        with writingFolder(folder) as working:
+            labels = _LabelTable()
+            yield from labels.collecting(self._cases)
+            cases = []
+            for case in self._cases:
+                cases.append((yield from self._writingCase(case, working, labels)))
+            notes = [_note(case) for case in self._cases if case.synthetic and not case.record]
+            writeJson(
+                working / MANIFEST,
+                {
+                    "schema_version": 1,
+                    "name": self._name or folder.name,
+                    "channels": self._channels,
+                    "label_names": {str(value): label for value, label in sorted(labels.names.items())},
+                    "split": self._split,
+                    "notes": notes,
+                    "cases": cases,
+                },
+            )
+        return folder
+
+    def _writingCase(self, case: _FrozenCase, folder: Path, labels: _LabelTable) -> Steps[dict]:
+        """Write the files of one case; its entry in the manifest."""
+        place = folder / case.caseId
+        place.mkdir()
+        paths = {}
+        for name, file in case.files:
+            path = place / f"{name}.{self._format}"
+            if isinstance(file, FrozenSegmentation):
+                yield from file.writing(path, [labels.value(each) for each in file.names], case.synthetic)
+            else:
+                yield from file.writing(path)
+            paths[name] = path.relative_to(folder).as_posix()
+        entry = {
+            "id": case.caseId,
+            "patient": case.patient,
+            "images": {channel: paths[channel] for channel in case.images},
+            "label": paths.get("label"),
+            "origin": "synthetic" if case.synthetic else "real",
+        }
+        return {**entry, **_descent(case, place, folder)}
+
+
+def writeCohortFromScene(items: Sequence[SceneCase], folder: Path, name: str = "", fileFormat: str = "nrrd") -> Path:
+    """Write a cohort at once, see `FrozenCohort`; returns its folder."""
+    return finish(FrozenCohort(items, name, fileFormat).writing(folder))
+
+
+def realPatients(items: Sequence[SceneCase]) -> set[str]:
+    """The patients of the real cases; of all where none is real."""
+    return {item.patient for item in items if not _isSynthetic(item)} or {item.patient for item in items}
 
 
 class _LabelTable:
     """One value for each label name over all cases, and one name for each value."""
 
-    def __init__(self, items: Sequence[SceneCase]) -> None:
+    def __init__(self) -> None:
         self.names: dict[int, str] = {}
-        # Label maps first: their values stand in the voxels, while segments can be given any.
-        for item in items:
-            if item.label is not None and not item.label.IsA("vtkMRMLSegmentationNode"):
-                self._addLabelMap(item)
-        for item in items:
-            if item.label is not None and item.label.IsA("vtkMRMLSegmentationNode"):
-                for name in segmentNames(item.label):
+
+    def collecting(self, cases: Sequence[_FrozenCase]) -> Steps[None]:
+        """Look at every case. Label maps come first: their values stand in the voxels, segments can be given any."""
+        for case in cases:
+            if isinstance(case.label, FrozenVolume):
+                yield from self._addLabelMap(case.label, case.labelNames)
+        for case in cases:
+            if isinstance(case.label, FrozenSegmentation):
+                for name in case.label.names:
                     self._addName(name)
 
     def value(self, name: str) -> int:
@@ -128,17 +212,46 @@ class _LabelTable:
         if name not in self.names.values():
             self.names[max(self.names, default=0) + 1] = name
 
-    def _addLabelMap(self, item: SceneCase) -> None:
-        for value in presentValues(item.label, item.label.GetName()):
-            name = labelName(item.label, value)
+    def _addLabelMap(self, label: FrozenVolume, names: Mapping[int, str]) -> Steps[None]:
+        present: set[int] = set()
+        for slab in label.slabs():
+            present.update(presentValues(slab, label.name))
+            # Only what is written counts as progress.
+            yield 0
+        for value in sorted(present):
+            name = names.get(value) or f"label {value}"
             if self.names.setdefault(value, name) != name:
                 raise JobError(
                     "wrong_labels",
-                    item.label.GetName(),
+                    label.name,
                     _("label {value} called '{name}'").format(value=value, name=name),
                     _("'{name}', as in the other cases").format(name=self.names[value]),
                     _("Give the same label the same name in every case."),
                 )
+
+
+def _frozenCase(item: SceneCase) -> _FrozenCase:
+    reference, synthetic = next(iter(item.images.values())), _isSynthetic(item)
+    images = {}
+    for channel, node in item.images.items():
+        _requireGeometry(item, node, reference)
+        images[channel] = FrozenVolume(node, synthetic, _modality(item, channel))
+    label: FrozenVolume | FrozenSegmentation | None = None
+    names: Mapping[int, str] = {}
+    if item.label is not None and item.label.IsA("vtkMRMLSegmentationNode"):
+        label = FrozenSegmentation(item.label, reference)
+    elif item.label is not None:
+        _requireGeometry(item, item.label, reference)
+        label, names = FrozenVolume(item.label, synthetic), labelNamesOf(item.label)
+    return _FrozenCase(item.patient, item.caseId, images, label, names, synthetic, _recordText(item))
+
+
+def _recordText(item: SceneCase) -> str:
+    record = _recordOf(item)
+    try:
+        return "" if record is None else record.read_text(encoding="utf-8")
+    except OSError as error:
+        raise explained(error, record or Path()) from error
 
 
 def segmentNames(segmentationNode: Any) -> list[str]:
@@ -147,92 +260,24 @@ def segmentNames(segmentationNode: Any) -> list[str]:
     return [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
 
 
-def labelName(labelNode: Any, value: int) -> str:
-    """What a label of a label map volume is called: by its color table, if that was made for it."""
+def labelNamesOf(labelNode: Any) -> dict[int, str]:
+    """What the labels of a label map volume are called, by its color table, if that was made for it."""
     display = labelNode.GetDisplayNode()
     colors = None if display is None else display.GetColorNode()
     # Slicer's own tables, which every label map gets by default, are shared: "tissue" and "bone" are not meant there.
-    own = colors is not None and not colors.GetSingletonTag() and value < colors.GetNumberOfColors()
-    name = colors.GetColorName(value) if own else ""
-    return name if name and name != "(none)" else f"label {value}"
-
-
-def _writeCase(item: SceneCase, folder: Path, labels: _LabelTable, fileFormat: str) -> dict:
-    """Write the files of one case; its entry in the manifest."""
-    place = folder / item.caseId
-    place.mkdir()
-    synthetic = _isSynthetic(item)
-    reference = next(iter(item.images.values()))
-    images = {}
-    for channel, node in item.images.items():
-        _requireGeometry(item, node, reference)
-        path = place / f"{channel}.nrrd"
-        exchange.writeVolume(node, path, synthetic=synthetic, modality=_modality(item, channel))
-        images[channel] = _stored(path, fileFormat, synthetic)
-    label = None
-    if item.label is not None:
-        path = place / "label.nrrd"
-        _writeLabel(item, reference, path, labels, synthetic)
-        label = _stored(path, fileFormat, synthetic)
-    entry = {
-        "id": item.caseId,
-        "patient": item.patient,
-        "images": {channel: path.relative_to(folder).as_posix() for channel, path in images.items()},
-        "label": None if label is None else label.relative_to(folder).as_posix(),
-        "origin": "synthetic" if synthetic else "real",
-    }
-    return {**entry, **_descent(item, place, folder)} if synthetic else entry
-
-
-def _writeLabel(item: SceneCase, reference: Any, path: Path, labels: _LabelTable, synthetic: bool) -> None:
-    if not item.label.IsA("vtkMRMLSegmentationNode"):
-        _requireGeometry(item, item.label, reference)
-        exchange.writeVolume(item.label, path, synthetic=synthetic)
-        return
-    written = exchange.writeSegmentation(item.label, reference, path)
-    wanted = {value: labels.value(name) for value, name in written.items()}
-    if any(value != new for value, new in wanted.items()) or synthetic:
-        _renumber(path, wanted, synthetic)
-
-
-def _renumber(path: Path, wanted: dict[int, int], synthetic: bool) -> None:
-    """Give the labels in a file other values."""
-    node = slicer.vtkMRMLLabelMapVolumeNode()
-    exchange.readVolumeInto(path, node)
-    array = slicer.util.arrayFromVolume(node)
-    largest = max(wanted.values(), default=0)
-    table = np.zeros(int(array.max(initial=0)) + 1, np.uint8 if largest < 256 else np.uint16)
-    for value, new in wanted.items():
-        if value < table.size:
-            table[value] = new
-    slicer.util.updateVolumeFromArray(node, table[array])
-    exchange.writeVolume(node, path, synthetic=synthetic)
-
-
-def _stored(path: Path, fileFormat: str, synthetic: bool) -> Path:
-    """The file in the format that was asked for, in place of the raw one."""
-    if fileFormat == "nrrd":
-        return path
-    import SimpleITK
-
-    target = path.with_name(f"{path.stem}.{fileFormat}")
-    image = SimpleITK.ReadImage(str(path))
-    if synthetic:
-        # This key becomes the description in a NIfTI header, where the worker has its mark, too.
-        image.SetMetaData("ITK_FileNotes", exchange.SYNTHETIC_MARK)
-    SimpleITK.WriteImage(image, str(target), useCompression=True)
-    path.unlink()
-    return target
-
-
-def _descent(item: SceneCase, place: Path, folder: Path) -> dict:
-    """Record, parents and patients of a synthetic case."""
-    record = _recordOf(item)
-    if record is None:
+    if colors is None or colors.GetSingletonTag():
         return {}
-    target = place / f"{item.caseId}{RECORD_SUFFIX}"
-    shutil.copyfile(record, target)
-    content = readJson(record, _("the Record of a case"))
+    names = {value: colors.GetColorName(value) for value in range(colors.GetNumberOfColors())}
+    return {value: name for value, name in names.items() if name and name != "(none)"}
+
+
+def _descent(case: _FrozenCase, place: Path, folder: Path) -> dict:
+    """Record, parents and patients of a synthetic case; nothing of a real one."""
+    if not case.synthetic or not case.record:
+        return {}
+    target = place / f"{case.caseId}{RECORD_SUFFIX}"
+    writeText(target, case.record)
+    content = readJson(target, _("the Record of a case"))
     return {
         "parents": list(content.get("parents", ())),
         "derived_from": list(content.get("patients", ())),
@@ -240,9 +285,9 @@ def _descent(item: SceneCase, place: Path, folder: Path) -> dict:
     }
 
 
-def _note(item: SceneCase) -> str:
+def _note(case: _FrozenCase) -> str:
     return _("{case} is synthetic and its Record is gone: which patients it descends from is not known.").format(
-        case=item.caseId
+        case=case.caseId
     )
 
 

@@ -10,14 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import slicer
+
 from GenerativeAugmentLib.catalogue import Catalogue, describePackage
 from GenerativeAugmentLib.catalogueFile import ModelEntry, entryOf
 from GenerativeAugmentLib.cohorts import SceneCase, writeCohortFromScene
 from GenerativeAugmentLib.environment import Environment
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.jobBuilders import lesionsJob, synthesizeJob, translateJob
-from GenerativeAugmentLib.jobBuildersCohort import evaluateJob, exportJob, fingerprintJob, trainJob
+from GenerativeAugmentLib.jobBuilders import (
+    evaluateJob,
+    exportJob,
+    fingerprintJob,
+    lesionsJob,
+    synthesizeJob,
+    trainJob,
+    translateJob,
+)
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
+from GenerativeAugmentLib.labelMaps import presentValues
 from GenerativeAugmentLib.modelFit import INFO
 from GenerativeAugmentLib.parameters import (
     ContrastUnit,
@@ -466,7 +476,5 @@ def _firstSegment(tissueNode: Any) -> str:
     if tissueNode.IsA("vtkMRMLSegmentationNode"):
         ids = tissueNode.GetSegmentation().GetSegmentIDs()
         return ids[0] if ids else ""
-    from GenerativeAugmentLib.labelMaps import presentValues
-
-    values = presentValues(tissueNode, tissueNode.GetName())
+    values = presentValues(slicer.util.arrayFromVolume(tissueNode), tissueNode.GetName())
     return str(values[0]) if values else ""

@@ -18,7 +18,6 @@ import vtk
 from vtk.util import numpy_support
 
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.files import aside, explained
 
 MODALITY_KEY = "genaug_modality"
 SYNTHETIC_KEY = "genaug_synthetic"
@@ -163,33 +162,6 @@ def requireSameGeometry(found: Geometry, expected: Geometry, subject: str | Path
         )
 
 
-def writeVolume(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode,
-    path: Path,
-    synthetic: bool = False,
-    modality: str = "",
-    inWorld: bool = False,
-) -> None:
-    """Write a volume as raw NRRD, without a copy in between; the file appears when it is whole.
-
-    Args:
-        volumeNode: a scalar volume or label map.
-        path: ends in .nrrd; an existing file is replaced.
-        synthetic: mark it as synthetic; a volume that came in with this mark keeps it in any case.
-        modality: by default what `modalityOf` says.
-        inWorld: write it where the linear transforms above the node put it, instead of refusing such a volume.
-
-    Raises:
-        JobError: "geometry_mismatch" for a volume under a transform or with sheared axes, "bad_parameter" for one
-            without voxels or with several numbers a voxel, "disk_full", "no_permission".
-    """
-    voxels = _voxels(volumeNode)
-    shape, matrix = volumeGeometry(volumeNode)
-    matrix = _worldMatrix(volumeNode, matrix, inWorld)
-    marked = synthetic or volumeNode.GetAttribute(SYNTHETIC_ATTRIBUTE) == "true"
-    _write(path, voxels, (shape, matrix), modality or modalityOf(volumeNode), marked, _name(volumeNode))
-
-
 def readVolume(path: Path, name: str, nodeClass: str = "vtkMRMLScalarVolumeNode") -> slicer.vtkMRMLScalarVolumeNode:
     """Add the volume of a raw NRRD file to the scene, ready to be shown; nothing is added when it cannot be read.
 
@@ -219,33 +191,6 @@ def readVolumeInto(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> No
     """
     header = readHeader(path)
     _place(volumeNode, _readImage(Path(path), header), header)
-
-
-def writeSegmentation(
-    segmentationNode: slicer.vtkMRMLSegmentationNode,
-    referenceVolumeNode: slicer.vtkMRMLScalarVolumeNode,
-    path: Path,
-    segmentIds: Sequence[str] | None = None,
-) -> dict[int, str]:
-    """Write segments as a label map on the grid of a volume; returns label value to segment name.
-
-    Values are 1, 2, ... in the order of the segments. Where segments overlap, the later one has the voxel.
-
-    Raises:
-        JobError: as `writeVolume`; "wrong_labels" when there is no segment or one cannot be made into a label map.
-    """
-    _worldMatrix(referenceVolumeNode, ijkToRAS(referenceVolumeNode), inWorld=False)
-    _worldMatrix(segmentationNode, np.eye(4), inWorld=False)
-    geometry = volumeGeometry(referenceVolumeNode)
-    segmentation = segmentationNode.GetSegmentation()
-    ids = list(segmentation.GetSegmentIDs() if segmentIds is None else segmentIds)
-    unknown = [segmentId for segmentId in ids if segmentation.GetSegment(segmentId) is None]
-    if unknown or not ids:
-        raise _noSegments(segmentationNode, _("no segment {ids}").format(ids=", ".join(unknown)).strip())
-    labels = _mergedLabels(_withLabelmaps(segmentationNode), ids, geometry)
-    dtype = np.uint8 if len(ids) < 2**8 else np.uint16
-    _write(path, labels.astype(dtype, copy=False), geometry, LABEL, False, _name(segmentationNode))
-    return {value: segmentation.GetSegment(segmentId).GetName() for value, segmentId in enumerate(ids, 1)}
 
 
 def modalityOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -289,25 +234,8 @@ def readHeader(path: Path) -> Header:
     return Header(shape, _matrix(path, fields), dtype, keys.get(MODALITY_KEY, ""), SYNTHETIC_KEY in keys, offset)
 
 
-def _write(path: Path, voxels: np.ndarray, geometry: Geometry, modality: str, synthetic: bool, subject: str) -> None:
-    """Write a (K, J, I) array that lies in memory in this order."""
-    path = Path(path)
-    _requireOrthogonal(geometry[1], subject)
-    voxels = voxels.astype(voxels.dtype.newbyteorder("<"), copy=False)
-    temporary = aside(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(_header(voxels.dtype, geometry, modality, synthetic))
-            stream.write(voxels.data)
-        temporary.replace(path)
-    except OSError as error:
-        raise explained(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _header(dtype: np.dtype, geometry: Geometry, modality: str, synthetic: bool) -> bytes:
+def rawHeader(dtype: np.dtype, geometry: Geometry, modality: str, synthetic: bool) -> bytes:
+    """The header of a raw NRRD file."""
     shape, matrix = geometry
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix
     lines = [
@@ -334,27 +262,7 @@ def _vector(values: np.ndarray) -> str:
     return "(" + ",".join(repr(float(value) + 0.0) for value in values) + ")"
 
 
-def _voxels(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
-    """The scene's own voxels as (K, J, I)."""
-    image = volumeNode.GetImageData()
-    scalars = image.GetPointData().GetScalars() if image is not None else None
-    expected = _("a volume with one number a voxel")
-    if scalars is None or scalars.GetNumberOfTuples() == 0:
-        raise _unsuitable(volumeNode, _("a volume without voxels"), expected, _("Load or create its voxels first."))
-    if scalars.GetNumberOfComponents() != 1:
-        found = _("{count} numbers a voxel").format(count=scalars.GetNumberOfComponents())
-        remedy = _("Convert it with Vector to Scalar Volume, or choose another volume.")
-        raise _unsuitable(volumeNode, found, expected, remedy)
-    extent = image.GetExtent()
-    if any(extent[::2]):
-        # Slicer itself is not of one mind about where such a volume is.
-        found = _("voxel indices that begin at {start}").format(start=extent[::2])
-        remedy = _("Resample it with Crop Volume, which makes a volume with indices from 0.")
-        raise _unsuitable(volumeNode, found, _("voxel indices from 0"), remedy)
-    return numpy_support.vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
-
-
-def _worldMatrix(node: slicer.vtkMRMLTransformableNode, matrix: np.ndarray, inWorld: bool) -> np.ndarray:
+def worldMatrix(node: slicer.vtkMRMLTransformableNode, matrix: np.ndarray, inWorld: bool) -> np.ndarray:
     """The matrix into world coordinates; refuses what has no such matrix, or was not asked for."""
     transformNode = node.GetParentTransformNode()
     if transformNode is None:
@@ -363,7 +271,7 @@ def _worldMatrix(node: slicer.vtkMRMLTransformableNode, matrix: np.ndarray, inWo
         kind = _("a transform") if transformNode.IsTransformToWorldLinear() else _("a nonlinear transform")
         raise JobError(
             "geometry_mismatch",
-            _name(node),
+            nodeName(node),
             _("{kind} above it ({name})").format(kind=kind, name=transformNode.GetName()),
             _("a node without a transform"),
             _("Harden the transform, or take the node out of it, in the Transforms or Data module."),
@@ -373,7 +281,8 @@ def _worldMatrix(node: slicer.vtkMRMLTransformableNode, matrix: np.ndarray, inWo
     return slicer.util.arrayFromVTKMatrix(toWorld) @ matrix
 
 
-def _requireOrthogonal(matrix: np.ndarray, subject: str) -> None:
+def requireOrthogonal(matrix: np.ndarray, subject: str) -> None:
+    """Raise "geometry_mismatch", naming `subject`, for a grid without a size or with sheared axes."""
     spacing = _spacing(matrix)
     if not np.isfinite(matrix).all() or spacing.min() <= 0:
         found = _("spacing {spacing} and origin {origin}").format(
@@ -466,35 +375,6 @@ def _window(voxels: np.ndarray) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
 
 
-def _withLabelmaps(segmentationNode: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentationNode:
-    """The node, or a copy outside the scene whose segments are label maps."""
-    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    if segmentationNode.GetSegmentation().ContainsRepresentation(name):
-        return segmentationNode
-    copy = slicer.vtkMRMLSegmentationNode()
-    copy.GetSegmentation().DeepCopy(segmentationNode.GetSegmentation())
-    if not copy.CreateBinaryLabelmapRepresentation():
-        raise _noSegments(segmentationNode, _("segments that cannot be made into a binary label map"))
-    return copy
-
-
-def _mergedLabels(segmentationNode: slicer.vtkMRMLSegmentationNode, ids: list[str], geometry: Geometry) -> np.ndarray:
-    shape, matrix = geometry
-    reference = slicer.vtkOrientedImageData()
-    reference.SetDimensions(shape)
-    reference.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    segmentIds, values = vtk.vtkStringArray(), vtk.vtkIntArray()
-    for value, segmentId in enumerate(ids, 1):
-        segmentIds.InsertNextValue(segmentId)
-        values.InsertNextValue(value)
-    merged = slicer.vtkOrientedImageData()
-    extentMode = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
-    made = segmentationNode.GenerateMergedLabelmapForAllSegments(merged, extentMode, reference, segmentIds, values)
-    if not made or tuple(merged.GetDimensions()) != tuple(shape):
-        raise _noSegments(segmentationNode, _("segments that cannot be brought onto the grid of the volume"))
-    return numpy_support.vtk_to_numpy(merged.GetPointData().GetScalars()).reshape(shape[::-1])
-
-
 def _readFields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
     """Fields ("name: value"), keys ("name:=value") and the offset of the voxels."""
     if not path.is_file():
@@ -555,21 +435,8 @@ def _unreadable(path: Path, found: str, expected: str) -> JobError:
     )
 
 
-def _unsuitable(node: slicer.vtkMRMLNode, found: str, expected: str, remedy: str) -> JobError:
-    return JobError("bad_parameter", _name(node), found, expected, remedy)
-
-
-def _noSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, found: str) -> JobError:
-    return JobError(
-        "wrong_labels",
-        _name(segmentationNode),
-        found,
-        _("at least one segment that fills voxels"),
-        _("Check the segmentation in the Segmentations module, where its binary labelmap can be created."),
-    )
-
-
-def _name(node: slicer.vtkMRMLNode) -> str:
+def nodeName(node: slicer.vtkMRMLNode) -> str:
+    """What to call a node."""
     return node.GetName() or node.GetClassName()
 
 

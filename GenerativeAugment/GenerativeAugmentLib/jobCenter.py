@@ -5,8 +5,11 @@ The panels and the Python console share it. Nothing is started before the first 
 
 from __future__ import annotations
 
+import itertools
 import logging
+import time
 import traceback
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,18 @@ from typing import Any
 import slicer
 
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.jobRunner import JobRunner, Signal
+from GenerativeAugmentLib.jobRunner import POLL_BUDGET_S, JobRunner, Signal, Timer, cancelled, qtTimer
 from GenerativeAugmentLib.jobs import Job, products
 from GenerativeAugmentLib.results import ImportedResult, PromisedResult, UndoStack, importCohort
+from GenerativeAugmentLib.steps import Preparation
 
 IMPORT_LIMIT = 20
 """At most so many cases of one job are taken into the scene; the others stay in its folder."""
 
 KEPT_OUTCOMES = 200
+
+PREPARING_MILLISECONDS = 1
+"""Between two portions of what is written, in which the application handles its events."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class PlannedJob:
         job: to run.
         promise: what its cohort has to be to be taken into the scene; None for a job without images for the scene.
         before: jobs whose outputs it needs, in their order.
+        preparation: what has to be written before the first of them; None for nothing.
         limit: at most so many cases are taken into the scene.
         context: what the panel wants to know again when the job is done, as ids and plain values.
     """
@@ -39,6 +47,7 @@ class PlannedJob:
     job: Job
     promise: PromisedResult | None = None
     before: tuple[Job, ...] = ()
+    preparation: Preparation | None = None
     limit: int = IMPORT_LIMIT
     context: dict[str, Any] = field(default_factory=dict)
 
@@ -84,10 +93,20 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Run:
-    """A planned job on its way; `ids` are the runner's, in order."""
+    """A planned job on its way.
 
+    Attributes:
+        jobId: by which the user of this object knows it.
+        planned: what is to be done.
+        ids: the runner's, in order; empty before the inputs are written.
+        written: bytes of the inputs.
+        cause: why a job before the last one failed.
+    """
+
+    jobId: str
     planned: PlannedJob
-    ids: list[str]
+    ids: list[str] = field(default_factory=list)
+    written: int = 0
     cause: JobError | None = None
 
 
@@ -100,7 +119,7 @@ class JobCenter:
     Signals:
         started(jobId), progress(jobId, done, total, note, etaSeconds), product(jobId, role, path), log(text),
         finished(jobId, Outcome), failed(jobId, JobError), changed(): something of this object is different now.
-        `done` and `total` are of the whole planned job.
+        `done` and `total` are first of the inputs that are written, then of the whole planned job.
     """
 
     def __init__(self, runner: JobRunner) -> None:
@@ -109,6 +128,9 @@ class JobCenter:
         self.started, self.progress, self.product, self.log = Signal(), Signal(), Signal(), Signal()
         self.finished, self.failed, self.changed = Signal(), Signal(), Signal()
         self._runs: dict[str, _Run] = {}
+        self._numbers = itertools.count(1)
+        self._preparing: deque[_Run] = deque()
+        self._timer: Timer | None = None
         self._outcomes: dict[str, Outcome | JobError] = {}
         self._sceneObserver: tuple[Any, int] | None = None
         self._watchesQuit = False
@@ -138,28 +160,27 @@ class JobCenter:
         return next((run.planned for run in self._runs.values()), None)
 
     def start(self, planned: PlannedJob) -> str:
-        """Run it as soon as those before it are done; returns its id.
+        """Write its inputs and run it, as soon as those before it are written and done; returns its id.
 
         Raises:
             JobError: when a job folder cannot be written.
         """
         self._watchScene()
-        run = _Run(planned, [])
-        try:
-            for job in planned.jobs:
-                run.ids.append(self.runner.run(job))
-        except JobError:
-            for jobId in run.ids:
-                self.runner.cancel(jobId)
-            raise
-        self._runs[run.ids[-1]] = run
+        run = _Run(f"{planned.job.kind}-{next(self._numbers)}", planned)
+        if planned.preparation is None and not self._preparing:
+            self._submit(run)
+        self._runs[run.jobId] = run
+        if not run.ids:
+            self._preparing.append(run)
+            self._watchPreparing()
         self.changed.emit()
-        return run.ids[-1]
+        return run.jobId
 
     def cancel(self) -> None:
         """Stop the running job and those that wait; `failed` follows for each."""
         self._cancelling = self.busy
         self.runner.cancelAll()
+        self._stopPreparing(_("a request to stop before it had begun"))
         self.changed.emit()
 
     def waitForCompletion(self, jobId: str) -> Outcome:
@@ -168,9 +189,12 @@ class JobCenter:
         Raises:
             JobError: why it failed.
         """
+        run = self._runs.get(jobId)
+        if run is not None:
+            self._waitForInputs(run)
         if jobId in self._runs:
             try:
-                self.runner.waitForCompletion(jobId)
+                self.runner.waitForCompletion(run.ids[-1])
             except JobError as error:
                 if jobId not in self._outcomes:
                     self._outcomes[jobId] = error
@@ -190,6 +214,7 @@ class JobCenter:
     def shutdown(self) -> None:
         """Stop everything and let go of the scene: on reload, cleanup and quit. It can be used again."""
         self.runner.shutdown()
+        self._stopPreparing(_("the end of the application or the module"))
         if self._sceneObserver is not None:
             scene, tag = self._sceneObserver
             scene.RemoveObserver(tag)
@@ -209,43 +234,115 @@ class JobCenter:
         self.cancel()
         self.undoStack.clear()
 
-    def _runOf(self, jobId: str) -> tuple[str, _Run] | None:
-        return next(((key, run) for key, run in self._runs.items() if jobId in run.ids), None)
+    def _submit(self, run: _Run) -> None:
+        """Hand its jobs to the runner."""
+        try:
+            for job in run.planned.jobs:
+                run.ids.append(self.runner.run(job))
+        except JobError:
+            for jobId in run.ids:
+                self.runner.cancel(jobId)
+            run.ids = []
+            raise
 
-    def _onStarted(self, jobId: str) -> None:
-        found = self._runOf(jobId)
-        if found is not None and jobId == found[1].ids[0]:
-            self.started.emit(found[0])
-
-    def _onProgress(self, jobId: str, done: float, total: float, note: str, eta: float | None) -> None:
-        found = self._runOf(jobId)
-        if found is None:
+    def _prepare(self) -> None:
+        """Write some of the inputs of the first job that waits for them, and hand it on when all are written."""
+        if not self._preparing:
             return
-        key, run = found
-        step, steps = run.ids.index(jobId), len(run.ids)
+        run = self._preparing[0]
+        try:
+            if self._write(run):
+                self._preparing.popleft()
+                self._submit(run)
+        except JobError as error:
+            self._drop(run, error)
+        except BaseException as error:
+            # A defect; the next job must run all the same.
+            self._drop(run, _unexpected(run.planned, _("while its inputs were written"), error))
+            raise
+        finally:
+            self._watchPreparing()
+
+    def _write(self, run: _Run) -> bool:
+        """Write inputs for POLL_BUDGET_S; whether all are written."""
+        preparation = run.planned.preparation
+        if preparation is None:
+            return True
+        deadline = time.monotonic() + POLL_BUDGET_S
+        try:
+            while time.monotonic() < deadline:
+                run.written += next(preparation.steps)
+        except StopIteration:
+            return True
+        self.progress.emit(run.jobId, run.written, preparation.total, _("writing the inputs"), None)
+        return False
+
+    def _drop(self, run: _Run, error: JobError) -> None:
+        """Give up a job whose inputs are not written."""
+        if run in self._preparing:
+            self._preparing.remove(run)
+        if run.planned.preparation is not None:
+            run.planned.preparation.steps.close()
+        self._conclude(run.jobId, error)
+
+    def _stopPreparing(self, why: str) -> None:
+        for run in list(self._preparing):
+            self._drop(run, cancelled(run.planned.job, why))
+        self._watchPreparing()
+
+    def _waitForInputs(self, run: _Run) -> None:
+        try:
+            while run in self._preparing:
+                slicer.app.processEvents()
+                self._prepare()
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    def _watchPreparing(self) -> None:
+        """Let the timer run as long as there is something to write."""
+        if self._preparing and self._timer is None:
+            self._timer = qtTimer(self._prepare, PREPARING_MILLISECONDS)
+            self._timer.start()
+        elif not self._preparing and self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _runOf(self, runnerId: str) -> _Run | None:
+        return next((run for run in self._runs.values() if runnerId in run.ids), None)
+
+    def _onStarted(self, runnerId: str) -> None:
+        run = self._runOf(runnerId)
+        if run is not None and runnerId == run.ids[0]:
+            self.started.emit(run.jobId)
+
+    def _onProgress(self, runnerId: str, done: float, total: float, note: str, eta: float | None) -> None:
+        run = self._runOf(runnerId)
+        if run is None:
+            return
+        step, steps = run.ids.index(runnerId), len(run.ids)
         # How long the jobs after this one take is not known, so there is no remaining time before the last.
-        self.progress.emit(key, step * total + done, steps * total, note, eta if step == steps - 1 else None)
+        self.progress.emit(run.jobId, step * total + done, steps * total, note, eta if step == steps - 1 else None)
 
-    def _onProduct(self, jobId: str, role: str, path: str) -> None:
-        found = self._runOf(jobId)
-        if found is not None and jobId == found[0]:
-            self.product.emit(jobId, role, Path(path))
+    def _onProduct(self, runnerId: str, role: str, path: str) -> None:
+        run = self._runOf(runnerId)
+        if run is not None and runnerId == run.ids[-1]:
+            self.product.emit(run.jobId, role, Path(path))
 
-    def _onFinished(self, jobId: str, result: dict[str, Any]) -> None:
-        found = self._runOf(jobId)
-        if found is None or jobId != found[0]:
+    def _onFinished(self, runnerId: str, result: dict[str, Any]) -> None:
+        run = self._runOf(runnerId)
+        if run is None or runnerId != run.ids[-1]:
             return
-        run = self._runs[jobId]
         try:
             imported = self._imported(run.planned)
         except JobError as error:
-            self._conclude(jobId, error)
+            self._conclude(run.jobId, error)
         except BaseException as error:
             # A defect; the next job must run all the same.
-            self._conclude(jobId, _unexpected(run.planned, error))
+            self._conclude(run.jobId, _unexpected(run.planned, _("while its result was taken in"), error))
             raise
         else:
-            self._conclude(jobId, Outcome(run.planned, result, imported))
+            self._conclude(run.jobId, Outcome(run.planned, result, imported))
 
     def _imported(self, planned: PlannedJob) -> ImportedResult | None:
         if planned.promise is None:
@@ -254,17 +351,16 @@ class JobCenter:
         self.undoStack.push(imported)
         return imported
 
-    def _onFailed(self, jobId: str, error: JobError) -> None:
-        found = self._runOf(jobId)
-        if found is None:
+    def _onFailed(self, runnerId: str, error: JobError) -> None:
+        run = self._runOf(runnerId)
+        if run is None:
             return
-        key, run = found
-        if jobId == key:
-            self._conclude(key, run.cause or error)
+        if runnerId == run.ids[-1]:
+            self._conclude(run.jobId, run.cause or error)
             return
         # What comes after it would only say that its input is missing.
         run.cause = run.cause or error
-        for later in run.ids[run.ids.index(jobId) + 1 :]:
+        for later in run.ids[run.ids.index(runnerId) + 1 :]:
             self.runner.cancel(later)
 
     def _conclude(self, jobId: str, outcome: Outcome | JobError) -> None:
@@ -283,12 +379,12 @@ class JobCenter:
             self.changed.emit()
 
 
-def _unexpected(planned: PlannedJob, error: BaseException) -> JobError:
+def _unexpected(planned: PlannedJob, when: str, error: BaseException) -> JobError:
     return JobError(
         "internal",
         planned.title,
-        _("an error while its result was taken in ({error})").format(error=error),
-        _("a result in the scene"),
+        _("an error {when} ({error})").format(when=when, error=error),
+        _("a job without one"),
         _("Its files are in {folder}; report this with the log.").format(folder=planned.output),
         "".join(traceback.format_exception(error)),
     )

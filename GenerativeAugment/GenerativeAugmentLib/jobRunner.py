@@ -194,7 +194,7 @@ class JobRunner:
         order = next((order for order in self._waiting if order.jobId == jobId), None)
         if order is not None:
             self._waiting.remove(order)
-            self._conclude(order, _cancelled(order.job, _("a request to stop before it had begun")))
+            self._conclude(order, cancelled(order.job, _("a request to stop before it had begun")))
             self._watch()
             return True
         if self._current is None or jobId not in (None, self._current.jobId):
@@ -252,7 +252,7 @@ class JobRunner:
         self._waiting.clear()
         worker = self._dropWorker()
         for order in orders:
-            self._conclude(order, _cancelled(order.job, _("the end of the worker")))
+            self._conclude(order, cancelled(order.job, _("the end of the worker")))
         if worker is not None:
             worker.close(wait=wait)
         try:
@@ -342,7 +342,7 @@ class JobRunner:
     def _resultOf(self, order: _Order) -> dict[str, Any] | JobError:
         """The only proof of success is a result.json."""
         if order.cancelledAt is not None:
-            return _cancelled(order.job, _("a request to stop"))
+            return cancelled(order.job, _("a request to stop"))
         try:
             return readResult(order.job.folder)
         except JobError as error:
@@ -368,14 +368,14 @@ class JobRunner:
         worker = self._dropWorker()
         if worker is not None:
             worker.kill()
-        self._conclude(order, _cancelled(order.job, _("a request to stop; the worker did not answer and was ended")))
+        self._conclude(order, cancelled(order.job, _("a request to stop; the worker did not answer and was ended")))
 
     def _conclude(self, order: _Order, outcome: dict[str, Any] | JobError) -> None:
         """Note how a job ended; it is told by the next `_tellConclusions`."""
         if order is self._current:
             self._current = None
         if order.cancelledAt is not None and not _isCancelled(outcome):
-            outcome = _cancelled(order.job, _("a request to stop"))
+            outcome = cancelled(order.job, _("a request to stop"))
         self._outcomes[order.jobId] = outcome
         while len(self._outcomes) > KEPT_OUTCOMES:
             del self._outcomes[next(iter(self._outcomes))]
@@ -427,7 +427,8 @@ def _isCancelled(outcome: dict[str, Any] | JobError) -> bool:
     return isinstance(outcome, JobError) and outcome.reason == "cancelled"
 
 
-def _cancelled(job: Job, found: str) -> JobError:
+def cancelled(job: Job, found: str) -> JobError:
+    """How a job ends that was stopped by `found`."""
     return JobError(
         "cancelled",
         job.title or job.kind,

@@ -29,8 +29,8 @@ def readSegmentation(path: Path, names: Mapping[int, str]) -> slicer.vtkMRMLSegm
     """
     labels = slicer.vtkMRMLLabelMapVolumeNode()
     readImageInto(path, labels)
-    values = presentValues(labels, path)
     array = slicer.util.arrayFromVolume(labels)
+    values = presentValues(array, path)
     if array.dtype.kind == "f":
         slicer.util.updateVolumeFromArray(
             labels, array.astype(np.uint16 if max(values, default=0) < 2**16 else np.int32)
@@ -53,13 +53,12 @@ def readSegmentation(path: Path, names: Mapping[int, str]) -> slicer.vtkMRMLSegm
     return node
 
 
-def presentValues(labelNode: slicer.vtkMRMLScalarVolumeNode, subject: str | Path) -> list[int]:
-    """Label values above 0 that occur in a volume.
+def presentValues(voxels: np.ndarray, subject: str | Path) -> list[int]:
+    """Label values above 0 that occur among voxels.
 
     Raises:
         JobError: "wrong_labels", naming `subject`, for negative or fractional voxels.
     """
-    voxels = slicer.util.arrayFromVolume(labelNode)
     if voxels.dtype in (np.uint8, np.uint16):
         # A table is many times faster than sorting the voxels.
         present = np.zeros(np.iinfo(voxels.dtype).max + 1, bool)

@@ -38,6 +38,10 @@ VALID: Validity = (True, "")
 
 Seed = Annotated[int, WithinRange(0, MAXIMUM_SEED)]
 
+LARGEST_SHARE = 45
+Share = Annotated[int, WithinRange(0, LARGEST_SHARE)]
+"""Percent of the patients."""
+
 
 class CohortSource(enum.Enum):
     """Where the Data panel takes its cases from."""
@@ -192,7 +196,7 @@ def _firstReason(*checks: tuple[bool, str]) -> Validity:
 
 @parameterPack
 class DataParameters:
-    """The Data panel: a cohort from the scene or from disk."""
+    """The Data panel: a cohort from the scene or from disk, and which share of its patients is kept apart."""
 
     source: CohortSource = CohortSource.SCENE
     cohortFolder: Path
@@ -201,6 +205,9 @@ class DataParameters:
     channel: str = "image"
     fileFormat: Annotated[str, Choice(["nrrd", "nii.gz"])] = "nrrd"
     purpose: Purpose = Purpose.AUTO
+    validationShare: Share = 0
+    testShare: Share = 20
+    splitSeed: Seed = 0
 
     def isValid(self) -> Validity:
         """Whether the cohort can be written, or read; and what to do if not."""

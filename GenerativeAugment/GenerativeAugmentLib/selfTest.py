@@ -10,6 +10,7 @@ import slicer
 
 from GenerativeAugmentLib import exchange
 from GenerativeAugmentLib.errors import JobError
+from GenerativeAugmentLib.frozen import writeVolume
 
 
 class GenerativeAugmentTestCases:
@@ -34,7 +35,7 @@ class GenerativeAugmentTestCases:
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "head.nrrd"
-            exchange.writeVolume(node, path)
+            writeVolume(node, path)
             back = exchange.readVolume(path, "back")
         self.assertEqual(exchange.describeDifference(exchange.volumeGeometry(back), exchange.volumeGeometry(node)), "")
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(back), slicer.util.arrayFromVolume(node))

@@ -59,6 +59,14 @@ def hierarchyItems() -> list[str]:
     return sorted(hierarchy.hierarchyNode().GetItemName(item) for item in hierarchy.allItems())
 
 
+def written(planned):
+    """A planned job whose inputs are written."""
+    if planned.preparation is not None:
+        total = sum(iter(planned.preparation.steps))
+        assert total == planned.preparation.total
+    return planned
+
+
 def finish(shell, waitFor, seconds: float = 60.0) -> None:
     """Press Apply and wait until the job is over."""
     assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text

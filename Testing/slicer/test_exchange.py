@@ -52,6 +52,13 @@ def exchange(scene):
     return exchange
 
 
+@pytest.fixture
+def frozen(scene):
+    from GenerativeAugmentLib import frozen
+
+    return frozen
+
+
 def voxelsOf(shape=(4, 5, 6), dtype="int16", seed=0):
     """(K, J, I), every voxel another number."""
     return np.random.default_rng(seed).permutation(math.prod(shape)).reshape(shape).astype(dtype)
@@ -125,13 +132,13 @@ def refused():
     return check
 
 
-def test_scene_to_file_to_scene_changes_nothing(exchange, matrix, tmp_path):
+def test_scene_to_file_to_scene_changes_nothing(exchange, frozen, matrix, tmp_path):
     import slicer
 
     voxels = voxelsOf()
     node = makeVolume(voxels, matrix)
     path = tmp_path / "größer mit Leerzeichen.nrrd"
-    exchange.writeVolume(node, path)
+    frozen.writeVolume(node, path)
     again = exchange.readVolume(path, "again")
     assert np.array_equal(slicer.util.arrayFromVolume(again), voxels)
     assert np.allclose(exchange.ijkToRAS(again), matrix, rtol=0, atol=1e-12)
@@ -140,12 +147,12 @@ def test_scene_to_file_to_scene_changes_nothing(exchange, matrix, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_slicer_reads_what_is_written_and_the_other_way_round(exchange, matrix, tmp_path):
+def test_slicer_reads_what_is_written_and_the_other_way_round(exchange, frozen, matrix, tmp_path):
     import slicer
 
     voxels = voxelsOf(dtype="float32")
     node = makeVolume(voxels, matrix)
-    exchange.writeVolume(node, tmp_path / "ours.nrrd")
+    frozen.writeVolume(node, tmp_path / "ours.nrrd")
     theirs = slicerRead(tmp_path / "ours.nrrd")
     assert np.array_equal(slicer.util.arrayFromVolume(theirs), voxels)
     assert exchange.sameGeometry(exchange.volumeGeometry(theirs), exchange.volumeGeometry(node), 1e-6)
@@ -155,13 +162,13 @@ def test_slicer_reads_what_is_written_and_the_other_way_round(exchange, matrix, 
     assert exchange.sameGeometry(exchange.volumeGeometry(ours), exchange.volumeGeometry(node), 1e-6)
 
 
-def test_itk_reads_what_is_written_and_the_other_way_round(exchange, matrix, tmp_path):
+def test_itk_reads_what_is_written_and_the_other_way_round(exchange, frozen, matrix, tmp_path):
     import SimpleITK as sitk
     import slicer
 
     voxels = voxelsOf()
     node = makeVolume(voxels, matrix)
-    exchange.writeVolume(node, tmp_path / "ours.nrrd")
+    frozen.writeVolume(node, tmp_path / "ours.nrrd")
     image = sitk.ReadImage(str(tmp_path / "ours.nrrd"))
     assert np.array_equal(sitk.GetArrayFromImage(image), voxels)
     assert exchange.sameGeometry(((6, 5, 4), placesOf(image)), exchange.volumeGeometry(node), 1e-6)
@@ -171,13 +178,13 @@ def test_itk_reads_what_is_written_and_the_other_way_round(exchange, matrix, tmp
     assert exchange.sameGeometry(exchange.volumeGeometry(again), ((6, 5, 4), matrix), 1e-6)
 
 
-def test_a_file_is_byte_for_byte_what_the_worker_would_write(exchange, matrix, tmp_path):
+def test_a_file_is_byte_for_byte_what_the_worker_would_write(exchange, frozen, matrix, tmp_path):
     from genaug.nrrd import map_nrrd, write_nrrd
     from genaug.volume import Volume
 
     voxels = voxelsOf(dtype="float32")
     node = makeVolume(voxels, matrix)
-    exchange.writeVolume(node, tmp_path / "ours.nrrd", synthetic=True, modality="CT")
+    frozen.writeVolume(node, tmp_path / "ours.nrrd", synthetic=True, modality="CT")
     mapped = map_nrrd(tmp_path / "ours.nrrd")
     assert np.array_equal(mapped.array, voxels.T) and mapped.modality == "CT"
     assert np.array_equal(mapped.affine, exchange.ijkToRAS(node))
@@ -194,14 +201,14 @@ def test_the_keys_are_those_of_the_worker(exchange):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_every_type_survives(exchange, dtype, tmp_path):
+def test_every_type_survives(exchange, frozen, dtype, tmp_path):
     import SimpleITK as sitk
     import slicer
 
     limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
     voxels = np.array([limits.min, limits.max, 0, 1, 2, 3], dtype).reshape(1, 2, 3)
     path = tmp_path / "volume.nrrd"
-    exchange.writeVolume(makeVolume(voxels), path)
+    frozen.writeVolume(makeVolume(voxels), path)
     again = slicer.util.arrayFromVolume(exchange.readVolume(path, "again"))
     assert again.dtype == voxels.dtype and np.array_equal(again, voxels)
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), voxels)
@@ -211,12 +218,12 @@ def test_every_type_survives(exchange, dtype, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["VTK_CHAR", "VTK_SIGNED_CHAR", "VTK_LONG", "VTK_LONG_LONG"])
-def test_types_that_numpy_does_not_make_are_written_too(exchange, name, tmp_path):
+def test_types_that_numpy_does_not_make_are_written_too(frozen, name, tmp_path):
     import SimpleITK as sitk
     import vtk
 
     values = [-128, -1, 0, 127]
-    exchange.writeVolume(typedVolume(getattr(vtk, name), values), tmp_path / "volume.nrrd")
+    frozen.writeVolume(typedVolume(getattr(vtk, name), values), tmp_path / "volume.nrrd")
     assert sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "volume.nrrd"))).ravel().tolist() == values
 
 
@@ -230,50 +237,50 @@ def test_types_that_numpy_does_not_make_are_written_too(exchange, name, tmp_path
         ("VTK_LONG_LONG", [-(2**53), 1], "float64"),
     ],
 )
-def test_64_bit_integers_become_what_slicer_can_save(exchange, vtkName, values, dtype, tmp_path):
+def test_64_bit_integers_become_what_slicer_can_save(exchange, frozen, vtkName, values, dtype, tmp_path):
     import slicer
     import vtk
 
-    exchange.writeVolume(typedVolume(getattr(vtk, vtkName), values), tmp_path / "volume.nrrd")
+    frozen.writeVolume(typedVolume(getattr(vtk, vtkName), values), tmp_path / "volume.nrrd")
     node = exchange.readVolume(tmp_path / "volume.nrrd", "again")
     voxels = slicer.util.arrayFromVolume(node)
     assert voxels.dtype == dtype and [int(value) for value in voxels.ravel()] == values
     slicerWrite(node, tmp_path / "saved.nrrd")
 
 
-def test_64_bit_integers_that_would_be_rounded_are_refused(exchange, refused, tmp_path):
+def test_64_bit_integers_that_would_be_rounded_are_refused(exchange, frozen, refused, tmp_path):
     import vtk
 
-    exchange.writeVolume(typedVolume(vtk.VTK_LONG_LONG, [0, 2**53 + 1]), tmp_path / "volume.nrrd")
+    frozen.writeVolume(typedVolume(vtk.VTK_LONG_LONG, [0, 2**53 + 1]), tmp_path / "volume.nrrd")
     assert "9007199254740993" in refused(exchange.readVolume, tmp_path / "volume.nrrd", "again").found
 
 
-def test_a_single_slice_is_a_volume(exchange, tmp_path):
+def test_a_single_slice_is_a_volume(exchange, frozen, tmp_path):
     import slicer
 
     voxels = voxelsOf((1, 7, 9))
-    exchange.writeVolume(makeVolume(voxels), tmp_path / "slice.nrrd")
+    frozen.writeVolume(makeVolume(voxels), tmp_path / "slice.nrrd")
     assert exchange.fileGeometry(tmp_path / "slice.nrrd")[0] == (9, 7, 1)
     assert np.array_equal(slicer.util.arrayFromVolume(exchange.readVolume(tmp_path / "slice.nrrd", "x")), voxels)
 
 
-def test_modality_and_mark_travel_with_the_volume(exchange, tmp_path):
+def test_modality_and_mark_travel_with_the_volume(exchange, frozen, tmp_path):
     from genaug.imageio import is_marked_synthetic
     from genaug.nrrd import map_nrrd
 
     path = tmp_path / "volume.nrrd"
     node = makeVolume(voxelsOf())
-    exchange.writeVolume(node, path)
+    frozen.writeVolume(node, path)
     assert exchange.readHeader(path).modality == "" and not is_marked_synthetic(path)
-    exchange.writeVolume(node, path, synthetic=True, modality="CT")
+    frozen.writeVolume(node, path, synthetic=True, modality="CT")
     again = exchange.readVolume(path, "again")
     assert exchange.modalityOf(again) == "CT"
     assert again.GetAttribute("GenerativeAugment.synthetic") == "true"
     # Once synthetic, synthetic for good: nobody has to remember it.
-    exchange.writeVolume(again, path)
+    frozen.writeVolume(again, path)
     assert is_marked_synthetic(path) and map_nrrd(path).modality == "CT"
     labels = makeVolume(voxelsOf(dtype="uint8"), nodeClass="vtkMRMLLabelMapVolumeNode")
-    exchange.writeVolume(labels, path)
+    frozen.writeVolume(labels, path)
     assert map_nrrd(path).is_label
     again = exchange.readVolume(path, "labels", "vtkMRMLLabelMapVolumeNode")
     assert again.IsA("vtkMRMLLabelMapVolumeNode") and again.GetDisplayNode() is not None
@@ -293,7 +300,7 @@ def test_what_the_scene_knows_of_the_modality(exchange):
     assert exchange.modalityOf(node) == "CT"
 
 
-def test_a_volume_under_a_transform_is_refused_or_written_where_it_is(exchange, refused, matrix, tmp_path):
+def test_a_volume_under_a_transform_is_refused_or_written_where_it_is(exchange, frozen, refused, matrix, tmp_path):
     import slicer
 
     node = makeVolume(voxelsOf(), matrix)
@@ -302,14 +309,14 @@ def test_a_volume_under_a_transform_is_refused_or_written_where_it_is(exchange, 
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(move))
     node.SetAndObserveTransformNodeID(transform.GetID())
     path = tmp_path / "volume.nrrd"
-    raised = refused(exchange.writeVolume, node, path)
+    raised = refused(frozen.writeVolume, node, path)
     assert raised.reason == "geometry_mismatch" and "registration" in raised.found and not path.exists()
-    exchange.writeVolume(node, path, inWorld=True)
+    frozen.writeVolume(node, path, inWorld=True)
     node.HardenTransform()
     assert exchange.sameGeometry(exchange.fileGeometry(path), exchange.volumeGeometry(node), 1e-6)
 
 
-def test_nonlinear_transforms_are_always_refused(exchange, refused, tmp_path):
+def test_nonlinear_transforms_are_always_refused(frozen, refused, tmp_path):
     import slicer
     import vtk
 
@@ -325,32 +332,32 @@ def test_nonlinear_transforms_are_always_refused(exchange, refused, tmp_path):
     spline.SetTargetLandmarks(points[1])
     transform.SetAndObserveTransformToParent(spline)
     node.SetAndObserveTransformNodeID(transform.GetID())
-    assert "nonlinear" in refused(exchange.writeVolume, node, tmp_path / "volume.nrrd", inWorld=True).found
+    assert "nonlinear" in refused(frozen.writeVolume, node, tmp_path / "volume.nrrd", inWorld=True).found
 
 
-def test_what_has_no_place_or_no_voxels_is_refused(exchange, refused, tmp_path):
+def test_what_has_no_place_or_no_voxels_is_refused(frozen, refused, tmp_path):
     import slicer
 
     path = tmp_path / "volume.nrrd"
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing")
-    assert refused(exchange.writeVolume, empty, path).subject == "nothing"
+    assert refused(frozen.writeVolume, empty, path).subject == "nothing"
     vector = makeVolume(np.zeros((3, 4, 5, 2)), nodeClass="vtkMRMLVectorVolumeNode")
-    assert "2 numbers" in refused(exchange.writeVolume, vector, path).found
+    assert "2 numbers" in refused(frozen.writeVolume, vector, path).found
     shifted = makeVolume(voxelsOf())
     shifted.GetImageData().SetExtent(1, 6, 0, 4, 0, 3)
-    assert "(1, 0, 0)" in refused(exchange.writeVolume, shifted, path).found
+    assert "(1, 0, 0)" in refused(frozen.writeVolume, shifted, path).found
     sheared = makeVolume(voxelsOf())
     shear = np.eye(4)
     shear[0, 1] = 0.2
     sheared.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(shear))
-    assert "sheared" in refused(exchange.writeVolume, sheared, path).found
+    assert "sheared" in refused(frozen.writeVolume, sheared, path).found
     lost = makeVolume(voxelsOf())
     lost.SetOrigin(float("nan"), 0, 0)
-    assert refused(exchange.writeVolume, lost, path).reason == "geometry_mismatch"
+    assert refused(frozen.writeVolume, lost, path).reason == "geometry_mismatch"
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_leaves_the_former_file(exchange, refused, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_former_file(frozen, refused, tmp_path, monkeypatch):
     path = tmp_path / "volume.nrrd"
     path.write_text("former")
 
@@ -358,7 +365,7 @@ def test_a_full_disk_leaves_the_former_file(exchange, refused, tmp_path, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "replace", full)
-    assert refused(exchange.writeVolume, makeVolume(voxelsOf()), path).reason == "disk_full"
+    assert refused(frozen.writeVolume, makeVolume(voxelsOf()), path).reason == "disk_full"
     assert path.read_text() == "former" and len(list(tmp_path.iterdir())) == 1
 
 
@@ -400,13 +407,13 @@ def damaged(content, how):
         (b"encoding: raw", b"encoding: raw\ndata file: other.raw"),
     ],
 )
-def test_what_cannot_be_read_exactly_is_refused_and_changes_nothing(exchange, refused, how, tmp_path):
+def test_what_cannot_be_read_exactly_is_refused_and_changes_nothing(exchange, frozen, refused, how, tmp_path):
     import slicer
 
     path = tmp_path / "volume.nrrd"
     voxels = voxelsOf()
     node = makeVolume(voxels, np.diag([-1.0, -1.0, 1.0, 1.0]))
-    exchange.writeVolume(node, path)
+    frozen.writeVolume(node, path)
     path.write_bytes(damaged(path.read_bytes(), how))
     count = slicer.mrmlScene.GetNumberOfNodes()
     for call in (exchange.readVolume, exchange.readVolumeInto):
@@ -421,11 +428,11 @@ def test_a_missing_file_is_named(exchange, refused, tmp_path):
     assert raised.reason == "missing_file" and raised.subject.endswith("nowhere.nrrd")
 
 
-def test_reading_into_a_node_replaces_voxels_and_place(exchange, tmp_path):
+def test_reading_into_a_node_replaces_voxels_and_place(exchange, frozen, tmp_path):
     import slicer
 
     voxels = voxelsOf((3, 4, 5), "uint8", 1)
-    exchange.writeVolume(makeVolume(voxels, GEOMETRIES["oblique"]), tmp_path / "new.nrrd")
+    frozen.writeVolume(makeVolume(voxels, GEOMETRIES["oblique"]), tmp_path / "new.nrrd")
     node = makeVolume(voxelsOf(), GEOMETRIES["left-handed"])
     exchange.readVolumeInto(tmp_path / "new.nrrd", node)
     assert np.array_equal(slicer.util.arrayFromVolume(node), voxels)
@@ -499,14 +506,14 @@ def segmentsOf(node, reference):
     }
 
 
-def test_a_segmentation_survives_the_round_trip(exchange, matrix, tmp_path):
+def test_a_segmentation_survives_the_round_trip(exchange, frozen, matrix, tmp_path):
     import slicer
     from genaug.nrrd import map_nrrd
 
     reference = makeVolume(voxelsOf(SIZE), matrix)
     node = makeSegmentation(reference, MASKS)
     path = tmp_path / "label.nrrd"
-    names = exchange.writeSegmentation(node, reference, path)
+    names = frozen.writeSegmentation(node, reference, path)
     assert names == {1: "tumor", 2: "brain stem", 3: "nothing", 4: "Ödem"}
     label = map_nrrd(path)
     assert label.is_label and label.array.dtype == np.uint8
@@ -523,7 +530,7 @@ def test_a_segmentation_survives_the_round_trip(exchange, matrix, tmp_path):
         assert np.array_equal(mask, MASKS[name]), name
 
 
-def test_segments_can_be_chosen_and_the_later_one_wins(exchange, refused, tmp_path):
+def test_segments_can_be_chosen_and_the_later_one_wins(exchange, frozen, refused, tmp_path):
     import slicer
 
     reference = makeVolume(voxelsOf(SIZE))
@@ -534,17 +541,17 @@ def test_segments_can_be_chosen_and_the_later_one_wins(exchange, refused, tmp_pa
     def counts():
         return np.bincount(slicer.util.arrayFromVolume(exchange.readVolume(path, "x")).ravel()).tolist()
 
-    assert exchange.writeSegmentation(node, reference, path) == {1: "organ", 2: "lesion"}
+    assert frozen.writeSegmentation(node, reference, path) == {1: "organ", 2: "lesion"}
     assert counts()[1:] == [8**3 - 8, 8]
-    assert exchange.writeSegmentation(node, reference, path, [lesion]) == {1: "lesion"}
+    assert frozen.writeSegmentation(node, reference, path, [lesion]) == {1: "lesion"}
     assert counts()[1:] == [8]
-    assert exchange.writeSegmentation(node, reference, path, [lesion, organ]) == {1: "lesion", 2: "organ"}
+    assert frozen.writeSegmentation(node, reference, path, [lesion, organ]) == {1: "lesion", 2: "organ"}
     assert counts()[1:] == [0, 8**3]
-    assert "no_such" in refused(exchange.writeSegmentation, node, reference, path, ["no_such"]).found
-    assert refused(exchange.writeSegmentation, node, reference, path, []).reason == "wrong_labels"
+    assert "no_such" in refused(frozen.writeSegmentation, node, reference, path, ["no_such"]).found
+    assert refused(frozen.writeSegmentation, node, reference, path, []).reason == "wrong_labels"
 
 
-def test_segments_drawn_on_another_grid_are_brought_onto_the_reference(exchange, tmp_path):
+def test_segments_drawn_on_another_grid_are_brought_onto_the_reference(exchange, frozen, tmp_path):
     import slicer
 
     fine = makeVolume(voxelsOf((24, 28, 32)), geometry(np.eye(3), (0.5, 0.5, 0.5)), "fine")
@@ -552,12 +559,12 @@ def test_segments_drawn_on_another_grid_are_brought_onto_the_reference(exchange,
     mask[4:12, 6:16, 8:18] = True
     node = makeSegmentation(fine, {"tumor": mask})
     coarse = makeVolume(voxelsOf(SIZE), geometry(np.eye(3), origin=(0.25, 0.25, 0.25)), "coarse")
-    exchange.writeSegmentation(node, coarse, tmp_path / "label.nrrd")
+    frozen.writeSegmentation(node, coarse, tmp_path / "label.nrrd")
     label = slicer.util.arrayFromVolume(exchange.readVolume(tmp_path / "label.nrrd", "x")).astype(bool)
     assert np.array_equal(label, MASKS["tumor"])
 
 
-def test_a_closed_surface_is_enough_and_the_node_stays_as_it_is(exchange, tmp_path):
+def test_a_closed_surface_is_enough_and_the_node_stays_as_it_is(exchange, frozen, tmp_path):
     import slicer
 
     reference = makeVolume(voxelsOf(SIZE))
@@ -568,7 +575,7 @@ def test_a_closed_surface_is_enough_and_the_node_stays_as_it_is(exchange, tmp_pa
     segmentation.SetSourceRepresentationName("Closed surface")
     segmentation.RemoveRepresentation("Binary labelmap")
     count = slicer.mrmlScene.GetNumberOfNodes()
-    assert exchange.writeSegmentation(node, reference, tmp_path / "label.nrrd") == {1: "tumor"}
+    assert frozen.writeSegmentation(node, reference, tmp_path / "label.nrrd") == {1: "tumor"}
     assert slicer.mrmlScene.GetNumberOfNodes() == count
     assert not segmentation.ContainsRepresentation("Binary labelmap")
     label = slicer.util.arrayFromVolume(exchange.readVolume(tmp_path / "label.nrrd", "x")).astype(bool)
@@ -577,7 +584,7 @@ def test_a_closed_surface_is_enough_and_the_node_stays_as_it_is(exchange, tmp_pa
     assert dice > 0.85
 
 
-def test_more_segments_than_a_byte_can_count(exchange, tmp_path):
+def test_more_segments_than_a_byte_can_count(exchange, frozen, tmp_path):
     import slicer
 
     reference = makeVolume(voxelsOf((1, 1, 300)))
@@ -588,13 +595,13 @@ def test_more_segments_than_a_byte_can_count(exchange, tmp_path):
     labels.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "many")
     assert slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, node)
-    names = exchange.writeSegmentation(node, reference, tmp_path / "label.nrrd")
+    names = frozen.writeSegmentation(node, reference, tmp_path / "label.nrrd")
     assert len(names) == 299
     written = slicer.util.arrayFromVolume(exchange.readVolume(tmp_path / "label.nrrd", "x"))
     assert written.dtype == np.uint16 and np.array_equal(written.ravel(), np.arange(300))
 
 
-def test_a_transformed_segmentation_is_refused(exchange, refused, tmp_path):
+def test_a_transformed_segmentation_is_refused(frozen, refused, tmp_path):
     import slicer
 
     reference = makeVolume(voxelsOf(SIZE))
@@ -602,32 +609,32 @@ def test_a_transformed_segmentation_is_refused(exchange, refused, tmp_path):
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
     for moved in (node, reference):
         moved.SetAndObserveTransformNodeID(transform.GetID())
-        assert "registration" in refused(exchange.writeSegmentation, node, reference, tmp_path / "label.nrrd").found
+        assert "registration" in refused(frozen.writeSegmentation, node, reference, tmp_path / "label.nrrd").found
         moved.SetAndObserveTransformNodeID(None)
 
 
-def test_the_window_is_what_slicer_would_choose(exchange, tmp_path):
+def test_the_window_is_what_slicer_would_choose(exchange, frozen, tmp_path):
     voxels = np.random.default_rng(0).normal(100, 20, (60, 70, 80)).astype("float32")
     node = makeVolume(voxels)
     # One bad voxel does not take the contrast away.
     voxels[0, 0, 0] = 1e6
-    exchange.writeVolume(makeVolume(voxels), tmp_path / "volume.nrrd")
+    frozen.writeVolume(makeVolume(voxels), tmp_path / "volume.nrrd")
     ours = exchange.readVolume(tmp_path / "volume.nrrd", "again").GetDisplayNode()
     theirs = node.GetDisplayNode()
     assert ours.GetWindow() == pytest.approx(theirs.GetWindow(), rel=0.1)
     assert ours.GetLevel() == pytest.approx(theirs.GetLevel(), rel=0.05)
     for special in (np.full((2, 2, 2), 7.0), np.full((2, 2, 2), np.nan), np.array([[[0, np.inf]]])):
-        exchange.writeVolume(makeVolume(special), tmp_path / "volume.nrrd")
+        frozen.writeVolume(makeVolume(special), tmp_path / "volume.nrrd")
         display = exchange.readVolume(tmp_path / "volume.nrrd", "special").GetDisplayNode()
         assert display.GetWindow() > 0 and math.isfinite(display.GetLevel())
 
 
-def test_neither_way_makes_a_second_copy(exchange, tmp_path):
+def test_neither_way_makes_a_second_copy(exchange, frozen, tmp_path):
     node = makeVolume(np.zeros((128, 256, 256), "int16"))
     size = 128 * 256 * 256 * 2
     tracemalloc.start()
     try:
-        exchange.writeVolume(node, tmp_path / "volume.nrrd")
+        frozen.writeVolume(node, tmp_path / "volume.nrrd")
         exchange.readVolume(tmp_path / "volume.nrrd", "again")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -635,10 +642,10 @@ def test_neither_way_makes_a_second_copy(exchange, tmp_path):
     assert peak < size / 4
 
 
-def test_taking_in_a_result_of_256_cubed_holds_the_window_only_shortly(exchange, tmp_path):
+def test_taking_in_a_result_of_256_cubed_holds_the_window_only_shortly(exchange, frozen, tmp_path):
     import slicer
 
-    exchange.writeVolume(makeVolume(np.zeros((256, 256, 256), "float32")), tmp_path / "result.nrrd")
+    frozen.writeVolume(makeVolume(np.zeros((256, 256, 256), "float32")), tmp_path / "result.nrrd")
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
@@ -649,7 +656,7 @@ def test_taking_in_a_result_of_256_cubed_holds_the_window_only_shortly(exchange,
     assert min(seconds) < 0.3
 
 
-def test_the_way_through_a_file_is_many_times_faster_than_compressed(exchange, tmp_path):
+def test_the_way_through_a_file_is_many_times_faster_than_compressed(exchange, frozen, tmp_path):
     rng = np.random.default_rng(0)
     # Tissue in air, with the noise of a CT.
     voxels = rng.integers(-30, 31, (400, 512, 512), dtype="int8").astype("int16")
@@ -660,7 +667,7 @@ def test_the_way_through_a_file_is_many_times_faster_than_compressed(exchange, t
     ours, theirs = [], []
     # The best of three for both, because the machine has other things to do.
     for _ in range(3):
-        ours.append(throughRaw(exchange, node, tmp_path / "raw.nrrd"))
+        ours.append(throughRaw(exchange, frozen, node, tmp_path / "raw.nrrd"))
         theirs.append(throughCompressed(node, tmp_path / "compressed.nrrd"))
         (write, read), (packed, unpacked, display) = min(ours, key=sum), min(theirs, key=sum)
         total, compressed = write + read, packed + unpacked + display
@@ -675,12 +682,12 @@ def test_the_way_through_a_file_is_many_times_faster_than_compressed(exchange, t
     assert compressed / total >= 8
 
 
-def throughRaw(exchange, node, path):
+def throughRaw(exchange, frozen, node, path):
     """Seconds of writing and reading; what is read can be shown at once."""
     import slicer
 
     began = time.perf_counter()
-    exchange.writeVolume(node, path)
+    frozen.writeVolume(node, path)
     written = time.perf_counter()
     again = exchange.readVolume(path, "again")
     read = time.perf_counter()

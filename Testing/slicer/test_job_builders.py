@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from panelKit import blob, tissueOf
+from panelKit import blob, tissueOf, written
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def accepted(planned):
     from genaug.jobs.kinds import KINDS
     from genaug.jobs.schema import read_job
 
-    folder = planned.job.write()
+    folder = written(planned).job.write()
     return resolve(read_job(folder), folder, KINDS)
 
 
@@ -84,7 +84,7 @@ def test_what_was_generated_is_handed_on_as_synthetic_with_its_ancestors(entry, 
     record.write_text(json.dumps({"patients": ["p1", "p2"], "parents": ["c1"]}))
     head.SetAttribute("GenerativeAugment.synthetic", "true")
     head.SetAttribute("GenerativeAugment.record", str(record))
-    planned = translateJob(TranslateParameters(model="pix2pix", firstInput=head), entry("pix2pix"))
+    planned = written(translateJob(TranslateParameters(model="pix2pix", firstInput=head), entry("pix2pix")))
     (case,) = read_cohort(planned.job.inputs["cohort"]).cases
     assert case.origin == "synthetic" and case.derived_from == ["p1", "p2"]
 

@@ -58,6 +58,10 @@ def test_folders_become_a_cohort_with_fingerprint_and_recommendation(panel, tmp_
     for row in range(3):
         panel.ui.casesTable.item(row, 2).setText("T1, other")
     assert "folder" in shell.ui.reasonLabel.text
+    assert panel.ui.splitLabel.text == "patients: 2 for training, 1 for the test"
+    panel.ui.testShareSpinBox.value = 0
+    assert panel.ui.splitLabel.text == "all 3 patients for training"
+    panel.ui.testShareSpinBox.value = 30
     panel.ui.nameEdit.text = "my cohort"
     panel.ui.outputFolderEdit.currentPath = str(tmp_path)
     finish(shell, waitFor, 90)
@@ -66,6 +70,7 @@ def test_folders_become_a_cohort_with_fingerprint_and_recommendation(panel, tmp_
     assert [case.id for case in cohort.cases] == ["first", "Patient1", "Patient2"]
     assert cohort.cases[0].patient == "Jane" and set(cohort.channels) == {"T1", "other"}
     assert cohort.label_names == {1: "sphere"}
+    assert sorted(cohort.split.values()) == ["test", "train", "train"]
     np.testing.assert_array_equal(np.unique(cohort.cases[0].label_map().array), [0, 1])
     text = panel.ui.resultBrowser.plainText
     assert "Recommended" in text and "3 cases of 3 patients" in text and "sphere" in text and "T1 (MR)" in text
@@ -138,6 +143,46 @@ def test_what_cannot_be_a_case_is_told_in_the_line(panel, tmp_path):
     assert "not all of it is in the scene" in _reason(shell)
     slicer.mrmlScene.Clear()
     assert not table(panel)
+
+
+def test_a_cohort_on_disk_is_split_and_a_split_is_not_lost_by_one_click(panel, tmp_path):
+    from engine_data import blob_cohort
+    from genaug.cohort import Cohort
+    from GenerativeAugmentLib.parameters import CohortSource
+
+    panel, shell = panel
+    assert not panel.ui.splitButton.visible
+    panel.parameters.source = CohortSource.DISK
+    assert not panel.ui.splitButton.enabled and panel.ui.splitLabel.text == ""
+    blob_cohort(tmp_path / "cohort", count=5)
+    panel.parameters.cohortFolder = tmp_path / "cohort"
+    assert panel.ui.splitLabel.text == "all 5 patients for training"
+    panel.ui.splitButton.click()
+    first = Cohort.read(tmp_path / "cohort").split
+    assert list(first.values()).count("test") == 1
+    assert panel.ui.splitLabel.text == "patients: 4 for training, 1 for the test"
+    panel.ui.validationShareSpinBox.value = 20
+    panel.ui.splitButton.click()
+    assert Cohort.read(tmp_path / "cohort").split == first
+    assert "split already" in shell.ui.reasonLabel.text and panel.ui.splitButton.text == "Really split again"
+    panel.ui.splitButton.click()
+    assert "validation" in Cohort.read(tmp_path / "cohort").split.values()
+    assert panel.ui.splitButton.text == "Split by patient"
+    shell.selectPanel("train")
+    shell.panel.parameters.cohortFolder = tmp_path / "cohort"
+    assert "3 for training, 1 for validation, 1 for the test" in shell.panel.ui.cohortInfoLabel.text
+
+
+def test_one_patient_cannot_be_split_and_the_panel_says_what_to_do(panel, tmp_path):
+    from GenerativeAugmentLib import hierarchy
+
+    panel, shell = panel
+    select(panel, hierarchy.itemOf(blob(name="one")))
+    panel.ui.addCasesButton.click()
+    panel.ui.outputFolderEdit.currentPath = str(tmp_path)
+    assert "set the shares to 0" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    panel.ui.testShareSpinBox.value = 0
+    assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
 
 
 def _reason(shell):

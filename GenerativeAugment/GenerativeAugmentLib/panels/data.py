@@ -11,8 +11,10 @@ import slicer
 import vtk
 
 from GenerativeAugmentLib import sampleData
+from GenerativeAugmentLib.cohorts import MANIFEST, realPatients
+from GenerativeAugmentLib.cohortSplit import describeSplit, readSplit, splitCohort, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.jobBuildersCohort import channelNames, fingerprintJob
+from GenerativeAugmentLib.jobBuilders.cohort import channelNames, fingerprintJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.parameters import CohortSource, frozen
@@ -45,6 +47,8 @@ class DataPanel(Panel):
         self._filling = False
         self._recommended = ""
         self._cohort = Path()
+        self._isWriting = self._splitTwice = False
+        self._splitProblem = ""
         table = self.ui.casesTable
         headers = [_("Case"), _("Patient"), _("Channels"), _("Volumes"), _("Mask")]
         table.setColumnCount(len(headers))
@@ -56,6 +60,7 @@ class DataPanel(Panel):
         self.ui.addOneButton.clicked.connect(lambda checked=False: self._add(eachContainer=False))
         self.ui.removeCaseButton.clicked.connect(lambda checked=False: self._remove())
         self.ui.sampleButton.clicked.connect(lambda checked=False: self._useSample())
+        self.ui.splitButton.clicked.connect(lambda checked=False: self._split())
         self.ui.trainButton.clicked.connect(lambda checked=False: self._train())
         self._showResult("")
 
@@ -64,6 +69,8 @@ class DataPanel(Panel):
         fromScene = self.parameters.source is CohortSource.SCENE
         self.ui.scenePage.setVisible(fromScene)
         self.ui.diskPage.setVisible(not fromScene)
+        self._splitTwice = False
+        self._showSplit()
 
     def isReady(self) -> tuple[bool, str]:
         """Whether there are cases, or a cohort, and a place for them."""
@@ -73,6 +80,8 @@ class DataPanel(Panel):
             gone = [draft.caseId for draft in self.drafts if draft.missing]
             if gone:
                 return False, _("Remove {cases}: not all of it is in the scene any more.").format(cases=", ".join(gone))
+            if self._splitProblem:
+                return False, self._splitProblem
         return self.parameters.isValid()
 
     def apply(self) -> PlannedJob:
@@ -82,23 +91,32 @@ class DataPanel(Panel):
         return fingerprintJob(parameters, cases, self.services.parameterNode.device)
 
     def onStarted(self, planned: PlannedJob) -> None:
-        """A written cohort is on the disk from now on, and is not written twice."""
-        self._cohort = Path(planned.context["cohort"])
+        """Forget the result of the job before."""
+        self._cohort, self._isWriting = Path(planned.context["cohort"]), planned.preparation is not None
         self._showResult("")
-        if self.parameters.source is CohortSource.SCENE:
-            self.drafts = []
-            self._fillTable()
-            self.parameters.cohortFolder = self._cohort
-            self.parameters.source = CohortSource.DISK
 
     def onFinished(self, outcome: Outcome) -> None:
         """Show the fingerprint and the recommendation."""
+        self._takeCohort()
         fingerprint, recommendation = outcome.summary["fingerprint"], outcome.summary["recommendation"]
         recipes = {recipe.name: recipe for recipe in listRecipes()}
         self._showResult(describeRecommendation(recommendation, recipes) + describeFingerprint(fingerprint))
         candidates = [recommendation["recipe"], *recommendation["alternatives"]]
         self._recommended = next((name for name in candidates if name in recipes), "")
         self.ui.trainButton.enabled = bool(self._recommended)
+
+    def onFailed(self, error: JobError) -> None:
+        """What was written before it failed stays."""
+        self._takeCohort()
+
+    def _takeCohort(self) -> None:
+        """A cohort that was written is on the disk from now on, and is not written twice."""
+        if self._isWriting and (self._cohort / MANIFEST).is_file() and self.services.parameterNode is not None:
+            self._isWriting = False
+            self.drafts = []
+            self._fillTable()
+            self.parameters.cohortFolder = self._cohort
+            self.parameters.source = CohortSource.DISK
 
     def _showResult(self, html: str) -> None:
         self.ui.resultBrowser.html = html
@@ -149,6 +167,7 @@ class DataPanel(Panel):
                 self.ui.casesTable.setItem(row, column, item)
         self.ui.casesTable.resizeColumnsToContents()
         self._filling = False
+        self._showSplit()
 
     def _onItemChanged(self, item: Any) -> None:
         if self._filling:
@@ -160,7 +179,52 @@ class DataPanel(Panel):
             draft.patient = text
         elif item.column() == CHANNELS:
             draft.channels = channelNames(text)
+        self._showSplit()
         self.services.changed()
+
+    def _showSplit(self) -> None:
+        """Which patients would be kept apart, or are."""
+        self._splitProblem = ""
+        parameters = self.parameters
+        fromScene = parameters.source is CohortSource.SCENE
+        self.ui.splitButton.setVisible(not fromScene)
+        self.ui.splitButton.text = _("Really split again") if self._splitTwice else _("Split by patient")
+        try:
+            if fromScene:
+                shares = (parameters.validationShare, parameters.testShare, parameters.splitSeed)
+                drafts = [draft for draft in self.drafts if not draft.missing]
+                patients = realPatients([sceneCase(draft) for draft in drafts])
+                split = splitPatients(patients, *shares) if patients else {}
+            else:
+                patients, split = readSplit(Path(parameters.cohortFolder))
+        except JobError as error:
+            self._splitProblem = error.message
+            patients, split = set(), {}
+        self.ui.splitButton.enabled = bool(patients)
+        self.ui.splitLabel.text = describeSplit(patients, split) if patients else ""
+
+    def _split(self) -> None:
+        """Write the split of a cohort on disk; one that has a split already is asked about, beside Apply."""
+        parameters = frozen(self.parameters)
+        try:
+            _patients, split = readSplit(parameters.cohortFolder)
+            if split and not self._splitTwice:
+                self._splitTwice = True
+                self._showSplit()
+                question = _(
+                    "The patients are split already. Models that were trained on them know those for training."
+                )
+                self.services.showStatus(question)
+                return
+            split = splitCohort(
+                parameters.cohortFolder, parameters.validationShare, parameters.testShare, parameters.splitSeed
+            )
+        except JobError as error:
+            self.services.showStatus(error.message)
+            return
+        self._splitTwice = False
+        self._showSplit()
+        self.services.showStatus(_("Written to the cohort: {split}.").format(split=describeSplit(split, split)))
 
     def _useSample(self) -> None:
         try:

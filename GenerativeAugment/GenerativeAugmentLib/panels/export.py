@@ -9,7 +9,7 @@ from typing import Any
 import qt
 
 from GenerativeAugmentLib.errors import _
-from GenerativeAugmentLib.jobBuildersCohort import exportJob
+from GenerativeAugmentLib.jobBuilders.cohort import exportJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.parameters import Layout, frozen, isCohort

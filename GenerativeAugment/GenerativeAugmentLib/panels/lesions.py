@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.jobBuilders import controlPoints, lesionsJob
+from GenerativeAugmentLib.jobBuilders.lesions import controlPoints, lesionsJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.labelMaps import presentValues
 from GenerativeAugmentLib.panels.base import Panel
@@ -210,4 +210,5 @@ def _segments(node: Any) -> list[tuple[str, str]]:
     if node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         return [(key, segmentation.GetSegment(key).GetName()) for key in segmentation.GetSegmentIDs()]
-    return [(str(value), _("label {value}").format(value=value)) for value in presentValues(node, node.GetName())]
+    values = presentValues(slicer.util.arrayFromVolume(node), node.GetName())
+    return [(str(value), _("label {value}").format(value=value)) for value in values]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from GenerativeAugmentLib.errors import _
-from GenerativeAugmentLib.jobBuilders import labelProblem, synthesizeJob
+from GenerativeAugmentLib.jobBuilders.followed import labelProblem
+from GenerativeAugmentLib.jobBuilders.synthesize import TASKS, synthesizeJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import frozen
-
-TASKS = ("synthesis", "label_to_image")
 
 
 class SynthesizePanel(Panel):
@@ -50,7 +49,7 @@ class SynthesizePanel(Panel):
         """Conditions are shown as the model has them."""
         self.models.choose(self.parameters.model)
         entry = self.models.entry
-        followsLabels = entry is not None and "label_map" in entry.conditions
+        followsLabels = entry is not None and entry.followsLabels
         for widget in (self.ui.labelSelectorLabel, self.ui.labelSelector):
             widget.setVisible(followsLabels)
 
@@ -64,7 +63,7 @@ class SynthesizePanel(Panel):
         if problem:
             return False, problem
         entry, label = self.models.entry, self.parameters.labelNode
-        if entry is not None and entry.task == "label_to_image":
+        if entry is not None and entry.followsLabels:
             if label is None:
                 return False, _("Choose the label map or segmentation to make an image for.")
             refused = labelProblem(label, entry, self.models.grid)

@@ -9,7 +9,7 @@ from typing import Any
 import qt
 
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.jobBuildersCohort import (
+from GenerativeAugmentLib.jobBuilders.cohort import (
     channelNames,
     cohortContent,
     isUnfinished,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.jobBuilders import translateJob, translationInputs, translationProblem
+from GenerativeAugmentLib.jobBuilders.translate import translateJob, translationInputs, translationProblem
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser

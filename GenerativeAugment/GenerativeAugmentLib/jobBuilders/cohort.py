@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from GenerativeAugmentLib.cohorts import (
+    FrozenCohort,
     SceneCase,
     cohortCases,
     manifestPath,
     readCohort,
+    realPatients,
     safeName,
-    writeCohortFromScene,
 )
+from GenerativeAugmentLib.cohortSplit import describeSplit, drawnPatients, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobCenter import PlannedJob
 from GenerativeAugmentLib.jobs import Job, newJobFolder
 from GenerativeAugmentLib.parameters import CohortSource, DataParameters, ExportParameters, TrainParameters
 from GenerativeAugmentLib.recipes import RecipeInfo
+from GenerativeAugmentLib.steps import Preparation
 
 SMALLEST_VOLUME = 512
 """Voxels; the worker takes no smaller limit."""
@@ -41,23 +44,29 @@ def fingerprintJob(
         cohort: of the disk, instead of the one in `parameters`.
 
     Raises:
-        JobError: as `cohorts.writeCohortFromScene`.
+        JobError: as `cohorts.FrozenCohort` and `cohortSplit.splitPatients`.
     """
-    if cohort is None:
-        cohort = parameters.cohortFolder
-        if parameters.source is CohortSource.SCENE:
-            folder = Path(parameters.outputFolder) / safeName(parameters.name)
-            cohort = writeCohortFromScene(cases, folder, parameters.name.strip(), parameters.fileFormat)
-    title = _("Fingerprint of {cohort}").format(cohort=cohortTitle(cohort))
+    preparation = None
+    if cohort is None and parameters.source is CohortSource.SCENE:
+        cohort = Path(parameters.outputFolder) / safeName(parameters.name)
+        split = splitPatients(
+            realPatients(cases), parameters.validationShare, parameters.testShare, parameters.splitSeed
+        )
+        frozen = FrozenCohort(cases, parameters.name.strip(), parameters.fileFormat, split)
+        preparation = Preparation(frozen.writing(cohort), frozen.bytes)
+        name = parameters.name.strip()
+    else:
+        cohort = cohort or parameters.cohortFolder
+        name = cohortTitle(cohort)
     job = Job(
         "fingerprint",
         newJobFolder("fingerprint"),
         {"task": parameters.purpose.value or None},
         {"cohort": Path(cohort)},
         device=device,
-        title=title,
+        title=_("Fingerprint of {cohort}").format(cohort=name),
     )
-    return PlannedJob(job, context={"cohort": str(cohort)})
+    return PlannedJob(job, preparation=preparation, context={"cohort": str(cohort)})
 
 
 def trainJob(
@@ -207,8 +216,13 @@ def cohortContent(cohort: Path) -> tuple[str, dict[str, str], bool] | None:
     labelled = sum(case.label is not None for case in cases)
     channels = dict(content["channels"])
     named = ", ".join(f"{channel} ({modality})" for channel, modality in channels.items())
-    text = _("{cases} cases, {labelled} with label maps; channels {channels}")
-    return text.format(cases=len(cases), labelled=labelled, channels=named or _("none")), channels, labelled > 0
+    text = _("{cases} cases, {labelled} with label maps; {split}; channels {channels}").format(
+        cases=len(cases),
+        labelled=labelled,
+        split=describeSplit(drawnPatients(cases), content.get("split", {})),
+        channels=named or _("none"),
+    )
+    return text, channels, labelled > 0
 
 
 def _trainingOptions(parameters: TrainParameters, recipe: RecipeInfo) -> dict[str, Any]:
