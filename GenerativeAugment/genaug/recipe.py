@@ -152,6 +152,8 @@ class Recipe(Strict):
         for index, stage in enumerate(self.stages.values()):
             if stage.follows is not None and stage.follows not in names[:index]:
                 raise ValueError(f"stage {names[index]} follows {stage.follows}, which is no stage before it")
+        if self.unpaired and (self.task != "translation" or {"images", "label_map"} & set(self.conditions)):
+            raise ValueError("only a translation from images that no case lacks can be learnt from unpaired cases")
         if len({stage.makes for stage in self.stages.values() if stage.space == "latent"}) > 1:
             raise ValueError("only one part of a case can be made in a latent space")
         return self

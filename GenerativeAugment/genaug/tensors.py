@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ SCALE = 32767.0
 
 
 Field = tuple[Size, Size]
+
+Side = Literal["both", "target", "source"]
+"""Which channels of a case an entry of the store has: of an unpaired case, one side alone."""
 
 
 class Roles(BaseModel):
@@ -47,6 +50,16 @@ class Roles(BaseModel):
     """Planes of the source that a plane is made from, relative to its own; in 2D."""
     missing: bool = False
     """A case may lack some of the sources; the vector tells which it has."""
+    unpaired: bool = False
+    """Source and target are of different cases; a case may have one of them only."""
+
+    @property
+    def findings(self) -> bool:
+        """Whether source and target are the same channels: the source with findings, the target without.
+
+        What has a label is a source, what has none a target: whole cases in 3D, planes in 2D.
+        """
+        return self.unpaired and self.source == self.target
 
     @property
     def label_channels(self) -> int:
@@ -93,6 +106,10 @@ class _Index(BaseModel):
     """Of every case: its covariates, see `covariates.encode`."""
     available: list[list[bool]] = []
     """Of every case: which of the sources it has."""
+    sides: list[Side] = []
+    """Of every entry: what it holds. An unpaired case has an entry for each side that it has."""
+    planes: list[list[int] | None] = []
+    """Of every entry: the planes that it is for, in 2D; None for all of them."""
 
 
 class TensorStore:
@@ -116,7 +133,10 @@ class TensorStore:
         self._fields = index.fields
         self._vectors = np.array(index.vectors, dtype=np.float32)
         self._available = np.array(index.available, dtype=bool)
-        self._items = self._list_items()
+        self._sides: list[Side] = index.sides or ["both"] * len(self.cases)
+        self._only = index.planes or [None] * len(self.cases)
+        self._items = self._list_items("target")
+        self._partners = self._list_items("source") if self.roles.unpaired else []
 
     def __len__(self) -> int:
         """Cases in 3D, slices with content in 2D."""
@@ -129,15 +149,21 @@ class TensorStore:
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
         """Windows of the items, with augmentation drawn from `rng`."""
-        parts = [self._cut(*self._items[item], rng) for item in items]
-        images = torch.from_numpy(np.stack([image for image, _, _ in parts])).float() / SCALE
+        chosen = [self._items[item] for item in items]
+        given = [self._partner(entry, rng) for entry, _ in chosen] if self.roles.unpaired else chosen
+        parts = [self._cut(*one, rng) for one in chosen]
+        stacked = np.stack([image for image, _, _ in parts])
+        if self.roles.unpaired:
+            stacked = np.concatenate([stacked, np.stack([self._cut(*one, rng)[0] for one in given])], axis=1)
+        images = torch.from_numpy(stacked).float() / SCALE
         found = [label for _, label, _ in parts if label is not None]
         labels = torch.from_numpy(np.stack(found)) if found else None
         inside = torch.from_numpy(np.stack([part for _, _, part in parts]))
         # A translation's source is carried on beyond its border as its target is: there the mapping holds, too, and is
         # needed for volumes that show a little more than those it learns from.
         whole = bool(self.roles.source) or bool(inside.all())
-        cases = [self._items[item][0] for item in items]
+        # What is known of a translation is known of what it is made from.
+        cases = [entry for entry, _ in given]
         available = self._draw_available(cases, rng) if self.roles.missing else None
         vectors = self._vectors[cases] if self.roles.covariates else None
         return assemble(images, labels, self.roles, None if whole else inside.float(), vectors, available)
@@ -149,6 +175,11 @@ class TensorStore:
         total = sum(plain.batch([item], rng).target[0].double() for item in range(len(plain)))
         return torch.as_tensor(total / len(plain)).float()
 
+    def _partner(self, entry: int, rng: np.random.Generator) -> tuple[int, int | None]:
+        """A source for a target that is unpaired: of another case, where there is one."""
+        others = [one for one in self._partners if self.cases[one[0]] != self.cases[entry]] or self._partners
+        return others[int(rng.integers(len(others)))]
+
     def _draw_available(self, cases: Sequence[int], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """(B, sources): any subset of what a case has, never none, so that every combination is learnt."""
         drawn = self._available[cases]
@@ -157,15 +188,27 @@ class TensorStore:
             row[rng.permutation(has)[int(rng.integers(1, len(has) + 1)) :]] = False
         return drawn
 
-    def _list_items(self) -> list[tuple[int, int | None]]:
+    def _list_items(self, side: Side) -> list[tuple[int, int | None]]:
+        """Entries that have a side: in 3D as they are, in 2D their planes with content."""
+        entries = [entry for entry, held in enumerate(self._sides) if held in ("both", side)]
         if self.dimension == 3:
-            return [(case, None) for case in range(len(self.cases))]
+            return [(entry, None) for entry in entries]
         items: list[tuple[int, int | None]] = []
-        for case, images in enumerate(self._images):
+        for entry in entries:
+            images, only = self._present(entry), self._only[entry]
             content = (images > images.min()).mean(axis=(0, 1, 2))
             # Slices beyond the body teach a generator to draw nothing.
-            items += [(case, int(k)) for k in np.flatnonzero(content > 0.1 * content.max())]
+            planes = np.flatnonzero(content > 0.1 * content.max())
+            items += [(entry, int(k)) for k in planes if only is None or int(k) in only]
         return items
+
+    def _present(self, entry: int) -> npt.NDArray[np.int16]:
+        """The channels of an entry without the sources that the case lacks."""
+        images: npt.NDArray[np.int16] = self._images[entry]
+        if self._sides[entry] != "both" or not self.roles.missing or self._available[entry].all():
+            return images
+        held = [True] * len(self.roles.target) + self._available[entry].tolist()
+        return np.ascontiguousarray(images[held])
 
     def _cut(
         self, case: int, plane: int | None, rng: np.random.Generator
@@ -191,8 +234,9 @@ class TensorStore:
 
     def _planes(self, case: int, plane: int) -> npt.NDArray[np.int16]:
         """(target + source * offsets, I, J): a plane of the targets, and of the sources those at the offsets."""
-        images, targets = self._images[case], len(self.roles.target)
-        if self.roles.offsets == [0]:
+        images, side = self._images[case], self._sides[case]
+        targets = 0 if side == "source" else len(self.roles.target)
+        if self.roles.offsets == [0] or side == "target":
             return images[..., plane]
         return np.concatenate([images[:targets, ..., plane], neighbours(images[targets:], plane, self.roles.offsets)])
 
@@ -287,6 +331,8 @@ class StoreWriter:
         self._fields: list[Field] = []
         self._vectors: list[list[float]] = []
         self._available: list[list[bool]] = []
+        self._sides: list[Side] = []
+        self._planes: list[list[int] | None] = []
 
     def add(
         self,
@@ -296,16 +342,20 @@ class StoreWriter:
         field: Field,
         vector: npt.NDArray[np.float32] | None = None,
         available: Sequence[bool] = (),
+        side: Side = "both",
+        planes: Sequence[int] | None = None,
     ) -> None:
-        """One case.
+        """One case, or one side of a case that is unpaired.
 
         Args:
             case_id: its id.
-            images: (target + source, I, J, K) in [-1, 1].
+            images: (target + source, I, J, K) in [-1, 1], or the channels of one side.
             labels: (I, J, K) label values, where the roles have labels; only those of the roles.
             field: first voxel and size of what is not padding.
             vector: covariates, where the roles have them.
             available: which of the sources it has, where some may be missing.
+            side: what the images are.
+            planes: those that the entry is for, in 2D; None for all.
 
         Raises:
             GenaugError: DISK_FULL, NO_PERMISSION.
@@ -322,6 +372,8 @@ class StoreWriter:
         self._fields.append(field)
         self._vectors.append([] if vector is None else vector.tolist())
         self._available.append(list(available))
+        self._sides.append(side)
+        self._planes.append(None if planes is None else list(planes))
 
     def finish(self) -> None:
         """Make the store valid."""
@@ -332,6 +384,8 @@ class StoreWriter:
             fields=self._fields,
             vectors=self._vectors,
             available=self._available,
+            sides=self._sides,
+            planes=self._planes,
         )
         write_json(self._folder / "index.json", index.model_dump(mode="json"))
 

@@ -16,17 +16,18 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from genaug.cohort import Case, Cohort
-from genaug.covariates import Covariate, encode
+from genaug.covariates import Covariate
 from genaug.errors import GenaugError, Reason
-from genaug.files import read_json, write_json, writing_folder
+from genaug.files import read_json, write_json
 from genaug.grid import Grid, IntensityMap
 from genaug.package import LabelRange, TrainedOn, read_info, weights_sha256
 from genaug.parameters import TrainingOptions
 from genaug.progress import Reporter
 from genaug.recipe import Recipe, load_recipe
-from genaug.tensors import Roles, StoreWriter
-from genaug.text import TextReader, text_covariate
+from genaug.tensors import Roles
+from genaug.text import text_covariate
 from genaug.training.inputs import FileState, contents, file_states
+from genaug.training.prepare import label_of, prepare, sides_of
 from genaug.volume import Volume, label_volumes
 
 PLAN = "plan.json"
@@ -79,7 +80,10 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
     ancestors = _ancestors(cohort, options.initial)
     former = TrainingPlan.read(folder) if (folder / PLAN).is_file() else None
     files = file_states(
-        cases, [*roles.target, *roles.source], bool(roles.label_values), former.files if former is not None else {}
+        cases,
+        [*roles.target, *roles.source],
+        bool(roles.label_values) or roles.findings,
+        former.files if former is not None else {},
     )
     key = _key(cohort, options, recipe, files)
     if former is not None:
@@ -104,7 +108,15 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
         key=key,
         files=files,
     )
-    _prepare(cases, plan, folder / TENSORS, reporter)
+    prepare(
+        cases,
+        grid,
+        roles,
+        folder / TENSORS,
+        reporter,
+        sliding=recipe.task == "translation",
+        text_encoder=options.text_encoder,
+    )
     write_json(folder / PLAN, plan.model_dump(mode="json"))
     return plan
 
@@ -156,7 +168,11 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
                 "Name channels of the cohort.",
             )
     translation = resolved.task == "translation"
-    if translation and not options.source_channels:
+    source = list(options.source_channels)
+    if translation and not source and 0 not in resolved.offsets:
+        # From the planes beside a plane: what is to be made is not among what is given.
+        source = list(options.channels or cohort.channels)
+    if translation and not source:
         raise GenaugError(
             Reason.BAD_PARAMETER,
             "source_channels",
@@ -164,7 +180,9 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
             f"the input of the translation, one of {', '.join(cohort.channels)}",
             "Give the source and the target channel, for instance --source T1 --channel T2.",
         )
-    target = options.channels or [name for name in cohort.channels if name not in options.source_channels]
+    target = options.channels or (
+        [name for name in cohort.channels if name not in source] if options.source_channels else list(cohort.channels)
+    )
     hole = resolved.task == "infill"
     given = "label_map" in resolved.conditions or hole
     if given:
@@ -176,7 +194,7 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
     values = sorted({0, *cohort.label_names}) if generate or given else []
     roles = Roles(
         target=target,
-        source=list(options.source_channels),
+        source=source,
         generate_labels=generate,
         given_labels=given,
         label_values=values,
@@ -184,8 +202,27 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
         hole=hole,
         offsets=list(resolved.offsets),
         missing="images" in resolved.conditions,
+        unpaired=resolved.unpaired,
     )
+    if roles.findings:
+        _require_labels(cases, "a label map for every case: what has a label is the source, what has none the target")
+    elif roles.unpaired:
+        _require_bothsides_of(cases, roles)
     return resolved, roles, dimension
+
+
+def _require_bothsides_of(cases: Sequence[Case], roles: Roles) -> None:
+    """An unpaired translation needs cases of either side, and a case that has neither is a mistake."""
+    held = [sides_of(case, roles) for case in cases]
+    for side, names in (("target", roles.target), ("source", roles.source)):
+        if not any(side in one for one in held):
+            raise GenaugError(
+                Reason.UNPAIRED,
+                cases[0].id,
+                f"no training case with {', '.join(names)}, the {side}",
+                "some cases with the source and some with the target, whether or not of the same patients",
+                "Add cases, or correct the channels.",
+            )
 
 
 def _require_conditions_fit(recipe: Recipe, options: TrainingOptions, dimension: int) -> None:
@@ -326,12 +363,13 @@ def _measure(
     headers, volumes = [], []
     fitted: dict[str, list[Any]] = {name: [] for name in names}
     for done, case in enumerate(cases):
-        for name in _held(case, names, roles):
-            volume = case.volume(name)
-            fitted[name].append(maps[name].fit(volume))
-        headers.append((volume.shape, volume.affine))
+        for side in sides_of(case, roles).values():
+            for name in side:
+                volume = case.volume(name)
+                fitted[name].append(maps[name].fit(volume))
+            headers.append((volume.shape, volume.affine))
         if roles.label_values:
-            label = _label(case)
+            label = label_of(case)
             _require_known(label, roles.label_values)
             volumes.append(label_volumes(label, roles.label_values))
         reporter.progress(done + 1, len(cases), "measuring the cohort")
@@ -376,51 +414,6 @@ def _window(recipe: Recipe, options: TrainingOptions, dimension: int) -> tuple[i
     if options.window is not None:
         return options.window[:dimension]
     return (128, 128) if dimension == 2 else (64, 64, 32)
-
-
-def _held(case: Case, names: Sequence[str], roles: Roles) -> list[str]:
-    """Those of the channels that the case has, where it may lack some of its sources.
-
-    Raises:
-        GenaugError: UNPAIRED for a case without any source.
-    """
-    held = [name for name in names if name in case.images or not roles.missing or name in roles.target]
-    if roles.missing and not any(name in roles.source for name in held):
-        case.image(roles.source[0])
-    return held
-
-
-def _prepare(cases: Sequence[Case], plan: TrainingPlan, folder: Path, reporter: Reporter) -> None:
-    """Map every case into model space and write them all, or nothing."""
-    roles, grid = plan.roles, plan.grid
-    sliding = plan.recipe.task == "translation"
-    names = list(dict.fromkeys([*roles.target, *roles.source]))
-    texts = TextReader(plan.options.text_encoder)
-    with writing_folder(folder, replace=True) as working:
-        writer = StoreWriter(working, roles, grid.dimension)
-        for done, case in enumerate(cases):
-            images = {name: case.volume(name) for name in _held(case, names, roles)}
-            placement = grid.place(images[roles.target[0]], images, whole=sliding)
-            mapped = {name: grid.map_in(image, placement, name) for name, image in images.items()}
-            absent = np.zeros_like(mapped[roles.target[0]])
-            stacked = np.stack([mapped.get(name, absent) for name in [*roles.target, *roles.source]])
-            labels = grid.map_in(_label(case), placement, None) if roles.label_values else None
-            writer.add(
-                case.id,
-                stacked,
-                labels,
-                (placement.before, placement.resampled),
-                encode(roles.covariates, case.covariates, texts.read(roles.covariates, case.covariates)),
-                [name in mapped for name in roles.source],
-            )
-            reporter.progress(done + 1, len(cases), "preparing")
-        writer.finish()
-
-
-def _label(case: Case) -> Volume:
-    label = case.label_map()
-    assert label is not None  # the roles have labels only where every case has a label map
-    return label
 
 
 def _require_known(label: Volume, values: Sequence[int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genaug.case import Case, safe_name
 from genaug.cohort import Cohort
@@ -20,13 +20,16 @@ from genaug.readers import read_cohort
 from genaug.sources import write_sources
 from genaug.translation import translate
 
+if TYPE_CHECKING:
+    from genaug.tensors import Roles
+
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: package, and either cohort or image (one or more files, each a case). The output is a cohort."""
     package, inputs = task.input("package"), _inputs(task)
-    sources = read_info(package).roles.source
+    roles = read_info(package).roles
     checking, making = parts(reporter)
-    require_readable(inputs.cases, lambda case: _read(case, sources), checking)
+    require_readable(inputs.cases, lambda case: _read(case, roles), checking)
     cohort = translate(
         package,
         inputs,
@@ -41,10 +44,11 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     return {"cases": [case.id for case in cohort.cases]}
 
 
-def _read(case: Case, sources: Sequence[str]) -> None:
+def _read(case: Case, roles: Roles) -> None:
     """What a translation reads of a case; a file given by itself has no channel name of its own."""
-    alone = len(case.images) == len(sources) == 1
-    for channel in case.images if alone else sources:
+    sources = [name for name in roles.source if not roles.missing or name in case.images]
+    alone = len(case.images) == len(roles.source) == 1
+    for channel in case.images if alone else sources or roles.source:
         case.volume(channel)
 
 
