@@ -8,15 +8,52 @@ from typing import TypeVar
 from torch import nn
 
 from genaug.errors import GenaugError, Reason
+from genaug.networks.adversarial_autoencoder import AdversarialAutoencoder, CodeCritic
+from genaug.networks.attention import AttentionCritic, AttentionGenerator
 from genaug.networks.autoencoders import SpatialAutoencoder, VectorAutoencoder
-from genaug.networks.base import Autoencoder, Batch, Growing, OnePass, Outputs, Signature, System, activate, join
+from genaug.networks.autoregressive import AutoregressivePrior
+from genaug.networks.auxiliary import AuxiliaryCritic
+from genaug.networks.base import (
+    Autoencoder,
+    Batch,
+    Growing,
+    OnePass,
+    Outputs,
+    Remembering,
+    Signature,
+    System,
+    activate,
+    join,
+)
+from genaug.networks.control import ControlledDenoiser
+from genaug.networks.counterfactual import CounterfactualWarper
 from genaug.networks.critics import Critic, PatchCritic
 from genaug.networks.cycle import CyclePair
+from genaug.networks.deconvolution import DeconvolutionGenerator, NormedCritic
+from genaug.networks.deformable import DeformableDenoiser
 from genaug.networks.denoising import DenoisingSystem
+from genaug.networks.dense import DenseCritic, DenseGenerator
+from genaug.networks.diffusion_gan import DiffusionGan, StepCritic
+from genaug.networks.flow_prior import FlowPrior
 from genaug.networks.generator import LatentGenerator
+from genaug.networks.hamiltonian import HamiltonianAutoencoder
+from genaug.networks.iaf import FlowAutoencoder
+from genaug.networks.independent import IndependentAutoencoder
+from genaug.networks.infill import HoleCritic, HoleFiller
+from genaug.networks.introspective import IntrospectiveAutoencoder
+from genaug.networks.mixture import GeneratorMixture
 from genaug.networks.pool import PoolCritic
+from genaug.networks.priors import GaussianPrior, MixturePrior
+from genaug.networks.progressive import ProgressiveCritic, ProgressiveGenerator
+from genaug.networks.quantised import QuantisedAutoencoder
+from genaug.networks.riemannian import RiemannianAutoencoder
+from genaug.networks.segmenter import Segmenter
+from genaug.networks.slices import SliceAutoencoder
 from genaug.networks.spade import SpadeGenerator
+from genaug.networks.style import StyleGenerator
+from genaug.networks.syndiff import SynDiff
 from genaug.networks.translators import Translator
+from genaug.networks.wavelets import WaveletDenoiser
 from genaug.recipe import Network
 
 __all__ = [
@@ -27,6 +64,7 @@ __all__ = [
     "Growing",
     "OnePass",
     "Outputs",
+    "Remembering",
     "Signature",
     "SpatialAutoencoder",
     "System",
@@ -40,18 +78,52 @@ Built = TypeVar("Built", bound=nn.Module)
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "latent_generator": LatentGenerator,
+    "deconvolution_generator": DeconvolutionGenerator,
+    "dense_generator": DenseGenerator,
+    "attention_generator": AttentionGenerator,
+    "progressive_generator": ProgressiveGenerator,
+    "style_generator": StyleGenerator,
+    "generator_mixture": GeneratorMixture,
+    "adversarial_autoencoder": AdversarialAutoencoder,
+    "hole_filler": HoleFiller,
+    "counterfactual_warper": CounterfactualWarper,
     "vector_autoencoder": VectorAutoencoder,
     "spatial_autoencoder": SpatialAutoencoder,
+    "introspective_autoencoder": IntrospectiveAutoencoder,
+    "independent_autoencoder": IndependentAutoencoder,
+    "flow_autoencoder": FlowAutoencoder,
+    "hamiltonian_autoencoder": HamiltonianAutoencoder,
+    "riemannian_autoencoder": RiemannianAutoencoder,
+    "quantised_autoencoder": QuantisedAutoencoder,
+    "slice_autoencoder": SliceAutoencoder,
+    "gaussian_prior": GaussianPrior,
+    "mixture_prior": MixturePrior,
+    "flow_prior": FlowPrior,
+    "autoregressive_prior": AutoregressivePrior,
     "translator": Translator,
     "cycle_pair": CyclePair,
     "spade": SpadeGenerator,
     "denoiser": DenoisingSystem,
+    "wavelet_denoiser": WaveletDenoiser,
+    "controlled_denoiser": ControlledDenoiser,
+    "deformable_denoiser": DeformableDenoiser,
+    "diffusion_gan": DiffusionGan,
+    "syndiff": SynDiff,
 }
 
 CRITICS: dict[str, Callable[..., nn.Module]] = {
     "critic": Critic,
     "patch_critic": PatchCritic,
+    "normed_critic": NormedCritic,
+    "dense_critic": DenseCritic,
+    "attention_critic": AttentionCritic,
+    "auxiliary_critic": AuxiliaryCritic,
+    "progressive_critic": ProgressiveCritic,
+    "code_critic": CodeCritic,
+    "hole_critic": HoleCritic,
+    "segmenter": Segmenter,
     "pool_critic": PoolCritic,
+    "step_critic": StepCritic,
 }
 
 

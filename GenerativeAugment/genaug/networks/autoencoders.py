@@ -76,14 +76,17 @@ class VectorAutoencoder(Autoencoder):
 
     def features(self, batch: Batch) -> Tensor:
         """What the encoder makes of the cases and of what is known of them, (B, summary)."""
+        return torch.as_tensor(self.down(self.seen(batch)).flatten(1))
+
+    @staticmethod
+    def seen(batch: Batch) -> Tensor:
+        """The cases and what is known of them as the encoder's channels."""
         x = batch.target
-        if batch.vector is not None:
-            x = torch.cat([x, spread(batch.vector, x.shape[2:])], dim=1)
-        return torch.as_tensor(self.down(x).flatten(1))
+        return x if batch.vector is None else torch.cat([x, spread(batch.vector, x.shape[2:])], dim=1)
 
     def moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, (B, latent) each, for the encoder's features."""
-        mean, log_variance = self.posterior(features).chunk(2, dim=1)
+        mean, log_variance = self.posterior(features).float().chunk(2, dim=1)
         return mean, log_variance.clamp(-20, 10)
 
     def corrupted(self, batch: Batch, generator: torch.Generator) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -156,6 +156,14 @@ class System(nn.Module, ABC):
     def fit(self, codes: Batch) -> None:
         """Told all codes (N, C, *window) before training on them: where a prior is fitted."""
 
+    def follow(self, teacher: System) -> None:
+        """Start from the weights of the stage that this one follows, wherever the networks are alike."""
+        take_alike(self, teacher)
+
+    def suits(self, sampler: Sampler) -> bool:
+        """Whether the network was trained for the steps of this sampler."""
+        return True
+
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The training pass; every random number comes from `generator`."""
@@ -167,6 +175,13 @@ class System(nn.Module, ABC):
     @abstractmethod
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Cases (B, C, *S) in model space, from noise and the conditions of `batch` (its target is not read)."""
+
+
+def take_alike(module: nn.Module, given: nn.Module) -> None:
+    """Copy every tensor of `given` that `module` has too, by name and shape."""
+    own, others = module.state_dict(), given.state_dict()
+    alike = {key: others[key] for key, value in own.items() if key in others and others[key].shape == value.shape}
+    module.load_state_dict({**own, **alike})
 
 
 class OnePass(System):
@@ -190,6 +205,14 @@ class Growing(Protocol):
 
     def grow(self, progress: float) -> None:
         """Told before every iteration which share of the training is over; a network that was never told is whole."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A network that keeps something of the training cases when its training is over."""
+
+    def remember(self, batches: Iterable[Batch]) -> None:
+        """Told all cases once, the averaged network; what it keeps of them belongs to its weights."""
 
 
 class Autoencoder(OnePass):

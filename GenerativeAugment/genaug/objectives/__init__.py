@@ -8,10 +8,24 @@ in `CRITIC_LOSSES` what the critic does.
 from __future__ import annotations
 
 from genaug.objectives.adversarial import adversarial, critic_adversarial, feature_matching, gradient_penalty, r1
+from genaug.objectives.auxiliary import auxiliary, critic_auxiliary
 from genaug.objectives.base import CriticTerm, LossTerm, Play
 from genaug.objectives.cycle import critic_remembering, cycle, identity
 from genaug.objectives.denoising import denoising
+from genaug.objectives.distillation import distillation
+from genaug.objectives.fields import smoothness
+from genaug.objectives.latent import (
+    commitment,
+    likelihood,
+    margin,
+    mmd,
+    next_code,
+    read_vector,
+    sampled_kl,
+    told_kl,
+)
 from genaug.objectives.reconstruction import cross_entropy, gradient_difference, kl, l1, l2, ssim
+from genaug.objectives.segmentation import critic_segmentation, segmentation
 from genaug.objectives.texture import perceptual, style
 
 __all__ = ["CRITIC_LOSSES", "LOSSES", "CriticTerm", "LossTerm", "Play"]
@@ -23,9 +37,21 @@ LOSSES: dict[str, LossTerm] = {
     "gradient_difference": gradient_difference,
     "cross_entropy": cross_entropy,
     "kl": kl,
+    "sampled_kl": sampled_kl,
+    "told_kl": told_kl,
+    "read_vector": read_vector,
+    "mmd": mmd,
+    "commitment": commitment,
+    "margin": margin,
+    "likelihood": likelihood,
+    "next_code": next_code,
     "adversarial": adversarial,
     "feature_matching": feature_matching,
+    "auxiliary": auxiliary,
+    "segmentation": segmentation,
+    "smoothness": smoothness,
     "denoising": denoising,
+    "distillation": distillation,
     "cycle": cycle,
     "identity": identity,
     "perceptual": perceptual,
@@ -37,4 +63,6 @@ CRITIC_LOSSES: dict[str, CriticTerm] = {
     "remembering": critic_remembering,
     "gradient_penalty": gradient_penalty,
     "r1": r1,
+    "auxiliary": critic_auxiliary,
+    "segmentation": critic_segmentation,
 }

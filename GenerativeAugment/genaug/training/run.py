@@ -19,7 +19,7 @@ from genaug.cohort import Cohort
 from genaug.devices import computing_threads, require_devices, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import CodeScale, at_codes, autoencoder_of
-from genaug.networks import Autoencoder, Batch, Signature, System, build_critic, build_system, join
+from genaug.networks import Autoencoder, Batch, Remembering, Signature, System, build_critic, build_system, join
 from genaug.package import PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
@@ -302,7 +302,7 @@ def _train_stage(
     elif (mean := data.mean()) is not None:
         system.start_at(mean)
     if teacher is not None:
-        _take_over(system, teacher)
+        system.follow(teacher)
     if options.initial is not None:
         kept = not stage.training.iterations
         _start_from(system, name, options.initial, setting.reporter, 1.0 if kept else LEAST_SHARED)
@@ -314,15 +314,12 @@ def _train_stage(
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
     run = StageRun(name, stage, system, critics, data, setting, teacher)
     run.train()
+    averaged = run.averaged()
+    if isinstance(averaged, Remembering):
+        rng = np.random.default_rng(derive(options.seed, name, "remembered"))
+        groups = (range(first, min(first + CODE_BATCH, len(data))) for first in range(0, len(data), CODE_BATCH))
+        averaged.remember(data.batch(items, rng).to(setting.fabric.device) for items in groups)
     return run
-
-
-def _take_over(system: System, teacher: System) -> None:
-    """Start from the weights of the stage that this one follows, wherever the networks are alike."""
-    own = system.state_dict()
-    given = teacher.state_dict()
-    alike = {key: given[key] for key, value in own.items() if key in given and given[key].shape == value.shape}
-    system.load_state_dict({**own, **alike})
 
 
 def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, least: float) -> None:
