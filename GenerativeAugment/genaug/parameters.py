@@ -70,6 +70,9 @@ class TranslationParameters(Strict):
 
     overlap: float = Field(default=0.5, ge=0, lt=1, description="of neighbouring windows, as a fraction of the window")
     modality: str | None = Field(default=None, description="of the input, when the file does not say")
+    conditions: dict[str, float | str] = Field(
+        default_factory=dict, description="covariates to ask for instead of the case's own: the patient as he would be"
+    )
     prefix: str | None = None
     file_format: FileFormat = "nii.gz"
 

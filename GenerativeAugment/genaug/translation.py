@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
-from genaug.covariates import encode
+from genaug.covariates import encode, require_known
 from genaug.devices import as_recorded, machine, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.generation import generate
@@ -23,10 +25,11 @@ from genaug.package import Package, load_package
 from genaug.parameters import TranslationParameters
 from genaug.progress import Reporter, Silent
 from genaug.record import Output, Record, case_seed, hash_voxels, software_versions
+from genaug.samplers import WindowNoise
 from genaug.synthesis import require_weights, weights_of
 from genaug.tensors import neighbours
 from genaug.volume import Volume, require_same_grid
-from genaug.windows import apply_windows
+from genaug.windows import Window, apply_windows, plan_windows
 
 MICRO_BATCH = 2
 """Windows per network call."""
@@ -62,10 +65,11 @@ def translate(
     package = load_package(package_folder, resolve_device(device))
     info = package.info
     _require_translation(package)
+    require_known(info.roles.covariates, list(parameters.conditions))
     cases = []
     for index, case in enumerate(inputs.cases):
         sources = _sources(package, case, parameters)
-        vector = _vector(package, case, sources)
+        vector = _vector(package, case, sources, parameters)
 
         def tell(done: int, total: int, index: int = index, name: str = case.id) -> None:
             reporter.progress(index * total + done, len(inputs.cases) * total, f"{name}, window {done} of {total}")
@@ -90,9 +94,8 @@ def translate(
             machine=machine(package.device),
         )
         label = case.label_map()
-        made = write_case(
-            output, record.case_id, case.patient, results, label, record, parameters.file_format, case.covariates
-        )
+        known = {**case.covariates, **parameters.conditions}
+        made = write_case(output, record.case_id, case.patient, results, label, record, parameters.file_format, known)
         cases.append(made)
         reporter.product("case", output / made.id)
     cohort = Cohort(
@@ -132,7 +135,7 @@ def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
                 "Give the original input.",
             )
     seed = case_seed(record.seed, int(record.parameters["index"]))
-    vector = _vector(package, given, sources)
+    vector = _vector(package, given, sources, parameters)
     results, _ = _translate_volume(package, sources, vector, parameters.overlap, seed, lambda done, total: None)
     return results
 
@@ -153,10 +156,15 @@ def _translate_volume(
     mapped = {name: grid.map_in(volume, placement, name) for name, volume in sources.items()}
     absent = np.zeros_like(next(iter(mapped.values())))
     stacked = np.stack([mapped.get(name, absent) for name in info.roles.source])
-    generator = torch.Generator().manual_seed(seed)
+    size = stacked.shape[1 : 1 + grid.dimension]
+    places: Iterator[Window] = iter(())
 
     def function(windows: Tensor) -> Tensor:
         padded = _full_batch(windows)
+        at = list(islice(places, len(windows)))
+        at += at[-1:] * (len(padded) - len(at))
+        # Seeded anew, so that every window of the case, and in 2D every plane, is made from the same noise.
+        generator = torch.Generator().manual_seed(seed)
         empty = padded.new_zeros(len(padded), len(info.roles.target), *padded.shape[2:])
         numbers = torch.from_numpy(vector).expand(len(padded), -1).to(padded) if vector.size else None
         batch = Batch(empty, source=padded, vector=numbers)
@@ -164,7 +172,7 @@ def _translate_volume(
             info.recipe,
             package.systems,
             info.code_scale,
-            [generator] * len(padded),
+            partial(WindowNoise, generator, size, at),
             batch,
             info.roles,
             info.recipe.sampler,
@@ -172,6 +180,7 @@ def _translate_volume(
         return made[: len(windows)]
 
     if grid.dimension == 3:
+        places = iter(plan_windows(size, grid.size, overlap))
         made = apply_windows(
             function, stacked, grid.size, overlap, MICRO_BATCH, callback, device=package.device
         ).numpy()
@@ -179,6 +188,7 @@ def _translate_volume(
         planes = []
         for k in range(stacked.shape[-1]):
             plane = np.ascontiguousarray(neighbours(stacked, k, info.roles.offsets))
+            places = iter(plan_windows(size, grid.size, overlap))
             planes.append(apply_windows(function, plane, grid.size, overlap, MICRO_BATCH, device=package.device))
             callback(k + 1, stacked.shape[-1])
         made = torch.stack(planes, dim=-1).numpy()
@@ -186,11 +196,15 @@ def _translate_volume(
     return {name: _stored(volume) for name, volume in results.items()}, placement
 
 
-def _vector(package: Package, case: Case, sources: dict[str, Volume]) -> npt.NDArray[np.float32]:
-    """What is known of the case, and which of the sources it has, as the network was told in training."""
+def _vector(
+    package: Package, case: Case, sources: dict[str, Volume], parameters: TranslationParameters
+) -> npt.NDArray[np.float32]:
+    """What is asked for, else known of the case, and which of the sources it has, as it was told in training."""
     roles = package.info.roles
     has = [float(name in sources) for name in roles.source] if roles.missing else []
-    return np.concatenate([encode(roles.covariates, case.covariates), np.array(has, dtype=np.float32)])
+    return np.concatenate(
+        [encode(roles.covariates, {**case.covariates, **parameters.conditions}), np.array(has, dtype=np.float32)]
+    )
 
 
 def _full_batch(windows: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ STEPS = 2
 
 @pytest.fixture(scope="module")
 def cohorts(tmp_path_factory) -> dict[tuple[int, bool], Cohort]:
-    """By dimension, and whether for a translation, of which one case lacks a source."""
+    """By dimension, and whether it is for a U-Net, which needs more voxels."""
     made = {}
     for dimension in (2, 3):
         flat = dimension == 2
@@ -55,7 +55,7 @@ class StopAfter(Silent):
 
 
 def data_for(recipe: Recipe, dimension: int, cohorts: dict[tuple[int, bool], Cohort]) -> Cohort:
-    cohort = cohorts[dimension, recipe.task == "translation"]
+    cohort = cohorts[dimension, recipe.task in ("translation", "infill")]
     if "images" not in recipe.conditions:
         return cohort
     first, *others = cohort.cases

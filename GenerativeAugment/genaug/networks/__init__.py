@@ -25,6 +25,9 @@ from genaug.networks.base import (
     activate,
     join,
 )
+from genaug.networks.cascade import CascadeTranslator
+from genaug.networks.conditional_autoencoder import CodeTranslator
+from genaug.networks.contrasts import ContrastDraws
 from genaug.networks.control import ControlledDenoiser
 from genaug.networks.counterfactual import CounterfactualWarper
 from genaug.networks.critics import Critic, PatchCritic
@@ -35,7 +38,9 @@ from genaug.networks.denoising import DenoisingSystem
 from genaug.networks.dense import DenseCritic, DenseGenerator
 from genaug.networks.diffusion_gan import DiffusionGan, StepCritic
 from genaug.networks.flow_prior import FlowPrior
+from genaug.networks.fusion import FusionTranslator
 from genaug.networks.generator import LatentGenerator
+from genaug.networks.global_local import GlobalLocalTranslator
 from genaug.networks.hamiltonian import HamiltonianAutoencoder
 from genaug.networks.iaf import FlowAutoencoder
 from genaug.networks.independent import IndependentAutoencoder
@@ -102,6 +107,11 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "autoregressive_prior": AutoregressivePrior,
     "translator": Translator,
     "cycle_pair": CyclePair,
+    "cascade_translator": CascadeTranslator,
+    "fusion_translator": FusionTranslator,
+    "global_local_translator": GlobalLocalTranslator,
+    "code_translator": CodeTranslator,
+    "contrast_draws": ContrastDraws,
     "spade": SpadeGenerator,
     "denoiser": DenoisingSystem,
     "wavelet_denoiser": WaveletDenoiser,

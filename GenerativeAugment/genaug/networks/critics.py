@@ -31,7 +31,7 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         d = signature.dimension
-        self.seen = _seen_channels(signature, conditional)
+        self.seen = seen_channels(signature, conditional)
         before = band_channels(self.seen, d, haar_levels)
         layers: list[nn.Module] = [Haar(haar_levels)]
         for after in channels:
@@ -72,7 +72,7 @@ class PatchCritic(nn.Module):
             # The other direction of a cycle: what is made looks like a source, and was made for nothing that is told.
             self.seen = signature.condition_channels - signature.vector_length
         else:
-            self.seen = _seen_channels(signature, conditional)
+            self.seen = seen_channels(signature, conditional)
         self.front = Haar(haar_levels)
         self.network = PatchDiscriminator(
             spatial_dims=d,
@@ -91,6 +91,6 @@ class PatchCritic(nn.Module):
         return list(self.network(self.front(x[:, : self.seen])))
 
 
-def _seen_channels(signature: Signature, conditional: bool) -> int:
+def seen_channels(signature: Signature, conditional: bool) -> int:
     """Channels that a critic looks at: the tensor that is judged, and what it was made for unless told not to."""
     return signature.channels + (signature.condition_channels if conditional else 0)

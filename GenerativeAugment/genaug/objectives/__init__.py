@@ -27,6 +27,7 @@ from genaug.objectives.latent import (
 from genaug.objectives.reconstruction import cross_entropy, gradient_difference, kl, l1, l2, ssim
 from genaug.objectives.segmentation import critic_segmentation, segmentation
 from genaug.objectives.texture import perceptual, style
+from genaug.objectives.translation import streams
 
 __all__ = ["CRITIC_LOSSES", "LOSSES", "CriticTerm", "LossTerm", "Play"]
 
@@ -56,6 +57,7 @@ LOSSES: dict[str, LossTerm] = {
     "identity": identity,
     "perceptual": perceptual,
     "style": style,
+    "streams": streams,
 }
 
 CRITIC_LOSSES: dict[str, CriticTerm] = {

@@ -46,14 +46,19 @@ def gradient_difference(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
 
 
 def cross_entropy(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
-    """Voxel cross-entropy of the label channels plus one minus their mean soft Dice; 0 without label channels.
+    """`label_errors` of the label channels; 0 without label channels."""
+    logits = play.labels(outputs["raw"])
+    if not logits.shape[1]:
+        return outputs["raw"].sum() * 0
+    return label_errors(logits, (play.labels(batch.target) > 0).float(), batch)
+
+
+def label_errors(logits: Tensor, truth: Tensor, batch: Batch) -> Tensor:
+    """Voxel cross-entropy of logits (B, L, *S) and one-hot labels, plus one minus their mean soft Dice.
 
     The Dice part keeps small structures from being voted away by the background.
     """
-    logits = play.labels(outputs["raw"]).float()
-    if not logits.shape[1]:
-        return outputs["raw"].sum() * 0
-    truth = (play.labels(batch.target) > 0).float()
+    logits = logits.float()
     inside = torch.ones_like(truth[:, :1]) if batch.inside is None else batch.inside
     probability = torch.softmax(logits, dim=1)
     axes = tuple(range(2, logits.ndim))

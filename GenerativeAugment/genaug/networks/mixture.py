@@ -1,0 +1,67 @@
+"""Several generators before one critic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.generator import LatentGenerator
+
+
+class GeneratorMixture(OnePass):
+    """Generators of which every case draws one, all judged by the same critics (Hoang 2018, MGAN, arXiv:1708.02556).
+
+    A generator that has lost a part of the cohort need not find it again: another one can make it. The last number of
+    the noise chooses: its normal distribution is cut into as many equally likely parts as there are generators.
+
+    Args:
+        signature: shapes to build for.
+        generators: how many.
+        latent, start, channels, haar_levels: of each, see LatentGenerator.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        generators: int = 3,
+        latent: int = 64,
+        start: int = 16,
+        channels: Sequence[int] = (48, 24),
+        haar_levels: int = 1,
+    ) -> None:
+        super().__init__(signature)
+        self.latent = latent
+        self.generators = nn.ModuleList(
+            LatentGenerator(signature, latent, start, channels, haar_levels=haar_levels) for _ in range(generators)
+        )
+
+    def start_at(self, mean: Tensor) -> None:
+        """Make the mean target what a zero output means, in each."""
+        for one in self._all():
+            one.start_at(mean)
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """(latent + 1,)."""
+        return (self.latent + 1,)
+
+    def chosen(self, noise: Tensor) -> Tensor:
+        """Which generator makes each case, (B,) integers."""
+        count = len(self.generators)
+        return (torch.special.ndtr(noise[:, -1].float()) * count).long().clamp(max=count - 1)
+
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output (B, C, *window) for noise (B, latent + 1) and the batch's vector."""
+        chosen = self.chosen(noise)
+        made = torch.stack([one.generate(noise[:, :-1], batch) for one in self._all()])
+        return made[chosen, torch.arange(len(noise), device=noise.device)]
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """As many fakes as the batch has cases."""
+        raw = self.generate(draw((len(batch.target), self.latent + 1), batch.target, generator), batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+
+    def _all(self) -> list[LatentGenerator]:
+        return [one for one in self.generators if isinstance(one, LatentGenerator)]

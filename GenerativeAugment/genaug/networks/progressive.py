@@ -1,0 +1,192 @@
+"""Players that grow from coarse to fine while they train (PGGAN, Karras 2018, arXiv:1710.10196).
+
+Both are built whole and told how far the training is. The level that is being added is faded in, so that nothing jumps;
+finer levels are not computed yet, which is also what makes the first part of a training cheap. What the critic sees of
+a case is averaged down to the finest level there is, of real cases and of fakes alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from monai.networks.blocks import ResidualUnit
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.critics import seen_channels
+from genaug.networks.generator import NORM, with_vector
+from genaug.networks.haar import to_features
+from genaug.networks.template import TemplateHead
+
+WHOLE_AT = 0.6
+"""Share of the training after which every level is there."""
+
+
+class Growth:
+    """Which levels, counted from the coarsest, are there by now; all of them until it is told otherwise."""
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+        self.position = float(levels - 1)
+
+    def grow(self, progress: float) -> None:
+        """Told which share of the training is over."""
+        self.position = (self.levels - 1) * min(1.0, progress / WHOLE_AT)
+
+    def share(self, level: int) -> float:
+        """How much a level counts: it fades in over the first half of its phase and settles in the second."""
+        return min(1.0, max(0.0, 2 * (self.position - (level - 1)))) if level else 1.0
+
+    @property
+    def finest(self) -> int:
+        """The finest level that counts."""
+        return max(level for level in range(self.levels) if self.share(level) > 0)
+
+
+class ProgressiveGenerator(OnePass):
+    """Noise vector to case, one level after the other, each adding its part to the mean case.
+
+    Every level is told the maps of the condition at its own resolution: label maps, sources. The last level makes the
+    finest detail through the inverse Haar transform, see TemplateHead.
+
+    Args:
+        signature: shapes to build for; the window must be divisible by 2 ** (len(channels) - 1 + haar_levels).
+        latent: length of the noise vector.
+        start: channels of the coarsest maps, which a linear layer fills.
+        channels: feature channels from coarse to fine, multiples of 8.
+        haar_levels: finest levels without convolutions.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        latent: int = 64,
+        start: int = 32,
+        channels: Sequence[int] = (64, 48, 24),
+        haar_levels: int = 1,
+    ) -> None:
+        super().__init__(signature)
+        self.latent, self.growth = latent, Growth(len(channels))
+        d = signature.dimension
+        factor = 2 ** (len(channels) - 1 + haar_levels)
+        if any(n % factor for n in signature.window):
+            raise ValueError(f"window {signature.window} is not divisible by {factor}")
+        self.size = tuple(n // factor for n in signature.window)
+        self.first = nn.Linear(latent + signature.vector_length, start * math.prod(self.size))
+        maps = signature.condition_channels - signature.vector_length
+        befores = (start, *channels)
+        self.blocks = nn.ModuleList(
+            ResidualUnit(d, before + maps, after, norm=NORM, act="leakyrelu")
+            for before, after in zip(befores, channels)
+        )
+        self.parts = nn.ModuleList(Conv[Conv.CONV, d](after, signature.channels, 1) for after in channels[:-1])
+        for parameter in self.parts.parameters():
+            nn.init.zeros_(parameter)
+        self.head = TemplateHead(channels[-1], signature, haar_levels, deform=False)
+
+    def grow(self, progress: float) -> None:
+        """Told which share of the training is over."""
+        self.growth.grow(progress)
+
+    def start_at(self, mean: Tensor) -> None:
+        """Make the mean target what a zero output means."""
+        self.head.start_at(mean)
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """(latent,)."""
+        return (self.latent,)
+
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output (B, C, *window) for noise (B, latent) and the batch's conditions."""
+        x = self.first(with_vector(noise, batch)).unflatten(1, (-1, *self.size))
+        raw = self.head.template.expand(len(noise), *self.head.template.shape)
+        for level in range(self.growth.finest + 1):
+            if level:
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.blocks[level](torch.cat([x, *_maps(batch, x.shape[2:])], dim=1))
+            raw = raw + self.growth.share(level) * self._part(level, x)
+        return raw
+
+    def _part(self, level: int, x: Tensor) -> Tensor:
+        """What a level adds to the mean case, at the window's resolution."""
+        if level == self.growth.levels - 1:
+            return torch.as_tensor(self.head(x)) - self.head.template
+        mode = "bilinear" if self.signature.dimension == 2 else "trilinear"
+        return F.interpolate(self.parts[level](x), size=self.signature.window, mode=mode, align_corners=False)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """As many fakes as the batch has cases."""
+        raw = self.generate(draw((len(batch.target), self.latent), batch.target, generator), batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+
+
+class ProgressiveCritic(nn.Module):
+    """One number per case, without normalisation, from what can be seen of it at the finest level there is.
+
+    Args:
+        signature: shapes to build for.
+        channels: feature channels from fine to coarse, as many levels as the generator has.
+        haar_levels: as the generator's.
+        conditional: whether it is told what the case was made for.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        channels: Sequence[int] = (24, 48, 64),
+        haar_levels: int = 1,
+        conditional: bool = True,
+    ) -> None:
+        super().__init__()
+        self.growth = Growth(len(channels))
+        d = signature.dimension
+        self.seen = seen_channels(signature, conditional)
+        self.sizes = [tuple(n // 2 ** (haar_levels + j) for n in signature.window) for j in range(len(channels))]
+        finest = to_features(self.seen, channels[0], d, haar_levels)
+        coarser = [Conv[Conv.CONV, d](self.seen, width, 1) for width in channels[1:]]
+        self.entries = nn.ModuleList([finest, *coarser])
+        self.blocks = nn.ModuleList(
+            Conv[Conv.CONV, d](before, after, 4, stride=2, padding=1) for before, after in pairwise(channels)
+        )
+        width = channels[-1]
+        self.last = nn.Sequential(
+            nn.Linear(width * math.prod(self.sizes[-1]) + 1, width), nn.LeakyReLU(0.2), nn.Linear(width, 1)
+        )
+
+    def grow(self, progress: float) -> None:
+        """Told which share of the training is over."""
+        self.growth.grow(progress)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, 1) for generated or real tensors joined with their condition, (B, C, *window)."""
+        growth = self.growth
+        first, share = growth.levels - 1 - growth.finest, growth.share(growth.finest)
+        features = self._enter(x, first)
+        for j in range(first, growth.levels - 1):
+            features = F.leaky_relu(self.blocks[j](features), 0.2)
+            if j == first and share < 1:
+                features = share * features + (1 - share) * self._enter(x, j + 1)
+        flat = features.flatten(1)
+        # As in Critic: what tells a generator that repeats itself.
+        spread = (flat.var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1)
+        return torch.as_tensor(self.last(torch.cat([flat, spread], dim=1)))
+
+    def _enter(self, x: Tensor, j: int) -> Tensor:
+        """Features of the j-th resolution, counted from the finest."""
+        seen = x[:, : self.seen]
+        return F.leaky_relu(self.entries[j](seen if j == 0 else _averaged(seen, self.sizes[j])), 0.2)
+
+
+def _maps(batch: Batch, size: Sequence[int]) -> list[Tensor]:
+    """The maps of the condition at another size."""
+    return [_averaged(maps, size) for maps in (batch.source, batch.label_map) if maps is not None]
+
+
+def _averaged(x: Tensor, size: Sequence[int]) -> Tensor:
+    factors = [n // m for n, m in zip(x.shape[2:], size, strict=True)]
+    return F.avg_pool2d(x, factors) if len(factors) == 2 else F.avg_pool3d(x, factors)
