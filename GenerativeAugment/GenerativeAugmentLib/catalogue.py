@@ -221,8 +221,8 @@ class Catalogue:
             _("makes"): _("{made} from {given}").format(made=made, given=given),
             _("license"): entry.licence,
         }
-        table = [f"| {key} | {value} |" for key, value in rows.items()]
-        return "\n".join([f"# {entry.title}", "", entry.note, "", "| | |", "|---|---|", *table]) + "\n"
+        items = [f"- **{key}**: {value}" for key, value in rows.items()]
+        return "\n".join([f"# {entry.title}", "", entry.note, "", *items]) + "\n"
 
     def licenceText(self, entry: ModelEntry) -> str:
         """The text to accept: the package's LICENSE, else the license's name."""

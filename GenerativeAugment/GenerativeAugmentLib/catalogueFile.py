@@ -15,13 +15,33 @@ SCHEMA = "catalogue.schema.json"
 
 
 @dataclass(frozen=True)
+class Condition:
+    """One thing a case can be asked to be.
+
+    Attributes:
+        kind: "label_map" to follow; "image" in which the label map is filled; "class", "number" or "text" for a
+            covariate.
+        name: of the covariate or channel.
+        levels: of a class.
+        low: smallest value of a number in training.
+        high: largest.
+    """
+
+    kind: str
+    name: str
+    levels: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One model.
 
     Attributes:
         name: of the package, unique in the catalog.
         title: what to show.
-        task: "synthesis", "translation" or "label_to_image".
+        task: "synthesis", "translation", "label_to_image" or "infill".
         modality: channel to modality, of all channels the model saw.
         recipe: name of the method; `method` is its title.
         family: "gan", "vae", "diffusion", "translation" or "regression".
@@ -34,7 +54,8 @@ class ModelEntry:
         spacing: mm.
         seconds: device to measured seconds for one case.
         note: a sentence or two for the user, plain text.
-        conditions: "label_map", "image".
+        conditions: what the recipe says that a case is made for, such as "label_map" or "covariates".
+        covariates: of the training cases, which a new one can be asked to have.
         labels: label value to name.
         fieldOfView: smallest and largest seen in training, mm along the model's axes.
         cases: number of training cases.
@@ -59,6 +80,7 @@ class ModelEntry:
     seconds: dict[str, float] = field(default_factory=dict)
     note: str = ""
     conditions: tuple[str, ...] = ()
+    covariates: tuple[Condition, ...] = ()
     labels: dict[int, str] = field(default_factory=dict)
     fieldOfView: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     cases: int = 0
@@ -74,6 +96,13 @@ class ModelEntry:
     def followsLabels(self) -> bool:
         """Whether a case is made for a given label map."""
         return LABEL_MAP in self.inputs
+
+    @property
+    def asked(self) -> tuple[Condition, ...]:
+        """What a new case can be asked to be, in the order in which a form shows it."""
+        given = [Condition("label_map", LABEL_MAP)] if self.followsLabels else []
+        filled = [Condition("image", channel) for channel in self.sources] if self.task == "infill" else []
+        return (*given, *filled, *self.covariates)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -191,6 +220,10 @@ def entryOf(described: dict, folder: Path | None, builtIn: bool) -> ModelEntry:
         seconds=dict(described["seconds"]),
         note=described["note"].replace("**", ""),
         conditions=tuple(described["conditions"]),
+        covariates=tuple(
+            Condition(one["kind"], one["name"], tuple(one["levels"]), one["low"], one["high"])
+            for one in described.get("covariates", ())
+        ),
         labels={int(value): name for value, name in described["labels"].items()},
         fieldOfView=(tuple(view["smallest"]), tuple(view["largest"])),
         builtIn=builtIn,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import qt
 
+from GenerativeAugmentLib.errors import _
+
 SUFFIX = ".curves.csv"
 MARGIN = 6
 LINE_HEIGHT = 16
@@ -17,6 +19,9 @@ POINTS = 300
 """More would not be seen."""
 
 COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (140, 86, 75))
+
+NETWORK = "network"
+"""The player that makes cases; every other one is a critic of it."""
 
 Curve = Sequence[tuple[float, float]]
 """Iteration and value."""
@@ -58,13 +63,31 @@ def drawCurves(curves: Mapping[str, Curve], title: str, width: int, height: int)
         painter.drawText(MARGIN, LINE_HEIGHT - 3, title)
         for number, (name, curve) in enumerate(shown.items()):
             painter.setPen(qt.QPen(qt.QColor(*COLORS[number % len(COLORS)])))
-            painter.drawText(MARGIN, LINE_HEIGHT * (number + 2) - 3, f"{name} {curves[name][-1][1]:.3g}")
+            painter.drawText(MARGIN, LINE_HEIGHT * (number + 2) - 3, f"{termTitle(name)}: {curves[name][-1][1]:.3g}")
             points = _placed(curve, MARGIN, legend + MARGIN, width - 2 * MARGIN, height - legend - 2 * MARGIN)
             for (x1, y1), (x2, y2) in itertools.pairwise(points):
                 painter.drawLine(x1, y1, x2, y2)
     finally:
         painter.end()
     return picture
+
+
+def termTitle(name: str) -> str:
+    """What to call a term of a training, from its name in the file, such as "critic/adversarial"."""
+    player, _mark, term = name.rpartition("/")
+    titles = {
+        "l1": _("absolute error (L1)"),
+        "l2": _("squared error (L2)"),
+        "ssim": _("structural dissimilarity (SSIM)"),
+        "gradient_difference": _("difference of edges"),
+        "cross_entropy": _("label map (cross entropy)"),
+        "kl": _("distribution of codes (KL)"),
+        "mmd": _("distribution of codes (MMD)"),
+        "denoising": _("noise removal"),
+        "r1": _("gradient penalty (R1)"),
+    }
+    title = titles.get(term, term.replace("_", " "))
+    return title if player in ("", NETWORK) else f"{title} ({player.replace('_', ' ')})"
 
 
 def _placed(curve: Curve, left: int, top: int, width: int, height: int) -> list[tuple[int, int]]:

@@ -51,7 +51,11 @@ def describePackage(folder: Path) -> dict:
     info = _readInfo(folder)
     try:
         recipe, grid, roles, trained = info["recipe"], info["grid"], info["roles"], info["trained_on"]
-        given = list(roles["source"]) + ([LABEL_MAP] if roles["given_labels"] else [])
+        # A model that fills what a label map covers does so in an image of its own channels.
+        sources = roles["target"] if roles.get("hole") else roles["source"]
+        given = list(sources) + ([LABEL_MAP] if roles["given_labels"] else [])
+        keys = ("name", "kind", "levels", "low", "high")
+        covariates = [{key: covariate[key] for key in keys} for covariate in roles.get("covariates", [])]
         files = [folder / stage["file"] for stage in info["stages"].values()]
         return {
             "name": info["name"],
@@ -64,6 +68,7 @@ def describePackage(folder: Path) -> dict:
             "inputs": given,
             "outputs": list(roles["target"]) + ([LABEL_MAP] if roles["generate_labels"] else []),
             "conditions": list(recipe["conditions"]),
+            **({"covariates": covariates} if covariates else {}),
             "labels": {str(label["value"]): label["name"] for label in trained["labels"]},
             "dimension": grid["dimension"],
             "size": list(grid["size"]),

@@ -185,6 +185,8 @@ def _copied(value: Any) -> Any:
         return FloatRange(value.minimum, value.maximum)
     if hasattr(value, "append"):
         return list(value)
+    if hasattr(value, "keys"):
+        return dict(value)
     return value
 
 
@@ -251,13 +253,16 @@ class TrainParameters:
 
 @parameterPack
 class SynthesizeParameters:
-    """The Synthesize panel."""
+    """The Synthesize panel; `conditions` is covariate to value, as text, of those that are asked for."""
 
     model: str = ""
     count: Annotated[int, WithinRange(1, MAXIMUM_CASES)] = 1
     seed: Seed = 0
     steps: Annotated[int, WithinRange(0, 1000)] = 0
     labelNode: LabelNode
+    imageNode: vtkMRMLScalarVolumeNode
+    conditions: dict[str, str]
+    textEncoder: Path
     outputFolder: Path
 
     def isValid(self) -> Validity:

@@ -1,9 +1,16 @@
 """The console: its documented examples are run, each on a scene of its own; and the module's self test."""
 
 import doctest
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from panelKit import blob, tissueOf
+
+MODULE = Path(__file__).parents[2] / "GenerativeAugment"
 
 
 @pytest.fixture
@@ -16,9 +23,7 @@ def logic(models, moduleWidget, warmWorker):
 
 def examples():
     """Names of what has an example, found without importing the application."""
-    from pathlib import Path
-
-    source = (Path(__file__).parents[2] / "GenerativeAugment/GenerativeAugmentLib/console.py").read_text()
+    source = (MODULE / "GenerativeAugmentLib" / "console.py").read_text()
     parts = source.split("\n    def ")
     names = [part.partition("(")[0] for part in parts[1:] if ">>> " in part]
     return ["Console", *names]
@@ -43,6 +48,26 @@ def test_the_examples_of_the_documentation_work(logic, tmp_path, trained, name):
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     results = runner.run(example, out=said.append)
     assert results.attempted > 0 and results.failed == 0, "".join(said)
+
+
+def test_lesions_at_points_are_made_again_from_their_record(logic, scene, tmp_path):
+    """By the command line, in a process that has never seen the scene: the same voxels, bit for bit."""
+    host = blob(32, spacing=(1, 1, 1))
+    points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    places = [(11.0, 16.0, 16.0), (21.0, 16.0, 16.0)]
+    for place in places:
+        points.AddControlPoint(*place)
+    options = {"diameter": (3, 4), "margin": 0.0, "seed": 3, "outputFolder": tmp_path / "kept"}
+    volume, _lesions = logic.insertLesions(host, tissueOf(host), pointsNode=points, **options)
+    record = Path(volume.GetAttribute("GenerativeAugment.record"))
+    told = json.loads(record.read_text())
+    assert [tuple(place) for place in told["parameters"]["at"]] == places
+    run = "from genaug.cli import main; main()"
+    command = [sys.executable, "-c", run, "replay", str(record.parent), "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(MODULE)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["summary"]["same"]
 
 
 def test_every_public_job_has_an_example(slicerHost):

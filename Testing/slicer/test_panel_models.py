@@ -83,3 +83,17 @@ def test_what_cannot_be_read_is_named(shell, panel, models):
     (models / "vae" / "configs" / "genaug.json").write_text("{")
     panel.ui.refreshButton.click()
     assert panel.ui.problemsLabel.visible and "genaug.json" in panel.ui.problemsLabel.text
+
+
+def test_the_license_is_seen_without_scrolling_and_the_card_has_no_empty_row(shell, panel, slicerHost):
+    from GenerativeAugmentLib.panels.models import withoutEmptyHeaders
+
+    select(panel, "vae")
+    table = panel.ui.modelsTable
+    headers = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
+    license = headers.index("License")
+    assert sum(table.columnWidth(column) for column in range(license + 1)) <= 440
+    card = panel.ui.cardBrowser.plainText
+    assert "method: Variational autoencoder" in card
+    text = "| | |\n|---|---|\n| method | `vae` |\n| a | b |\n\n| label | mean |\n|---|---|\n| 1 | 2 |\n"
+    assert withoutEmptyHeaders(text) == "- **method**: `vae`\n- **a**: b\n\n" + text.partition("\n\n")[2]

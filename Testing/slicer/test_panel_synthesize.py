@@ -1,8 +1,10 @@
 """The Synthesize panel, by its widgets and with a real worker."""
 
+import json
+
 import numpy as np
 import pytest
-from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf
+from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf, written
 
 
 @pytest.fixture
@@ -97,3 +99,90 @@ def test_without_a_model_the_panel_says_what_to_do(moduleWidget, scene, tmp_path
     shell.services.catalogue = Catalogue([tmp_path / "none", tmp_path / "mine"], {})
     shell.selectPanel("synthesize")
     assert "Models panel" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+
+
+COVARIATES = [
+    {"name": "sex", "kind": "class", "levels": ["F", "M"]},
+    {"name": "age", "kind": "number", "low": 20.0, "high": 80.0, "mean": 50.0, "deviation": 10.0},
+    {"name": "report", "kind": "text", "encoder": "0" * 64, "width": 8},
+]
+
+
+def declare(models, name, task=None, **roles):
+    """Have a package declare more conditions than it has."""
+    path = models / name / "configs" / "genaug.json"
+    info = json.loads(path.read_text())
+    info["roles"].update(roles)
+    info["recipe"]["task"] = task or info["recipe"]["task"]
+    path.write_text(json.dumps(info))
+
+
+def test_a_form_has_a_row_for_each_covariate_and_the_job_says_what_was_chosen(shell, panel, models, tmp_path):
+    from genaug.covariates import Covariate
+    from genaug.parameters import SynthesisParameters
+
+    declare(models, "vae", covariates=[Covariate(**one).model_dump(mode="json") for one in COVARIATES])
+    shell.services.modelsChanged()
+    choose(panel.ui.modelSelector, "vae")
+    sex, age, report = [control.widget for control in panel.conditions._controls]
+    assert panel.ui.conditionsLayout.rowCount() == 3 and not panel.ui.labelSelector.visible
+    assert all(widget.toolTip for widget in (sex, age, report)) and "20 to 80" in age.toolTip
+    assert sex.currentText == age.text == "As a training case" and panel.ui.textEncoderEdit.visible
+    assert "conditions" not in panel.apply().job.parameters
+    choose(sex, "M")
+    age.value = 64.5
+    report.setText("a small lesion")
+    report.textEdited.emit("a small lesion")
+    assert "text encoder" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    panel.ui.textEncoderEdit.currentPath = str(tmp_path)
+    assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
+    told = panel.apply().job.parameters
+    assert told["conditions"] == {"sex": "M", "age": 64.5, "report": "a small lesion"}
+    assert SynthesisParameters.model_validate(told).conditions == told["conditions"]
+    choose(sex, "")
+    age.value = age.minimum
+    assert panel.apply().job.parameters["conditions"] == {"report": "a small lesion"}
+    panel.parameters.conditions["age"] = "30.0"
+    assert age.value == 30.0
+    choose(panel.ui.modelSelector, "spade")
+    assert panel.ui.conditionsLayout.rowCount() == 0 and not panel.ui.textEncoderEdit.visible
+    assert panel.ui.labelSelector.visible
+
+
+def test_a_value_that_a_covariate_cannot_have_is_refused(panel, models, shell):
+    from GenerativeAugmentLib.errors import JobError
+
+    sex = {"name": "sex", "kind": "class", "levels": ["F", "M"], "low": 0.0, "high": 0.0}
+    declare(models, "vae", covariates=[sex, {**sex, "name": "age", "kind": "number", "levels": []}])
+    shell.services.modelsChanged()
+    choose(panel.ui.modelSelector, "vae")
+    for name, value, named in (("sex", "X", "F, M"), ("age", "old", "a number"), ("age", "nan", "a number")):
+        with pytest.raises(JobError, match=named):
+            logicJob(panel, {name: value})
+
+
+def logicJob(panel, conditions):
+    """The job as a script would ask for it."""
+    from GenerativeAugmentLib.jobBuilders import synthesizeJob
+    from GenerativeAugmentLib.parameters import SynthesizeParameters
+
+    entry = panel.services.catalogue.entry("vae")
+    return synthesizeJob(SynthesizeParameters(model="vae", conditions=conditions), entry)
+
+
+def test_a_model_that_fills_a_label_map_asks_for_the_image(shell, panel, models):
+    from genaug.readers import read_cohort
+    from GenerativeAugmentLib import exchange
+
+    declare(models, "spade", task="infill", hole=True)
+    shell.services.modelsChanged()
+    choose(panel.ui.modelSelector, "spade")
+    assert panel.ui.imageSelector.visible and panel.ui.labelSelector.visible
+    head = blob()
+    panel.ui.labelSelector.setCurrentNode(tissueOf(head, "hole"))
+    assert "image" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    panel.ui.imageSelector.setCurrentNode(head)
+    planned = written(panel.apply())
+    (case,) = read_cohort(planned.job.inputs["labels"]).cases
+    assert list(case.images) == ["A"] and case.label_map().array.max() == 1
+    assert exchange.sameGeometry(planned.promise.referenceGeometry, exchange.volumeGeometry(head))

@@ -135,3 +135,15 @@ def test_curves_are_drawn_from_what_the_worker_writes(slicerHost, tmp_path):
     # The falling curve begins high on the left and ends low on the right.
     blue = [(x, y) for x in range(300) for y in range(50, 150) if picture.pixel(x, y) & 0xFFFFFF == 0x1F77B4]
     assert min(y for x, y in blue if x < 10) < 60 and max(y for x, y in blue if x > 280) > 130
+
+
+def test_terms_have_the_fields_names(slicerHost):
+    from genaug.objectives import CRITIC_LOSSES, LOSSES
+    from GenerativeAugmentLib.lossCurve import termTitle
+
+    assert termTitle("network/l1") == "absolute error (L1)"
+    assert termTitle("critic/adversarial") == "adversarial (critic)"
+    assert termTitle("source_critic/feature_matching") == "feature matching (source critic)"
+    names = [f"network/{name}" for name in LOSSES] + [f"critic/{name}" for name in CRITIC_LOSSES]
+    titles = [termTitle(name) for name in names]
+    assert len(set(titles)) == len(titles) and not any("_" in title or "/" in title for title in titles)

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -84,19 +83,6 @@ os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert "imported: []" in done.stdout and "reloaded" in done.stdout, done.stdout + done.stderr
-
-
-def test_every_control_has_a_tool_tip_and_no_form_has_a_style():
-    controls = ("Box", "Edit", "Button", "Selector", "Range", "Slider", "Table", "Browser", "Text", "List", "Tree")
-    for path in sorted((MODULE / "Resources" / "UI").glob("*.ui")):
-        tree = ElementTree.parse(path)
-        for widget in tree.iter("widget"):
-            properties = {element.get("name") for element in widget.findall("property")}
-            assert "styleSheet" not in properties, f"{path.name}: {widget.get('name')}"
-            if widget.get("class") in ("QLabel", "QWidget", "qMRMLWidget", "QGroupBox", "QFrame", "Line"):
-                continue
-            if widget.get("name").endswith(controls):
-                assert "toolTip" in properties, f"{path.name}: {widget.get('name')}"
 
 
 def test_one_button_applies_and_cancels_within_two_seconds(shell, broken, waitFor):
@@ -270,6 +256,20 @@ def test_another_python_is_asked_and_a_wrong_one_refused(shell, tmp_path):
     shell.ui.pythonPathEdit.currentPath = sys.executable
     shell.ui.usePythonButton.click()
     assert environment.state().torchVersion
+
+
+def test_no_path_looks_chosen_before_somebody_chooses_it(shell):
+    """An empty path reads back as "." from the parameters, in every panel and whenever it is shown again."""
+    for _ in range(2):
+        for name, panel in shell.panels.items():
+            shell.selectPanel(name)
+            shell.services.parameterNode.synthesize.count += 1
+            paths = {
+                key: widget.currentPath for key, widget in vars(panel.ui).items() if hasattr(widget, "currentPath")
+            }
+            assert set(paths.values()) <= {""}, (name, paths)
+        shell.exit()
+        shell.enter()
 
 
 def test_the_chosen_panel_and_device_are_kept_with_the_scene(shell, tmp_path):

@@ -180,7 +180,7 @@ def test_the_difference_of_a_result_is_red_where_it_is_brighter_and_blue_where_d
     assert red == blue
 
 
-def test_views_answer_as_a_layout_manager_and_leave_nothing_behind(scene, monkeypatch):
+def test_views_answer_as_a_layout_manager_and_leave_nothing_behind(scene):
     import slicer
     from slicerHost.views import Views, canDraw
 
@@ -188,7 +188,7 @@ def test_views_answer_as_a_layout_manager_and_leave_nothing_behind(scene, monkey
         pytest.skip("VTK cannot draw off screen here")
     before = nodeIds()
     views = Views(100, 80, threeD=True)
-    monkeypatch.setattr(type(slicer.app), "layoutManager", lambda self: views)
+    assert slicer.app.layoutManager() is views
     volume = balls(RIGHT, ijkToRAS=GRIDS["oblique"])
     slicer.util.setSliceViewerLayers(background=volume, fit=True, rotateToVolumePlane=True)
     node = views.sliceWidget("Red").mrmlSliceNode()
@@ -201,6 +201,7 @@ def test_views_answer_as_a_layout_manager_and_leave_nothing_behind(scene, monkey
     scene.Clear(0)
     assert not views.sliceWidget("Red").pixels().any()
     views.close()
+    assert slicer.app.layoutManager() is None
     assert slicer.app.applicationLogic().GetSliceLogics().GetNumberOfItems() == 0
     assert nodeIds() <= before
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-from GenerativeAugmentLib.catalogueFile import ModelEntry
+from GenerativeAugmentLib.catalogueFile import Condition, ModelEntry
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobBuilders.common import folderOf, outputFolder, promiseOf, wrongTask
 from GenerativeAugmentLib.jobBuilders.followed import FollowedCase, labelProblem
 from GenerativeAugmentLib.jobCenter import PlannedJob
 from GenerativeAugmentLib.jobs import Job, newJobFolder
 from GenerativeAugmentLib.modelFit import gridOf
-from GenerativeAugmentLib.parameters import SynthesizeParameters
+from GenerativeAugmentLib.parameters import SynthesizeParameters, isSet
 from GenerativeAugmentLib.steps import Preparation
 
-TASKS = ("synthesis", "label_to_image")
+TASKS = ("synthesis", "label_to_image", "infill")
 
 
 def synthesizeJob(parameters: SynthesizeParameters, entry: ModelEntry, device: str = "auto") -> PlannedJob:
@@ -37,6 +38,11 @@ def synthesizeJob(parameters: SynthesizeParameters, entry: ModelEntry, device: s
         inputs["labels"] = folder / "labels"
         preparation = Preparation(followed.writing(folder / "labels"), followed.bytes)
     options: dict[str, Any] = {"steps": parameters.steps} if parameters.steps else {}
+    asked = covariateValues(parameters, entry)
+    if asked:
+        options["conditions"] = asked
+    if isSet(parameters.textEncoder) and any(one.kind == "text" and one.name in asked for one in entry.covariates):
+        options["text_encoder"] = str(parameters.textEncoder)
     job = Job(
         "synthesize",
         folder,
@@ -47,7 +53,7 @@ def synthesizeJob(parameters: SynthesizeParameters, entry: ModelEntry, device: s
         output=outputFolder(parameters.outputFolder, title),
         title=title,
     )
-    host = None if followed is None else parameters.labelNode
+    host = None if followed is None else parameters.imageNode if entry.task == "infill" else parameters.labelNode
     promise = promiseOf(job, host, None if followed is None else followed.geometry, entry)
     return PlannedJob(job, promise, preparation=preparation)
 
@@ -68,4 +74,45 @@ def _followed(parameters: SynthesizeParameters, entry: ModelEntry, grid: dict[st
     problem = labelProblem(labelNode, entry, grid)
     if problem is not None:
         raise problem
-    return FollowedCase(labelNode, {}, entry)
+    if entry.task != "infill":
+        return FollowedCase(labelNode, {}, entry)
+    if parameters.imageNode is None or len(entry.sources) != 1:
+        raise JobError(
+            "bad_parameter",
+            entry.title,
+            _("no image") if parameters.imageNode is None else ", ".join(entry.sources),
+            _("one image, in which the model fills what the label map covers"),
+            _("Choose it; several channels can be filled with the command line."),
+        )
+    return FollowedCase(labelNode, {entry.sources[0]: parameters.imageNode}, entry)
+
+
+def covariateValues(parameters: SynthesizeParameters, entry: ModelEntry) -> dict[str, float | str]:
+    """Covariate to value, of those of the model that are asked for; the others are as a training case had them.
+
+    Raises:
+        JobError: "bad_parameter" for a value that the covariate cannot have.
+    """
+    values: dict[str, float | str] = {}
+    for covariate in entry.covariates:
+        text = parameters.conditions.get(covariate.name, "")
+        if not text:
+            continue
+        values[covariate.name] = _number(covariate, text) if covariate.kind == "number" else text
+        if covariate.kind == "class" and text not in covariate.levels:
+            raise _wrongValue(covariate, text, ", ".join(covariate.levels))
+    return values
+
+
+def _number(covariate: Condition, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise _wrongValue(covariate, text, _("a number")) from error
+    if not math.isfinite(value):
+        raise _wrongValue(covariate, text, _("a number"))
+    return value
+
+
+def _wrongValue(covariate: Condition, found: str, expected: str) -> JobError:
+    return JobError("bad_parameter", covariate.name, found, expected, _("Choose another value."))

@@ -107,15 +107,17 @@ def describe(entry: ModelEntry) -> str:
     given = ", ".join(_named(entry, channel) for channel in entry.inputs)
     what = _("{made} from {given}").format(made=made, given=given) if given else _("makes {made}").format(made=made)
     parts = [what, entry.method]
-    parts += [_("{time} on {device}").format(time=duration(s), device=d) for d, s in entry.seconds.items()]
+    parts += [
+        _("{time} a case on {device}").format(time=duration(s), device=d.upper()) for d, s in entry.seconds.items()
+    ]
     return "; ".join([*parts, entry.licence])
 
 
 def duration(seconds: float) -> str:
     """How long a case takes, in words."""
     if seconds < 1:
-        return _("under a second")
-    return _("about {seconds:.0f} s").format(seconds=seconds)
+        return _("< 1 s")
+    return _("{seconds:.0f} s").format(seconds=seconds)
 
 
 def _named(entry: ModelEntry, channel: str) -> str:

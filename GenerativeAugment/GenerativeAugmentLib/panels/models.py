@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import duration
 
-TITLE_WIDTH = 190
+_HEADERLESS = re.compile(r"^\| *\| *\|\n\|[-| ]+\|\n((?:\|.*\|\n?)*)", re.MULTILINE)
+
+TITLE_WIDTH = 160
 """Pixels."""
 
 
@@ -41,7 +44,7 @@ class ModelsPanel(Panel):
         self._shown: ModelEntry | None = None
         self._filling = False
         self._toDelete = ""
-        headers = [_("Title"), _("Task"), _("Modality"), _("Time a case"), _("License")]
+        headers = [_("Title"), _("Task"), _("Modality"), _("License"), _("Time a case")]
         table = self.ui.modelsTable
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(headers)
@@ -119,7 +122,7 @@ class ModelsPanel(Panel):
                 else _("There is no model yet. Import a package, or train one in the Train panel.")
             )
         else:
-            browser.markdown = self.services.catalogue.card(entry.name)
+            browser.markdown = withoutEmptyHeaders(self.services.catalogue.card(entry.name))
         self._showLicense(entry)
         self._updateButtons()
 
@@ -191,7 +194,18 @@ def _row(entry: ModelEntry) -> list[str]:
         "synthesis": _("New images"),
         "translation": _("Translation"),
         "label_to_image": _("Images for label maps"),
+        "infill": _("Filling of label maps"),
     }
-    times = [_("{time} ({device})").format(time=duration(s), device=device) for device, s in entry.seconds.items()]
+    times = [f"{duration(seconds)} ({device.upper()})" for device, seconds in entry.seconds.items()]
     modalities = ", ".join(dict.fromkeys(entry.modality.values()))
-    return [entry.title, tasks.get(entry.task, entry.task), modalities, ", ".join(times), entry.licence]
+    return [entry.title, tasks.get(entry.task, entry.task), modalities, entry.licence, ", ".join(times)]
+
+
+def withoutEmptyHeaders(markdown: str) -> str:
+    """Markdown in which tables of names and values, whose header Markdown demands and nobody fills, are lists."""
+
+    def items(table: re.Match) -> str:
+        rows = [[cell.strip() for cell in line.strip("| ").split("|", 1)] for line in table.group(1).splitlines()]
+        return "".join(f"- **{row[0]}**: {row[-1]}\n" for row in rows)
+
+    return _HEADERLESS.sub(items, markdown)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from GenerativeAugmentLib.errors import _
-from GenerativeAugmentLib.jobBuilders.followed import labelProblem
 from GenerativeAugmentLib.jobBuilders.synthesize import TASKS, synthesizeJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
+from GenerativeAugmentLib.panels.conditionControls import ConditionsForm
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import frozen
 
 
 class SynthesizePanel(Panel):
-    """Model, number, seed, and the label map where the model follows one."""
+    """Model, number, seed, and what the model lets a case be asked to be."""
 
     name = "synthesize"
     uiName = "SynthesizePanel.ui"
@@ -32,6 +32,7 @@ class SynthesizePanel(Panel):
     def setup(self, parentLayout: Any) -> None:
         """Load the form."""
         super().setup(parentLayout)
+        self.conditions = ConditionsForm(self.ui, self._onConditionChosen)
         self.models = ModelChooser(
             self.services.catalogue,
             self.ui.modelSelector,
@@ -48,28 +49,19 @@ class SynthesizePanel(Panel):
     def onParametersChanged(self) -> None:
         """Conditions are shown as the model has them."""
         self.models.choose(self.parameters.model)
-        entry = self.models.entry
-        followsLabels = entry is not None and entry.followsLabels
-        for widget in (self.ui.labelSelectorLabel, self.ui.labelSelector):
-            widget.setVisible(followsLabels)
+        self.conditions.follow(self.parameters, self.models.entry)
 
     def onModelsChanged(self) -> None:
         """Offer the models that are there now."""
         self.models.refresh()
 
     def isReady(self) -> tuple[bool, str]:
-        """Whether the model can be used, and can follow the label map."""
+        """Whether the model can be used, and can do what is asked."""
         problem = self.models.problem()
         if problem:
             return False, problem
-        entry, label = self.models.entry, self.parameters.labelNode
-        if entry is not None and entry.followsLabels:
-            if label is None:
-                return False, _("Choose the label map or segmentation to make an image for.")
-            refused = labelProblem(label, entry, self.models.grid)
-            if refused is not None:
-                return False, refused.message
-        return self.parameters.isValid()
+        problem = self.conditions.problem(self.parameters, self.models.entry, self.models.grid)
+        return (False, problem) if problem else self.parameters.isValid()
 
     def apply(self) -> PlannedJob:
         """Plan the synthesis."""
@@ -85,6 +77,9 @@ class SynthesizePanel(Panel):
         if shown < made:
             text = _("{shown} of {made} cases are in the scene, all of them in {folder}.")
             self.services.showStatus(text.format(shown=shown, made=made, folder=outcome.planned.output))
+
+    def _onConditionChosen(self, name: str, text: str) -> None:
+        self.parameters.conditions[name] = text
 
     def _onModelChosen(self, name: str) -> None:
         self.parameters.model = name

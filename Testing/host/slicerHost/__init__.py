@@ -39,6 +39,6 @@ Different from the application: to keep in mind
     segments are no items of the subject hierarchy, and only the commonest node types
     are filed in it              Slicer/Modules/Loadable/Segmentations/SubjectHierarchyPlugins and others
     slicer.parameterNodeWrapper has no typing.Any, no QColor, no own serializers, no createGui, see its docstring
-    there are no views: slicer.app.layoutManager() is None, as with --no-main-window
+    slicer.app.layoutManager() is None, as with --no-main-window, unless a test opens slicerHost.views.Views
     slicer.packaging and PyTorchUtils install nothing
 """

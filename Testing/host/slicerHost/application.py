@@ -54,6 +54,7 @@ class Application(QtWidgets.QApplication):
         self._home = home
         self._environment = QtCore.QProcessEnvironment.systemEnvironment()
         self._options = CommandOptions()
+        self._layoutManager = None
         self._services: SceneServices | None = None
         self._modules = ModuleManager(self)
         self._inputOutput = InputOutputManager(self)
@@ -98,7 +99,11 @@ class Application(QtWidgets.QApplication):
     ioManager = coreIOManager
 
     def layoutManager(self):
-        return None  # there is no main window
+        """None without a main window; the views of `slicerHost.views` while they are there."""
+        return self._layoutManager
+
+    def setLayoutManager(self, layoutManager) -> None:
+        self._layoutManager = layoutManager
 
     def commandOptions(self) -> CommandOptions:
         return self._options

@@ -287,7 +287,8 @@ class ThreeDView(View):
 class Views:
     """The views of the current scene: axial, coronal and sagittal, and a 3D view if asked for.
 
-    Answers as slicer.app.layoutManager() does, as far as slicer.util goes. Close it before the scene is.
+    It is slicer.app.layoutManager() until it is closed, and answers as that does, as far as slicer.util goes. Close it
+    before the scene is.
 
     Args:
         width: of each view, pixels.
@@ -301,6 +302,7 @@ class Views:
     def __init__(self, width: int = 300, height: int = 300, threeD: bool = False) -> None:
         self._slices = {view[0]: SliceView(*view, width, height) for view in SLICE_VIEWS}
         self._threeD = [ThreeDView(width, height)] if threeD else []
+        slicer.app.setLayoutManager(self)
 
     @property
     def threeDViewCount(self) -> int:
@@ -335,6 +337,7 @@ class Views:
 
     def close(self) -> None:
         """Take all views out of the scene."""
+        slicer.app.setLayoutManager(None)
         for view in (*self._slices.values(), *self._threeD):
             view.close()
         self._slices, self._threeD = {}, []
