@@ -6,7 +6,7 @@ returns the job's id at once, and `outcome(jobId)` waits later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,9 @@ class Console:
         count: int = 1,
         seed: int = 0,
         labelNode: Any = None,
+        imageNode: Any = None,
+        conditions: Mapping[str, float | str] | None = None,
+        textEncoder: str | Path = "",
         steps: int = 0,
         outputFolder: str | Path = "",
         device: str = "auto",
@@ -91,6 +94,9 @@ class Console:
             count: number of cases.
             seed: the same one gives the same cases again.
             labelNode: segmentation or label map to follow, for a model that makes images for label maps.
+            imageNode: volume to fill within the label map, for a model that does so.
+            conditions: covariate to value to ask for, such as {"age": 60}; others are as a training case had them.
+            textEncoder: folder of the one that the model was trained with, to ask for a text.
             steps: of the sampler; 0 for the model's own number.
             outputFolder: keeps the cases, in a new folder in this one; the temporary folder by default.
             device: "auto", "cpu", "cuda" or "mps".
@@ -108,7 +114,15 @@ class Console:
         """
         entry = self._model(model)
         parameters = SynthesizeParameters(
-            model=entry.name, count=count, seed=seed, steps=steps, labelNode=labelNode, outputFolder=Path(outputFolder)
+            model=entry.name,
+            count=count,
+            seed=seed,
+            steps=steps,
+            labelNode=labelNode,
+            imageNode=imageNode,
+            conditions={name: str(value) for name, value in (conditions or {}).items()},
+            textEncoder=Path(textEncoder),
+            outputFolder=Path(outputFolder),
         )
         outcome = self._run(synthesizeJob(parameters, entry, device), waitForCompletion)
         return outcome if isinstance(outcome, str) else outcome.imported
