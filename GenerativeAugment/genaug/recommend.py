@@ -19,7 +19,21 @@ from genaug.strict import Frozen
 Task = Literal["synthesis", "conditioned", "translation", "lesions"]
 """New cases; cases on given label maps; one channel from another; lesions in existing images."""
 
-Recipe = Literal["wgan-gp", "vae", "ddpm", "ldm", "pix2pix", "spade", "lesion-mixing", "label-to-image"]
+Recipe = Literal[
+    "wgan-gp",
+    "vae",
+    "rhvae",
+    "ddpm",
+    "ldm",
+    "pix2pix",
+    "mustgan",
+    "mm-gan",
+    "cyclegan",
+    "spade",
+    "carvemix",
+    "label-to-image",
+]
+"""Methods of `genaug methods`."""
 
 TOO_FEW_FOR_A_VAE = 20
 # Judgement: the smallest reported gain is RHVAE's on 50 + 50 subjects (ADNI, balanced accuracy 66.3 to 74.3), and
@@ -56,6 +70,9 @@ ENOUGH_TO_TELL = 5
 PIXEL_DIFFUSION_VOXELS = {"cpu": 64**2, "cuda": 128**2}
 # Judgement: beyond that a denoiser at full resolution takes seconds a step; a latent one has 64 times fewer voxels.
 
+MOST_FOR_ONE_SOURCE = 2
+# Channels: one to make, one to make it from.
+
 LARGE_FOR_A_CPU = 96**3
 # Judgement: a training step of a small 3D network takes tens of seconds on two cores from here on.
 
@@ -82,6 +99,9 @@ class _Facts:
     varying: tuple[str, ...]
     voxels: float
     on_cpu: bool
+    channels: int
+    pairing: str
+    incomplete: bool
 
     @property
     def anatomy(self) -> bool:
@@ -110,15 +130,33 @@ class _Rule:
 _RULES: dict[Task, tuple[_Rule, ...]] = {
     "translation": (
         _Rule(
+            "mm-gan",
+            lambda facts: facts.incomplete,
+            "Cases lack one of the {channels} channels or another; a model that was trained on any subset makes a "
+            "missing one from those there are, as far as these lie on one grid.",
+        ),
+        _Rule(
+            "cyclegan",
+            lambda facts: facts.pairing == "unpaired",
+            "The channels are of different cases or not on one grid; a cycle needs no pairs, but may invent or hide "
+            "findings. Registered pairs are worth more.",
+        ),
+        _Rule(
             "pix2pix",
-            lambda facts: True,
+            lambda facts: facts.pairing == "paired",
             "The channels are paired on one grid ({cases} cases), and on small paired data pix2pix beats diffusion and "
             "flow matching (arXiv 2507.14575).",
+        ),
+        _Rule(
+            "mustgan",
+            lambda facts: facts.pairing == "paired" and facts.channels > MOST_FOR_ONE_SOURCE,
+            "With {channels} channels several can be sources; each gets a stream of its own, and they are weighed "
+            "voxel by voxel.",
         ),
     ),
     "lesions": (
         _Rule(
-            "lesion-mixing",
+            "carvemix",
             lambda facts: True,
             "Carved and procedural lesions need no training, and {labelled} annotated cases are enough to begin with.",
         ),
@@ -142,13 +180,13 @@ _RULES: dict[Task, tuple[_Rule, ...]] = {
             "{few} The label maps hold {labels} and cover {share} of the image, enough to draw images from them.",
         ),
         _Rule(
-            "lesion-mixing",
+            "carvemix",
             lambda facts: facts.cases < TOO_FEW_FOR_DIFFUSION and bool(facts.varying),
             "{few} {varying} from case to case in presence, size or place, as findings do, which can be carved out and "
             "placed elsewhere.",
         ),
         _Rule(
-            "lesion-mixing",
+            "carvemix",
             lambda facts: facts.cases < TOO_FEW_FOR_DIFFUSION and facts.untold and not facts.described,
             "{few} Whether the label maps mark findings or anatomy cannot be told from {labelled} of them; findings "
             "can be carved out and placed elsewhere.",
@@ -163,6 +201,12 @@ _RULES: dict[Task, tuple[_Rule, ...]] = {
             "ddpm",
             lambda facts: facts.cases >= ENOUGH_FOR_LATENT_DIFFUSION and facts.pixel_diffusion,
             "{cases} cases are enough for diffusion, and images this small need no lossy latent space.",
+        ),
+        _Rule(
+            "rhvae",
+            lambda facts: facts.cases < TOO_FEW_FOR_DIFFUSION,
+            "{cases} cases are very few; this variational autoencoder draws near what it has seen instead of from a "
+            "prior that they do not fill (arXiv 2105.00026: 50 + 50 subjects gained).",
         ),
         _Rule(
             "vae",
@@ -205,6 +249,7 @@ def recommend(fingerprint: Fingerprint, device: str = "cpu", task: Task | None =
         "cases": facts.cases,
         "labelled": facts.labelled,
         "dimension": facts.dimension,
+        "channels": facts.channels,
         "few": few,
         "labels": f"{labels} label{'s' if labels != 1 else ''}",
         "share": "none" if share is None else f"{share.median:.0%}",
@@ -239,6 +284,20 @@ def _facts(fingerprint: Fingerprint, device: str, task: Task | None) -> _Facts:
         varying=varying,
         voxels=max(math.prod(axis.median for axis in channel.size) for channel in fingerprint.channels.values()),
         on_cpu=device.split(":")[0] == "cpu",
+        channels=len(fingerprint.channels),
+        pairing=fingerprint.pairing,
+        incomplete=_incomplete(fingerprint),
+    )
+
+
+def _incomplete(fingerprint: Fingerprint) -> bool:
+    """Whether cases lack a channel of three or more, and have two of them all the same."""
+    held = [channel.cases for channel in fingerprint.channels.values()]
+    return (
+        fingerprint.pairing == "unpaired"
+        and len(held) > MOST_FOR_ONE_SOURCE
+        and min(held) < fingerprint.cases
+        and sum(held) >= 2 * fingerprint.cases
     )
 
 
@@ -267,13 +326,13 @@ def _named(labels: tuple[str, ...]) -> str:
 
 
 def _require_possible(fingerprint: Fingerprint, facts: _Facts) -> None:
-    if facts.task == "translation" and fingerprint.pairing != "paired":
+    if facts.task == "translation" and fingerprint.pairing == "single":
         raise GenaugError(
             Reason.UNPAIRED,
             fingerprint.name,
-            f"channels {', '.join(fingerprint.channels)} that are {fingerprint.pairing}",
-            "two channels of every case on one grid",
-            "Register and resample the images of each case; unpaired translation does not exist here yet.",
+            f"the one channel {', '.join(fingerprint.channels)}",
+            "two channels, of the same cases or of different ones",
+            "Add images of the contrast or modality that is wanted.",
         )
     if facts.task in ("lesions", "conditioned") and facts.labelled == 0:
         raise GenaugError(
@@ -294,7 +353,7 @@ def _too_few(cases: int) -> str:
 
 def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str) -> list[str]:
     diffusion = recipe in ("ldm", "ddpm")
-    trained = recipe not in ("lesion-mixing", "label-to-image")
+    trained = recipe not in ("carvemix", "label-to-image")
     table = (
         (facts.task == "synthesis" and trained and facts.cases < TOO_FEW_FOR_DIFFUSION, few),
         (
@@ -308,7 +367,7 @@ def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str)
             "similar size and at a similar place): carving would take it for a lesion.",
         ),
         (
-            recipe == "vae" and facts.cases < TOO_FEW_FOR_A_VAE,
+            recipe in ("vae", "rhvae") and facts.cases < TOO_FEW_FOR_A_VAE,
             f"Fewer than {TOO_FEW_FOR_A_VAE} cases are too few for any network of images; expect copies of them.",
         ),
         (
@@ -336,6 +395,10 @@ def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str)
         (
             fingerprint.pairing == "unpaired" and facts.task == "synthesis",
             "Not every case has every channel on one grid; train on one channel or complete the cases.",
+        ),
+        (
+            recipe == "cyclegan" and facts.cases < TOO_FEW_FOR_A_VAE,
+            f"A cycle is held by its critics alone, which fewer than {TOO_FEW_FOR_A_VAE} cases hardly inform.",
         ),
     )
     return [text for applies, text in table if applies]

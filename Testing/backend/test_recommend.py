@@ -73,14 +73,15 @@ def print_of(
         ({"cases": 150, "size": (128, 128, 1)}, "cpu", None, "ldm"),
         ({"cases": 150, "size": (64, 64, 1)}, "cpu", None, "ddpm"),
         ({"cases": 70}, "cpu", None, "vae"),
-        ({"cases": 49}, "cuda", None, "vae"),
-        ({"cases": 49, "labelled": 3}, "cuda", None, "lesion-mixing"),
+        ({"cases": 49}, "cuda", None, "rhvae"),
+        ({"cases": 49, "labelled": 3}, "cuda", None, "carvemix"),
         ({"cases": 49, "labelled": 3, "share": 0.6}, "cuda", None, "label-to-image"),
         ({"cases": 49, "labelled": 3, "labels": 40}, "cuda", None, "label-to-image"),
         ({"cases": 36, "channels": ("MR", "CT"), "pairing": "paired"}, "cpu", None, "pix2pix"),
         ({"cases": 150, "channels": ("MR", "MR"), "pairing": "paired"}, "cuda", None, "ldm"),
         ({"cases": 150, "channels": ("MR", "MR"), "pairing": "paired"}, "cuda", "translation", "pix2pix"),
-        ({"cases": 5, "labelled": 1}, "cpu", "lesions", "lesion-mixing"),
+        ({"cases": 36, "channels": ("MR", "CT"), "pairing": "unpaired"}, "cpu", "translation", "cyclegan"),
+        ({"cases": 5, "labelled": 1}, "cpu", "lesions", "carvemix"),
         ({"cases": 150, "labelled": 150}, "cuda", "conditioned", "spade"),
         ({"cases": 150, "labelled": 4}, "cuda", "conditioned", "label-to-image"),
     ],
@@ -105,7 +106,7 @@ FINDINGS = [
 @pytest.mark.parametrize("look", FINDINGS)
 def test_labels_that_vary_are_findings(look):
     advice = recommend(print_of(cases=30, labelled=30, labels={1: label(30, 0.002, "lesion", **look)}))
-    assert advice.recipe == "lesion-mixing" and "Label lesion varies" in advice.reason
+    assert advice.recipe == "carvemix" and "Label lesion varies" in advice.reason
     assert not any("anatomy" in text for text in advice.warnings)
 
 
@@ -120,8 +121,8 @@ def test_labels_that_look_alike_in_every_case_are_never_called_findings():
     """Small as they are: two labels of 5 % of the image, as the hippocampus has."""
     labels = {value: label(30, 0.025, name, **ANATOMY) for value, name in ((1, "anterior"), (2, "posterior"))}
     advice = recommend(print_of(cases=30, labelled=30, labels=labels))
-    assert advice.recipe == "vae"
-    assert "lesion-mixing" not in advice.alternatives
+    assert advice.recipe == "rhvae" and "vae" in advice.alternatives
+    assert "carvemix" not in advice.alternatives
     assert "5%" in advice.alternatives["label-to-image"]
     assert any("Labels anterior, posterior look like anatomy" in text for text in advice.warnings)
     lesions = recommend(print_of(cases=30, labelled=30, labels=labels), task="lesions")
@@ -132,10 +133,7 @@ def test_an_organ_and_its_tumour_are_told_apart():
     labels = {1: label(30, 0.3, "liver", **ANATOMY), 2: label(18, 0.01, "tumour", **FINDINGS[0])}
     advice = recommend(print_of(cases=30, labelled=30, share=0.3, labels=labels))
     assert advice.recipe == "label-to-image" and "30%" in advice.reason and "2 labels" in advice.reason
-    assert (
-        advice.alternatives["lesion-mixing"].count("tumour") == 1
-        and "liver" not in advice.alternatives["lesion-mixing"]
-    )
+    assert advice.alternatives["carvemix"].count("tumour") == 1 and "liver" not in advice.alternatives["carvemix"]
 
 
 def test_a_small_region_among_many_that_varies_is_no_finding():
@@ -143,7 +141,7 @@ def test_a_small_region_among_many_that_varies_is_no_finding():
     labels[20] = label(30, 0.0001, "tip of a ventricle", volume=(6, 22, 138))
     advice = recommend(print_of(cases=30, labelled=30, labels=labels))
     assert advice.recipe == "label-to-image"
-    assert "lesion-mixing" not in advice.alternatives
+    assert "carvemix" not in advice.alternatives
 
 
 @pytest.mark.parametrize("labelled", [1, 4])
@@ -188,7 +186,6 @@ def test_warnings_name_what_to_beware_of():
     "facts, task, reason",
     [
         ({}, "translation", Reason.UNPAIRED),
-        ({"channels": ("MR", "CT"), "pairing": "unpaired"}, "translation", Reason.UNPAIRED),
         ({}, "lesions", Reason.UNPAIRED),
         ({}, "conditioned", Reason.UNPAIRED),
         ({}, "paint", Reason.BAD_PARAMETER),
@@ -198,3 +195,36 @@ def test_what_the_data_cannot_support_is_refused(facts, task, reason):
     with pytest.raises(GenaugError) as caught:
         recommend(print_of(**facts), task=task)
     assert caught.value.reason is reason
+
+
+def lacking(held: tuple[int, ...], cases: int) -> Fingerprint:
+    found = print_of(cases=cases, channels=("MR",) * len(held), pairing="unpaired")
+    channels = {
+        name: channel.model_copy(update={"cases": count})
+        for (name, channel), count in zip(found.channels.items(), held, strict=True)
+    }
+    return found.model_copy(update={"channels": channels})
+
+
+@pytest.mark.parametrize(
+    ("held", "recipe"),
+    [((40, 30, 35), "mm-gan"), ((40, 40, 40), "cyclegan"), ((20, 10, 10), "cyclegan"), ((30, 20), "cyclegan")],
+)
+def test_several_sources_of_which_cases_lack_some_are_told_from_unpaired_ones(held, recipe):
+    """One is missing here and there; all are there, so not on one grid; hardly two of a case; only two at all."""
+    advice = recommend(lacking(held, 40), task="translation")
+    assert advice.recipe == recipe
+    assert recipe == "cyclegan" or "cyclegan" in advice.alternatives
+
+
+def test_several_paired_channels_may_all_be_sources():
+    advice = recommend(print_of(channels=("MR", "MR", "MR"), pairing="paired"), task="translation")
+    assert advice.recipe == "pix2pix" and "mustgan" in advice.alternatives
+    assert "mustgan" not in recommend(print_of(channels=("MR", "CT"), pairing="paired")).alternatives
+
+
+def test_every_recommended_method_exists():
+    from genaug.methods import list_methods
+    from genaug.recommend import Recipe
+
+    assert set(Recipe.__args__) <= {method.name for method in list_methods()}

@@ -12,7 +12,7 @@ import vtk
 
 from GenerativeAugmentLib import sampleData
 from GenerativeAugmentLib.cohorts import MANIFEST, realPatients
-from GenerativeAugmentLib.cohortSplit import describeSplit, readSplit, splitCohort, splitPatients
+from GenerativeAugmentLib.cohortSplit import describeSplit, isDivisible, readSplit, splitCohort, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobBuilders.cohort import channelNames, fingerprintJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
@@ -48,7 +48,6 @@ class DataPanel(Panel):
         self._recommended = ""
         self._cohort = Path()
         self._isWriting = self._splitTwice = False
-        self._splitProblem = ""
         table = self.ui.casesTable
         headers = [_("Case"), _("Patient"), _("Channels"), _("Volumes"), _("Mask")]
         table.setColumnCount(len(headers))
@@ -80,8 +79,6 @@ class DataPanel(Panel):
             gone = [draft.caseId for draft in self.drafts if draft.missing]
             if gone:
                 return False, _("Remove {cases}: not all of it is in the scene any more.").format(cases=", ".join(gone))
-            if self._splitProblem:
-                return False, self._splitProblem
         return self.parameters.isValid()
 
     def apply(self) -> PlannedJob:
@@ -179,12 +176,12 @@ class DataPanel(Panel):
             draft.patient = text
         elif item.column() == CHANNELS:
             draft.channels = channelNames(text)
+        self.ui.casesTable.resizeColumnsToContents()
         self._showSplit()
         self.services.changed()
 
     def _showSplit(self) -> None:
         """Which patients would be kept apart, or are."""
-        self._splitProblem = ""
         parameters = self.parameters
         fromScene = parameters.source is CohortSource.SCENE
         self.ui.splitButton.setVisible(not fromScene)
@@ -194,14 +191,18 @@ class DataPanel(Panel):
                 shares = (parameters.validationShare, parameters.testShare, parameters.splitSeed)
                 drafts = [draft for draft in self.drafts if not draft.missing]
                 patients = realPatients([sceneCase(draft) for draft in drafts])
-                split = splitPatients(patients, *shares) if patients else {}
+                # One patient can still be described, or lesions be inserted into one; the line below says it.
+                split = splitPatients(patients, *shares) if isDivisible(patients, *shares[:2]) else {}
             else:
                 patients, split = readSplit(Path(parameters.cohortFolder))
-        except JobError as error:
-            self._splitProblem = error.message
+        except JobError:
+            # Apply tells what is wrong with a case or a cohort.
             patients, split = set(), {}
         self.ui.splitButton.enabled = bool(patients)
-        self.ui.splitLabel.text = describeSplit(patients, split) if patients else ""
+        text = describeSplit(patients, split) if patients else ""
+        if fromScene and patients and not split:
+            text = _("{split}: too few to keep any apart").format(split=text)
+        self.ui.splitLabel.text = text
 
     def _split(self) -> None:
         """Write the split of a cohort on disk; one that has a split already is asked about, beside Apply."""
@@ -245,7 +246,7 @@ def describeRecommendation(recommendation: dict[str, Any], recipes: dict[str, Re
 
     def title(name: str) -> str:
         others = {
-            "lesion-mixing": _("Lesion mixing (Lesions panel)"),
+            "carvemix": _("Lesion mixing (Lesions panel)"),
             "label-to-image": _("Images drawn from label maps, without training"),
         }
         return recipes[name].title if name in recipes else others.get(name, name)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate
-from genaug.networks.translators import FEATURES, Translator
+from genaug.networks.base import Batch, Outputs, Signature, activate
+from genaug.networks.translators import FEATURES, ImageToImage, Translator
 
 
-class CyclePair(OnePass):
+class CyclePair(ImageToImage):
     """Source to target and target to source (Zhu 2017, arXiv:1703.10593); only the first makes cases.
 
     Besides `raw` and `generated`, the training pass leaves what the terms of a cycle look at, (B, C, *S) in [-1, 1]:
@@ -51,20 +51,15 @@ class CyclePair(OnePass):
         self.back = Translator(mirrored, features, norm, dropout)
         self.identity = identity and sources == signature.channels
 
-    def noise_shape(self) -> tuple[int, ...]:
-        """One number, which is not used: the translators are deterministic."""
-        return (1,)
-
-    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+    def translated(self, batch: Batch) -> Tensor:
         """Raw target for the batch's source."""
-        return self.there.generate(noise, batch)
+        return self.there.translated(batch)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Both directions, and there and back again from either side."""
         if batch.source is None:
             raise ValueError("a cycle needs a source image")
-        unused = batch.target.new_zeros(len(batch.target), 1)
-        raw = self.there.generate(unused, batch)
+        raw = self.there.translated(batch)
         generated = activate(raw, self.signature.image_channels)
         reverse = self._made(self.back, batch.target, batch)
         outputs = {
@@ -81,5 +76,5 @@ class CyclePair(OnePass):
 
     @staticmethod
     def _made(translator: Translator, source: Tensor, batch: Batch) -> Tensor:
-        raw = translator.generate(source.new_zeros(len(source), 1), replace(batch, source=source))
+        raw = translator.translated(replace(batch, source=source))
         return activate(raw, translator.signature.image_channels)

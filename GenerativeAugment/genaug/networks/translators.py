@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
+from monai.networks.blocks import SpatialAttentionBlock
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
@@ -18,7 +20,28 @@ FEATURES = (32, 32, 64, 128, 256, 32)
 """Channels of BasicUNet by level, and before its last layer."""
 
 
-class Translator(OnePass):
+class ImageToImage(OnePass):
+    """A network that makes the same of the same source, whatever the noise."""
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """One number, which is not used."""
+        return (1,)
+
+    @abstractmethod
+    def translated(self, batch: Batch) -> Tensor:
+        """Raw output (B, C, *S) for the batch's condition."""
+
+    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+        """Raw output for the batch's condition."""
+        return self.translated(batch)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """The translated source."""
+        raw = self.translated(batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+
+
+class Translator(ImageToImage):
     """MONAI's BasicUNet (Ronneberger 2015), source images in, target images out. Deterministic.
 
     What it learns are differences from the mean of the sources, and its last layer starts at zero: two contrasts of one
@@ -28,6 +51,12 @@ class Translator(OnePass):
     Upsampling is interpolation followed by convolution, which leaves no checkerboard. The network is fully
     convolutional: windows may have any size divisible by 16 that leaves two voxels at the bottleneck, because instance
     normalisation has no spread to divide by in one.
+
+    Args:
+        features: channels by level, and before the last layer.
+        norm: "instance" or "batch".
+        dropout: share of values dropped while training.
+        attention: self-attention at the bottleneck, where every place is compared with every other (Zhang 2019).
 
     Raises:
         ValueError: for a window that is too small, with its size.
@@ -39,41 +68,86 @@ class Translator(OnePass):
         features: Sequence[int] = FEATURES,
         norm: str = "instance",
         dropout: float = 0.0,
+        attention: bool = False,
     ) -> None:
         super().__init__(signature)
-        bottleneck = [n // 2**HALVINGS for n in signature.window]
-        if math.prod(bottleneck) < (2 if norm == "instance" else 1):
-            raise ValueError(
-                f"a window of {' x '.join(map(str, signature.window))} voxels leaves {math.prod(bottleneck)} at the "
-                f"bottleneck, after {HALVINGS} halvings; use at least {2 ** (HALVINGS + 1)} voxels along one axis and "
-                f"{2**HALVINGS} along the others"
-            )
-        self.network = BasicUNet(
-            spatial_dims=signature.dimension,
-            in_channels=signature.condition_channels,
-            out_channels=signature.channels,
-            features=tuple(features),
-            norm=(norm, {"affine": True}),
+        self.network = unet(
+            signature,
+            signature.condition_channels,
+            signature.channels,
+            features,
+            norm=norm,
             dropout=dropout,
-            upsample="nontrainable",
+            attention=attention,
         )
-        for parameter in self.network.final_conv.parameters():
-            nn.init.zeros_(parameter)
 
-    def noise_shape(self) -> tuple[int, ...]:
-        """One number, which is not used: the translator is deterministic."""
-        return (1,)
-
-    def generate(self, noise: Tensor, batch: Batch) -> Tensor:
+    def translated(self, batch: Batch) -> Tensor:
         """Raw output for the batch's condition."""
-        if batch.condition is None:
-            raise ValueError("a translator needs a source image or a label map")
-        return on_source(torch.as_tensor(self.network(batch.condition)), batch, self.signature)
+        return on_source(torch.as_tensor(self.network(required(batch))), batch, self.signature)
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """The translated source."""
-        raw = self.generate(batch.target.new_zeros(len(batch.target), 1), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+
+def unet(
+    signature: Signature,
+    inputs: int,
+    outputs: int,
+    features: Sequence[int],
+    *,
+    norm: str = "instance",
+    dropout: float = 0.0,
+    attention: bool = False,
+    halved: int = 0,
+    zeroed: bool = True,
+) -> BasicUNet:
+    """A U-Net (B, inputs, *S) to (B, outputs, *S); see Translator.
+
+    Args:
+        signature: gives dimension and window.
+        inputs: channels.
+        outputs: channels.
+        features: see Translator, as norm, dropout and attention.
+        norm: also "group", of four groups, which is content with one voxel at the bottleneck.
+        dropout: see Translator.
+        attention: see Translator.
+        halved: how often the window has been halved before it gets here.
+        zeroed: whether the last layer starts at zero.
+
+    Raises:
+        ValueError: for a window that is too small, with its size.
+    """
+    levels = HALVINGS + halved
+    bottleneck = [n // 2**levels for n in signature.window]
+    if math.prod(bottleneck) < (2 if norm == "instance" else 1):
+        raise ValueError(
+            f"a window of {' x '.join(map(str, signature.window))} voxels leaves {math.prod(bottleneck)} at the "
+            f"bottleneck, after {levels} halvings; use at least {2 ** (levels + 1)} voxels along one axis and "
+            f"{2**levels} along the others"
+        )
+    network = BasicUNet(
+        spatial_dims=signature.dimension,
+        in_channels=inputs,
+        out_channels=outputs,
+        features=tuple(features),
+        norm=(norm, {"num_groups": 4} if norm == "group" else {"affine": True}),
+        dropout=dropout,
+        upsample="nontrainable",
+    )
+    if attention:
+        width = features[HALVINGS]
+        groups = math.gcd(width, 32)
+        network.down_4 = nn.Sequential(
+            network.down_4, SpatialAttentionBlock(signature.dimension, width, norm_num_groups=groups)
+        )
+    if zeroed:
+        for parameter in network.final_conv.parameters():
+            nn.init.zeros_(parameter)
+    return network
+
+
+def required(batch: Batch) -> Tensor:
+    """The condition (B, condition_channels, *S) of a network that makes nothing of nothing."""
+    if batch.condition is None:
+        raise ValueError("a translator needs a source image or a label map")
+    return batch.condition
 
 
 def on_source(raw: Tensor, batch: Batch, signature: Signature) -> Tensor:

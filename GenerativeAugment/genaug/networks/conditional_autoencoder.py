@@ -1,0 +1,57 @@
+"""A translator that has to say everything in a code: no connection passes it by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from monai.networks.blocks import ResidualUnit
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from genaug.networks.base import Batch, Signature
+from genaug.networks.haar import Haar, band_channels, to_features
+from genaug.networks.translators import ImageToImage, on_source, required
+
+NORM = ("instance", {"affine": True})
+
+
+class CodeTranslator(ImageToImage):
+    """Encoder and decoder of a conditional autoencoder: source and vector in, through a bottleneck, target out.
+
+    Without the connections of a U-Net the decoder cannot copy the source's texture; what it adds to the source, see
+    Translator, is made from the code alone. Deterministic and fully convolutional.
+
+    Args:
+        channels: of the encoder, from fine to coarse; each but the first halves the size, and the decoder goes back.
+        haar_levels: finest levels that are the Haar transform instead of convolutions.
+
+    Raises:
+        ValueError: for a window that does not divide.
+    """
+
+    def __init__(self, signature: Signature, channels: Sequence[int] = (32, 64, 128), haar_levels: int = 1) -> None:
+        super().__init__(signature)
+        d = signature.dimension
+        factor = 2 ** (len(channels) - 1 + haar_levels)
+        if any(n % factor for n in signature.window):
+            raise ValueError(f"window {signature.window} is not divisible by {factor}")
+        layers: list[nn.Module] = [to_features(signature.condition_channels, channels[0], d, haar_levels)]
+        for before, after in pairwise(channels):
+            layers.append(ResidualUnit(d, before, after, strides=2, norm=NORM, act="leakyrelu"))
+        layers.append(ResidualUnit(d, channels[-1], channels[-1], norm=NORM, act="leakyrelu"))
+        for before, after in pairwise(reversed(channels)):
+            layers += [
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                ResidualUnit(d, before, after, norm=NORM, act="leakyrelu"),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.head = Conv[Conv.CONV, d](channels[0], band_channels(signature.channels, d, haar_levels), 1)
+        self.back = Haar(haar_levels, inverse=True)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+
+    def translated(self, batch: Batch) -> Tensor:
+        """Raw output for the batch's condition."""
+        return on_source(torch.as_tensor(self.back(self.head(self.layers(required(batch))))), batch, self.signature)
