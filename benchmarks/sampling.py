@@ -36,8 +36,8 @@ BASE = "ddpm"
 
 SWEEP: tuple[tuple[str, str, dict[str, Any], tuple[int, ...]], ...] = (
     ("DDIM", "ddim", {}, (5, 10, 20, 50, 100)),
-    ("FastDPM STEP", "fastdpm", {"schedule": "step"}, (5, 10, 20, 50, 100)),
-    ("FastDPM VAR", "fastdpm", {"schedule": "var"}, (5, 10, 20, 50, 100)),
+    ("FastDPM STEP", "fastdpm_step", {}, (5, 10, 20, 50, 100)),
+    ("FastDPM VAR", "fastdpm_var", {}, (5, 10, 20, 50, 100)),
     ("DPM-Solver++ 2M", "dpmpp_2m", {}, (5, 10, 20, 50)),
     ("Heun", "heun", {}, (10, 18, 25)),
     ("ancestral", "ancestral", {}, (50, 200)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,13 @@ from genaug.devices import reproducible_kernels
 from genaug.errors import GenaugError, Reason
 from genaug.networks.base import Autoencoder, Batch, System, activate
 from genaug.recipe import Recipe, Sampler
-from genaug.samplers import Callback, CaseNoise
+from genaug.samplers import Callback, CaseNoise, Noise
 from genaug.stages import chains, stage_view, with_part
 from genaug.strict import Strict
 from genaug.tensors import Roles
+
+NoiseOf: TypeAlias = Callable[[Sequence[int], torch.device], Noise]
+"""(shape of one case's draw, device) -> noise for the batch."""
 
 
 class CodeScale(Strict):
@@ -52,7 +56,7 @@ def generate(
     recipe: Recipe,
     systems: Mapping[str, System],
     code_scale: CodeScale | None,
-    generators: Sequence[torch.Generator],
+    generators: Sequence[torch.Generator] | NoiseOf,
     batch: Batch,
     roles: Roles,
     sampler: Sampler,
@@ -66,7 +70,7 @@ def generate(
         recipe: names the stages in order.
         systems: the trained networks by stage, in evaluation mode; while a recipe is trained, those there are so far.
         code_scale: of the codes, where a stage works on codes.
-        generators: one CPU generator a case, from which its noise is drawn.
+        generators: one CPU generator a case, from which its noise is drawn, or what gives the noise of a shape.
         batch: the conditions; of its target, the channels and the size tell what is to be made.
         roles: what the channels are.
         sampler: how to draw.
@@ -74,10 +78,11 @@ def generate(
     """
     target = batch.target
     for chain in chains(recipe, systems):
-        stage = recipe.stages[chain[-1]]
-        system = systems[chain[-1]]
+        last = maker(recipe, chain, systems, sampler)
+        stage, system = recipe.stages[last], systems[last]
         seen = stage_view(replace(batch, target=target), stage, roles)
-        noise = CaseNoise(generators, system.noise_shape(), target.device)
+        shape, device = system.noise_shape(), target.device
+        noise = generators(shape, device) if callable(generators) else CaseNoise(generators, shape, device)
         if stage.space == "voxel":
             made = system.sample(noise, seen, sampler, callback)
         else:
@@ -90,6 +95,15 @@ def generate(
             made = activate(decoder.generate(scaled, known), decoder.signature.image_channels)
         target = with_part(target, made, stage, roles)
     return target
+
+
+def maker(recipe: Recipe, chain: Sequence[str], systems: Mapping[str, System], sampler: Sampler) -> str:
+    """The stage of a chain that makes cases: the last one, or of teachers and students who suits the sampler."""
+    last = chain[-1]
+    while not systems[last].suits(sampler) and (teacher := recipe.stages[last].follows) in systems:
+        assert teacher is not None
+        last = teacher
+    return last
 
 
 def autoencoder_of(chain: Sequence[str], systems: Mapping[str, System]) -> Autoencoder:

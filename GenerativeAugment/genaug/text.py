@@ -75,7 +75,7 @@ def text_covariate(name: str | None, encoder: Path | None) -> Covariate:
             "Name it, for instance --text report.",
         )
     folder = _require_encoder(encoder)
-    width = int(_open(folder).get_sentence_embedding_dimension())
+    width = len(_open(folder).encode("", show_progress_bar=False))
     return Covariate(name=name, kind="text", encoder=encoder_sha256(folder), width=width)
 
 
@@ -103,7 +103,7 @@ def _open(folder: Path) -> Any:
             "sentence_transformers",
             "not installed",
             "the package that reads text encoders",
-            "Install it: pip install sentence-transformers.",
+            "Install it: pip install genaug[text].",
         )
     from sentence_transformers import SentenceTransformer
 

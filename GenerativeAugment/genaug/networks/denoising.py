@@ -25,8 +25,13 @@ class DenoisingSystem(System):
 
     Args:
         schedule: `Schedule` as a plain dictionary.
-        prediction: "epsilon", "v" (Salimans 2022) or "x0".
+        prediction: "epsilon", "v" (Salimans 2022), "x0" or "flow" (Liu 2023).
         clip: largest absolute value of the denoised estimate while sampling; for voxel space, whose range is known.
+        levels: train at so many of the schedule's timesteps only, those of the spacing "trailing", which are then the
+            ones to sample at (Jiang 2024, arXiv:2405.14802); all of them if None.
+
+    Raises:
+        ValueError: for levels that do not divide the schedule's steps.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class DenoisingSystem(System):
         schedule: Mapping[str, Any] | None = None,
         prediction: Prediction = "v",
         clip: float | None = None,
+        levels: int | None = None,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
@@ -60,10 +66,20 @@ class DenoisingSystem(System):
         self.schedule = Schedule.from_dict(schedule or {})
         self.prediction: Prediction = prediction
         self.clip = None if clip is None else (-clip, clip)
+        if levels is not None and (levels < 1 or self.schedule.steps % levels):
+            raise ValueError(f"{levels} levels do not divide the {self.schedule.steps} timesteps of the schedule")
+        self.levels = levels
 
     def noise_shape(self) -> tuple[int, ...]:
         """(C, *window) of the space that is denoised."""
         return (self.signature.channels, *self.signature.window)
+
+    def suits(self, sampler: Sampler) -> bool:
+        """Whether the sampler stops at the levels that were trained."""
+        if self.levels is None:
+            return True
+        spacing = sampler.options.get("spacing", find_sampler(sampler.name).spacing)
+        return bool(spacing == "trailing" and sampler.steps == self.levels)
 
     def predict(self, x: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
         """The network's prediction for noised x (B, C, *S) at timesteps (B,)."""
@@ -72,23 +88,38 @@ class DenoisingSystem(System):
         context = vector[:, None] if isinstance(vector, Tensor) else None
         return torch.as_tensor(self.back(self.network(self.front(seen), timesteps, context=context)))
 
+    def draw_timesteps(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A random timestep (B,) for every case, and the one that follows it in sampling, -1 for the clean image."""
+        stride = 1 if self.levels is None else self.schedule.steps // self.levels
+        drawn = torch.randint(self.schedule.steps // stride, (len(batch.target),), generator=generator)
+        timesteps = ((drawn + 1) * stride - 1).to(batch.target.device)
+        return timesteps, timesteps - stride
+
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Prediction and truth at one random timestep per case."""
-        timesteps = torch.randint(self.schedule.steps, (len(batch.target),), generator=generator)
+        timesteps, following = self.draw_timesteps(batch, generator)
         noise = draw(tuple(batch.target.shape), batch.target, generator)
-        timesteps = timesteps.to(batch.target.device)
         noised = self.schedule.add_noise(batch.target, noise, timesteps)
         return {
-            "prediction": self.predict(noised, timesteps, _conditions(batch)),
+            "prediction": self.predict(noised, timesteps, conditions_of(batch)),
             "truth": self.schedule.target(self.prediction, batch.target, noise, timesteps),
+            "noised": noised,
+            "timesteps": timesteps,
+            "following": following,
         }
+
+    def clean(self, noised: Tensor, timesteps: Tensor, batch: Batch) -> Tensor:
+        """The estimate of the clean image for `noised` at timesteps (B,), within `clip`."""
+        output = self.predict(noised, timesteps, conditions_of(batch))
+        x0 = self.schedule.x0_from(self.prediction, output, noised, timesteps)
+        return x0 if self.clip is None else x0.clamp(*self.clip)
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Run the sampler named in the recipe from pure noise down to sigma 0."""
         denoiser = Denoiser(self.predict, self.schedule, self.prediction, self.clip)
         nothing = batch.known_where(torch.zeros(len(batch.target), dtype=torch.bool))
         return find_sampler(sampler.name).sample(
-            guided(denoiser, _conditions(batch), _conditions(nothing), sampler.guidance),
+            guided(denoiser, conditions_of(batch), conditions_of(nothing), sampler.guidance),
             self.schedule,
             noise,
             steps=sampler.steps,
@@ -97,6 +128,7 @@ class DenoisingSystem(System):
         )
 
 
-def _conditions(batch: Batch) -> Conditions:
+def conditions_of(batch: Batch) -> Conditions:
+    """What the cases are made for, as the samplers hand it on."""
     found = {"condition": batch.condition, "vector": batch.vector}
     return {name: value for name, value in found.items() if value is not None}

@@ -15,7 +15,7 @@ from genaug.samplers.ddim import ddim
 from genaug.samplers.dpmpp import dpmpp_2m
 from genaug.samplers.flow import flow_heun
 from genaug.samplers.heun import heun
-from genaug.samplers.noise import CaseNoise, draw_initial
+from genaug.samplers.noise import CaseNoise, WindowNoise, draw_initial
 from genaug.samplers.predictor_corrector import predictor_corrector
 from genaug.samplers.stepping import Callback, Noise
 from genaug.schedule import Schedule, Spacing
@@ -26,6 +26,7 @@ __all__ = [
     "CaseNoise",
     "Noise",
     "Sampler",
+    "WindowNoise",
     "ancestral",
     "ddim",
     "dpmpp_2m",

@@ -1,4 +1,4 @@
-"""Noise by case: what a case is made of does not depend on which cases share its batch."""
+"""Noise by case: what a case is made of does not depend on which cases share its batch, nor on its windows."""
 
 from __future__ import annotations
 
@@ -38,6 +38,41 @@ class CaseNoise:
         """The next draw, (B, *shape) float32."""
         draws = [torch.randn(self._shape, generator=generator) for generator in self._generators]
         return torch.stack(draws).to(self._device)
+
+
+class WindowNoise:
+    """Standard normal noise of one case, seen through windows of it.
+
+    Where two windows overlap they see the same noise, so what they make of it agrees there and can be blended. Noise
+    that is not of the window's size, such as a style, is the same for all windows.
+
+    Args:
+        generator: of the case, on the CPU; seeded alike for every batch of windows and advanced by every draw.
+        size: of the whole case along every axis.
+        windows: where the windows of the batch lie, a slice an axis.
+        shape: of one window's noise, (C, ...).
+        device: where the noise is wanted.
+    """
+
+    def __init__(
+        self,
+        generator: torch.Generator,
+        size: Sequence[int],
+        windows: Sequence[tuple[slice, ...]],
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._generator, self._size, self._windows = generator, tuple(size), list(windows)
+        self._shape, self._device = tuple(shape), device
+
+    def __call__(self) -> Tensor:
+        """The next draw, (windows, *shape) float32."""
+        own = tuple(at.stop - at.start for at in self._windows[0])
+        if self._shape[1:] != own:
+            draw = torch.randn(self._shape, generator=self._generator)
+            return draw.expand(len(self._windows), *self._shape).to(self._device)
+        whole = torch.randn((self._shape[0], *self._size), generator=self._generator)
+        return torch.stack([whole[(slice(None), *at)] for at in self._windows]).to(self._device)
 
 
 def draw_initial(noise: Noise, sigma: float) -> Tensor:

@@ -46,8 +46,8 @@ def write_preview(
             )
     else:
         generators = [torch.Generator().manual_seed(seed) for seed in range(len(real))]
-        steps = min(recipe.sampler.steps, PREVIEW_STEPS)
-        sampler = Sampler(name="dpmpp_2m", steps=steps) if recipe.sampler.steps > 1 else recipe.sampler
+        short = recipe.sampler.steps <= PREVIEW_STEPS
+        sampler = recipe.sampler if short else Sampler(name="dpmpp_2m", steps=PREVIEW_STEPS)
         made = generate(recipe, systems, scale, generators, batch, roles, sampler)
     picture = np.concatenate([_row(real), _row(made)])
     with writing(path) as temporary:

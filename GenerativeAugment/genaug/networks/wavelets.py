@@ -1,0 +1,95 @@
+"""Diffusion in the wavelet domain: the Haar bands of a case are what is noised and denoised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genaug.networks.base import Batch, Outputs, Signature, System
+from genaug.networks.denoising import DenoisingSystem
+from genaug.networks.haar import Haar, band_channels
+from genaug.recipe import Sampler
+from genaug.samplers import Callback, Noise
+from genaug.schedule import Prediction
+
+
+class WaveletDenoiser(System):
+    """A denoiser of Haar bands (Friedrich 2024, arXiv:2402.19043).
+
+    The low-pass band, which is 2^(d/2) times as strong as the image for every level, is brought back to the image's
+    range, so that noise of one strength drowns the anatomy early and the detail late or never; a denoiser of voxels,
+    even one that looks at them through the transform, has the two drown as the voxels do.
+
+    Args:
+        wavelet_levels: how often the bands are halved, 1 or 2.
+        channels, attention, ...: see DenoisingSystem.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        wavelet_levels: int = 1,
+        channels: Sequence[int] = (64, 96, 128),
+        attention: Sequence[bool] = (False, False, True),
+        res_blocks: int = 1,
+        head_channels: int = 32,
+        groups: int = 16,
+        schedule: Mapping[str, Any] | None = None,
+        prediction: Prediction = "x0",
+    ) -> None:
+        super().__init__(signature)
+        d = signature.dimension
+        if any(n % 2**wavelet_levels for n in signature.window):
+            raise ValueError(f"window {signature.window} is not divisible by {2**wavelet_levels}")
+        self.split, self.merge = Haar(wavelet_levels), Haar(wavelet_levels, inverse=True)
+        self.low = 2.0 ** (d * wavelet_levels / 2)
+        maps = signature.condition_channels - signature.vector_length
+        bands = replace(
+            signature,
+            window=tuple(n // 2**wavelet_levels for n in signature.window),
+            image_channels=band_channels(signature.channels, d, wavelet_levels),
+            label_channels=0,
+            condition_channels=band_channels(maps, d, wavelet_levels) + signature.vector_length,
+        )
+        self.inner = DenoisingSystem(
+            bands, channels, attention, res_blocks, head_channels, groups, 0, schedule, prediction
+        )
+
+    def noise_shape(self) -> tuple[int, ...]:
+        """(bands, *window / 2^levels)."""
+        return self.inner.noise_shape()
+
+    def bands(self, x: Tensor) -> Tensor:
+        """Images (B, C, *S) as bands in the images' range, the low-pass ones first."""
+        low, high = self.split(x).tensor_split([x.shape[1]], dim=1)
+        return torch.cat([low / self.low, high], dim=1)
+
+    def images(self, bands: Tensor) -> Tensor:
+        """Inverse of `bands`."""
+        low, high = bands.tensor_split([self.signature.channels], dim=1)
+        return torch.as_tensor(self.merge(torch.cat([low * self.low, high], dim=1)))
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """Prediction and truth at one random timestep per case.
+
+        As images, by the orthonormal transform of the bands as they are: errors keep their size, and voxels that
+        nobody scanned can be left out of them.
+        """
+        outputs = self.inner(self._in_bands(batch), generator)
+        return {name: self.merge(outputs[name]) for name in ("prediction", "truth")}
+
+    def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
+        """Bands from noise, then the images that they are of."""
+        return self.images(self.inner.sample(noise, self._in_bands(batch), sampler, callback)).clamp(-1, 1)
+
+    def _in_bands(self, batch: Batch) -> Batch:
+        return Batch(
+            self.bands(batch.target),
+            source=None if batch.source is None else self.bands(batch.source),
+            label_map=None if batch.label_map is None else self.bands(batch.label_map),
+            vector=batch.vector,
+        )
