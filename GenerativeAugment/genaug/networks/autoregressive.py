@@ -82,7 +82,7 @@ class AutoregressivePrior(System):
         codes = torch.empty(len(chance), 0, dtype=torch.long, device=chance.device)
         for place in range(self.length):
             bounds = self.logits(codes, batch)[:, -1].float().softmax(-1).cumsum(-1)
-            chosen = torch.searchsorted(bounds, chance[:, place, None]).clamp(max=self.entries - 1)
+            chosen = torch.searchsorted(bounds, chance[:, place, None].contiguous()).clamp(max=self.entries - 1)
             codes = torch.cat([codes, chosen], dim=1)
             if callback is not None:
                 callback(place + 1, self.length)
