@@ -50,6 +50,11 @@ def splitPatients(patients: Iterable[str], validation: int, test: int, seed: int
     return {name: drawn[name] for name in names}
 
 
+def isDivisible(patients: Iterable[str], validation: int, test: int) -> bool:
+    """Whether there are patients enough to keep such shares apart."""
+    return len(set(patients)) > (validation > 0) + (test > 0)
+
+
 def drawnPatients(cases: Iterable[CaseEntry]) -> set[str]:
     """The patients that are drawn: those of the real cases, whom synthetic ones follow; all where no case is real."""
     cases = list(cases)
@@ -87,7 +92,12 @@ def describeSplit(patients: Iterable[str], split: Mapping[str, str]) -> str:
     counts = Counter(split.get(patient, TRAIN) for patient in set(patients))
     titles = {TRAIN: _("for training"), VALIDATION: _("for validation"), TEST: _("for the test")}
     if set(counts) <= {TRAIN}:
-        return _("all {count} patients for training").format(count=counts[TRAIN])
+        count = counts[TRAIN]
+        return (
+            _("the one patient for training")
+            if count == 1
+            else _("all {count} patients for training").format(count=count)
+        )
     return _("patients: {parts}").format(
         parts=", ".join(f"{counts[part]} {title}" for part, title in titles.items() if counts[part])
     )

@@ -173,15 +173,14 @@ def test_a_cohort_on_disk_is_split_and_a_split_is_not_lost_by_one_click(panel, t
     assert "3 for training, 1 for validation, 1 for the test" in shell.panel.ui.cohortInfoLabel.text
 
 
-def test_one_patient_cannot_be_split_and_the_panel_says_what_to_do(panel, tmp_path):
+def test_one_patient_trains_and_the_panel_says_so(panel, tmp_path):
     from GenerativeAugmentLib import hierarchy
 
     panel, shell = panel
     select(panel, hierarchy.itemOf(blob(name="one")))
     panel.ui.addCasesButton.click()
     panel.ui.outputFolderEdit.currentPath = str(tmp_path)
-    assert "set the shares to 0" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
-    panel.ui.testShareSpinBox.value = 0
+    assert panel.ui.splitLabel.text == "the one patient for training: too few to keep any apart"
     assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
 
 

@@ -15,7 +15,7 @@ from GenerativeAugmentLib.cohorts import (
     realPatients,
     safeName,
 )
-from GenerativeAugmentLib.cohortSplit import describeSplit, drawnPatients, splitPatients
+from GenerativeAugmentLib.cohortSplit import describeSplit, drawnPatients, isDivisible, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobCenter import PlannedJob
 from GenerativeAugmentLib.jobs import Job, newJobFolder
@@ -38,7 +38,8 @@ def fingerprintJob(
     """Describe a cohort and recommend a recipe; a cohort of the scene is written first.
 
     Args:
-        parameters: where the cohort comes from, or goes to.
+        parameters: where the cohort comes from, or goes to, and which shares of its patients are kept apart; of too few
+            patients nobody is.
         cases: of the scene, for that source.
         device: that a training would have.
         cohort: of the disk, instead of the one in `parameters`.
@@ -49,9 +50,8 @@ def fingerprintJob(
     preparation = None
     if cohort is None and parameters.source is CohortSource.SCENE:
         cohort = Path(parameters.outputFolder) / safeName(parameters.name)
-        split = splitPatients(
-            realPatients(cases), parameters.validationShare, parameters.testShare, parameters.splitSeed
-        )
+        patients, shares = realPatients(cases), (parameters.validationShare, parameters.testShare)
+        split = splitPatients(patients, *shares, parameters.splitSeed) if isDivisible(patients, *shares) else {}
         frozen = FrozenCohort(cases, parameters.name.strip(), parameters.fileFormat, split)
         preparation = Preparation(frozen.writing(cohort), frozen.bytes)
         name = parameters.name.strip()
