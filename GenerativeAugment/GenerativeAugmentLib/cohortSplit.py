@@ -88,19 +88,14 @@ def splitCohort(path: Path, validation: int, test: int, seed: int) -> dict[str, 
 
 
 def describeSplit(patients: Iterable[str], split: Mapping[str, str]) -> str:
-    """How many patients stand where, in words."""
+    """How many patients stand where, in a few words."""
     counts = Counter(split.get(patient, TRAIN) for patient in set(patients))
-    titles = {TRAIN: _("for training"), VALIDATION: _("for validation"), TEST: _("for the test")}
     if set(counts) <= {TRAIN}:
-        count = counts[TRAIN]
         return (
-            _("the one patient for training")
-            if count == 1
-            else _("all {count} patients for training").format(count=count)
+            _("all {count} for training").format(count=counts[TRAIN]) if counts[TRAIN] != 1 else _("one for training")
         )
-    return _("patients: {parts}").format(
-        parts=", ".join(f"{counts[part]} {title}" for part, title in titles.items() if counts[part])
-    )
+    titles = {TRAIN: _("training"), VALIDATION: _("validation"), TEST: _("test")}
+    return ", ".join(f"{counts[part]} {title}" for part, title in titles.items() if counts[part])
 
 
 def _counts(total: int, fractions: list[float]) -> list[int]:

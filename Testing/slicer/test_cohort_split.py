@@ -52,6 +52,6 @@ def test_too_few_patients_and_other_layouts_are_told(cohortSplit, tmp_path):
 
 
 def test_a_split_is_told_in_words(cohortSplit):
-    assert cohortSplit.describeSplit(["a", "b"], {}) == "all 2 patients for training"
+    assert cohortSplit.describeSplit(["a", "b"], {}) == "all 2 for training"
     split = {"a": "train", "b": "test", "c": "train", "d": "validation"}
-    assert cohortSplit.describeSplit(split, split) == "patients: 2 for training, 1 for validation, 1 for the test"
+    assert cohortSplit.describeSplit(split, split) == "2 training, 1 validation, 1 test"

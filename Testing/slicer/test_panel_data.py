@@ -58,9 +58,9 @@ def test_folders_become_a_cohort_with_fingerprint_and_recommendation(panel, tmp_
     for row in range(3):
         panel.ui.casesTable.item(row, 2).setText("T1, other")
     assert "folder" in shell.ui.reasonLabel.text
-    assert panel.ui.splitLabel.text == "patients: 2 for training, 1 for the test"
+    assert panel.ui.splitLabel.text == "2 training, 1 test"
     panel.ui.testShareSpinBox.value = 0
-    assert panel.ui.splitLabel.text == "all 3 patients for training"
+    assert panel.ui.splitLabel.text == "all 3 for training"
     panel.ui.testShareSpinBox.value = 30
     panel.ui.nameEdit.text = "my cohort"
     panel.ui.outputFolderEdit.currentPath = str(tmp_path)
@@ -156,11 +156,11 @@ def test_a_cohort_on_disk_is_split_and_a_split_is_not_lost_by_one_click(panel, t
     assert not panel.ui.splitButton.enabled and panel.ui.splitLabel.text == ""
     blob_cohort(tmp_path / "cohort", count=5)
     panel.parameters.cohortFolder = tmp_path / "cohort"
-    assert panel.ui.splitLabel.text == "all 5 patients for training"
+    assert panel.ui.splitLabel.text == "all 5 for training"
     panel.ui.splitButton.click()
     first = Cohort.read(tmp_path / "cohort").split
     assert list(first.values()).count("test") == 1
-    assert panel.ui.splitLabel.text == "patients: 4 for training, 1 for the test"
+    assert panel.ui.splitLabel.text == "4 training, 1 test"
     panel.ui.validationShareSpinBox.value = 20
     panel.ui.splitButton.click()
     assert Cohort.read(tmp_path / "cohort").split == first
@@ -170,7 +170,7 @@ def test_a_cohort_on_disk_is_split_and_a_split_is_not_lost_by_one_click(panel, t
     assert panel.ui.splitButton.text == "Split by patient"
     shell.selectPanel("train")
     shell.panel.parameters.cohortFolder = tmp_path / "cohort"
-    assert "3 for training, 1 for validation, 1 for the test" in shell.panel.ui.cohortInfoLabel.text
+    assert "patients: 3 training, 1 validation, 1 test" in shell.panel.ui.cohortInfoLabel.text
 
 
 def test_one_patient_trains_and_the_panel_says_so(panel, tmp_path):
@@ -180,7 +180,7 @@ def test_one_patient_trains_and_the_panel_says_so(panel, tmp_path):
     select(panel, hierarchy.itemOf(blob(name="one")))
     panel.ui.addCasesButton.click()
     panel.ui.outputFolderEdit.currentPath = str(tmp_path)
-    assert panel.ui.splitLabel.text == "the one patient for training: too few to keep any apart"
+    assert panel.ui.splitLabel.text == "one for training: too few to keep any apart"
     assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
 
 

@@ -216,7 +216,7 @@ def cohortContent(cohort: Path) -> tuple[str, dict[str, str], bool] | None:
     labelled = sum(case.label is not None for case in cases)
     channels = dict(content["channels"])
     named = ", ".join(f"{channel} ({modality})" for channel, modality in channels.items())
-    text = _("{cases} cases, {labelled} with label maps; {split}; channels {channels}").format(
+    text = _("{cases} cases, {labelled} with label maps; patients: {split}; channels {channels}").format(
         cases=len(cases),
         labelled=labelled,
         split=describeSplit(drawnPatients(cases), content.get("split", {})),
