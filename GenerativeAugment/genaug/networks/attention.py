@@ -35,7 +35,8 @@ class SelfAttention(nn.Module):
         """Feature maps of the same shape."""
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
         weights = torch.softmax(query.transpose(1, 2) @ key, dim=2)
-        return x + self.amount * (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        seen: Tensor = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        return torch.as_tensor(x + self.amount * seen)
 
 
 class AttentionGenerator(LatentGenerator):

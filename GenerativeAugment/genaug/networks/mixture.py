@@ -50,7 +50,8 @@ class GeneratorMixture(OnePass):
     def chosen(self, noise: Tensor) -> Tensor:
         """Which generator makes each case, (B,) integers."""
         count = len(self.generators)
-        return (torch.special.ndtr(noise[:, -1].float()) * count).long().clamp(max=count - 1)
+        share = torch.as_tensor(torch.special.ndtr(noise[:, -1].float()))
+        return (share * count).long().clamp(max=count - 1)
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output (B, C, *window) for noise (B, latent + 1) and the batch's vector."""

@@ -35,7 +35,7 @@ class StyleLayer(nn.Module):
         ones = [1] * (x.ndim - 2)
         x = F.leaky_relu(self.convolution(x) + self.noise.view(1, -1, *ones) * noise, 0.2)
         scale, shift = self.modulation(style).view(len(x), -1, *ones).chunk(2, dim=1)
-        return F.instance_norm(x) * (1 + scale) + shift
+        return torch.as_tensor(F.instance_norm(x) * (1 + scale) + shift)
 
 
 class StyleGenerator(OnePass):
@@ -95,7 +95,7 @@ class StyleGenerator(OnePass):
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output (B, C, *window) for noise of `noise_shape` and the batch's vector."""
-        z, *grain = noise.split([self.latent, *(math.prod(size) for size in self.sizes)], dim=1)
+        z, *grain = torch.split(noise, [self.latent, *(math.prod(size) for size in self.sizes)], dim=1)
         style = self.style(z, batch)
         x = self.constant.expand(len(noise), *self.constant.shape)
         for level, (layer, size, values) in enumerate(zip(self.levels, self.sizes, grain)):

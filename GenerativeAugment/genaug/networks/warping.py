@@ -50,7 +50,7 @@ def integrate(velocity: Tensor, squarings: int = SQUARINGS) -> Tensor:
     Scaling and squaring: a small step is its own displacement, and twice the time is the displacement composed with
     itself (Arsigny 2006, A log-Euclidean framework for statistics on diffeomorphisms).
     """
-    displacement = velocity.float() / 2**squarings
+    displacement: Tensor = velocity.float() / 2**squarings
     for _ in range(squarings):
         displacement = compose(displacement, displacement)
     return displacement
