@@ -44,7 +44,7 @@ class ModelsPanel(Panel):
         self._shown: ModelEntry | None = None
         self._filling = False
         self._toDelete = ""
-        headers = [_("Title"), _("Task"), _("Modality"), _("License"), _("Time a case")]
+        headers = [_("Title"), _("Task"), _("Modality"), _("License"), _("Time")]
         table = self.ui.modelsTable
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(headers)
