@@ -73,6 +73,9 @@ class TranslationParameters(Strict):
     conditions: dict[str, float | str] = Field(
         default_factory=dict, description="covariates to ask for instead of the case's own: the patient as he would be"
     )
+    difference: bool = Field(
+        default=False, description="also write input minus result, which shows a lesion that the model has taken away"
+    )
     prefix: str | None = None
     file_format: FileFormat = "nii.gz"
 

@@ -394,7 +394,8 @@ def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str)
         ),
         (
             fingerprint.pairing == "unpaired" and facts.task == "synthesis",
-            "Not every case has every channel on one grid; train on one channel or complete the cases.",
+            "Not every case has every channel on one grid; train on one channel, complete the cases, or make one "
+            "channel from another, which needs no pairs (task translation).",
         ),
         (
             recipe == "cyclegan" and facts.cases < TOO_FEW_FOR_A_VAE,

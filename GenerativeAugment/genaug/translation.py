@@ -31,6 +31,9 @@ from genaug.tensors import neighbours
 from genaug.volume import Volume, require_same_grid
 from genaug.windows import Window, apply_windows, plan_windows
 
+DIFFERENCE = "-difference"
+"""Ends the name of the channel that holds input minus result."""
+
 MICRO_BATCH = 2
 """Windows per network call."""
 
@@ -65,6 +68,7 @@ def translate(
     package = load_package(package_folder, resolve_device(device))
     info = package.info
     _require_translation(package)
+    compared = _compared(package) if parameters.difference else {}
     require_known(info.roles.covariates, list(parameters.conditions))
     cases = []
     for index, case in enumerate(inputs.cases):
@@ -77,6 +81,7 @@ def translate(
         results, placement = _translate_volume(
             package, sources, vector, parameters.overlap, case_seed(seed, index), tell
         )
+        results |= _differences(compared, sources, results)
         record = Record(
             case_id=f"{parameters.prefix or info.name}-{case.id}",
             kind="translate",
@@ -101,7 +106,10 @@ def translate(
     cohort = Cohort(
         name=f"{info.name} translations",
         root=output,
-        channels={name: info.trained_on.modalities[name] for name in info.roles.target},
+        channels={
+            **{name: info.trained_on.modalities[name] for name in info.roles.target},
+            **{name + DIFFERENCE: info.trained_on.modalities[name] for name in compared},
+        },
         label_names=inputs.label_names,
         split=inputs.split,
         cases=cases,
@@ -137,7 +145,41 @@ def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
     seed = case_seed(record.seed, int(record.parameters["index"]))
     vector = _vector(package, given, sources, parameters)
     results, _ = _translate_volume(package, sources, vector, parameters.overlap, seed, lambda done, total: None)
-    return results
+    compared = _compared(package) if parameters.difference else {}
+    return results | _differences(compared, sources, results)
+
+
+def _compared(package: Package) -> dict[str, str]:
+    """By target, the source that it can be subtracted from: the same channel, or the only one, of the same modality.
+
+    Raises:
+        GenaugError: BAD_PARAMETER where there is none.
+    """
+    info = package.info
+    found = {}
+    for name in info.roles.target:
+        alone = info.roles.source[0] if len(info.roles.source) == 1 else None
+        source = name if name in info.roles.source else alone
+        if source is None or info.trained_on.modalities[source] != info.trained_on.modalities[name]:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "difference",
+                f"a model that makes {name} from {', '.join(info.roles.source)}",
+                "one whose input and result share their intensities, as ant-gan's and madgan's do",
+                "Leave difference out.",
+            )
+        found[name] = source
+    return found
+
+
+def _differences(compared: dict[str, str], sources: dict[str, Volume], made: dict[str, Volume]) -> dict[str, Volume]:
+    """Input minus result, float32, by the result's channel."""
+    return {
+        name + DIFFERENCE: replace(
+            made[name], array=sources[source].array.astype(np.float32) - made[name].array.astype(np.float32)
+        )
+        for name, source in compared.items()
+    }
 
 
 def _translate_volume(

@@ -75,6 +75,7 @@ TINY_NETWORKS = {
     "global_local_translator": {"features": [4, 4, 4, 4, 4, 4], "local_channels": 4, "local_blocks": 1},
     "code_translator": {"channels": [4, 8]},
     "contrast_draws": {},
+    "multiscale_critic": {"channels": 8, "layers": 1, "scales": 2},
     "pool_critic": {"channels": 8, "layers": 1, "pool": 2},
     "wavelet_denoiser": {"channels": [8, 8], "groups": 4, "head_channels": 4},
     "controlled_denoiser": {"channels": [8, 8], "groups": 4, "head_channels": 4, "control_channels": 4},

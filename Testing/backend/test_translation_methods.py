@@ -6,15 +6,19 @@ import torch
 from engine_data import TINY_NETWORKS, blob_cohort, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
+from genaug.jobs.handlers.translate import _read
 from genaug.networks import Batch, Signature, build_critic, build_system
+from genaug.networks.translators import mean_source
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
+from genaug.objectives.texture import gram
 from genaug.package import load_package, read_info
 from genaug.parameters import TranslationParameters
 from genaug.progress import Silent
-from genaug.recipe import Network, load_recipe
-from genaug.tensors import Roles, StoreWriter, TensorStore
+from genaug.recipe import Network
+from genaug.record import Record
+from genaug.tensors import Roles, StoreWriter, TensorStore, neighbours
 from genaug.training import train
-from genaug.translation import translate
+from genaug.translation import remake, translate
 
 SIGNATURE = Signature(2, (32, 32), 1, 0, 1)
 
@@ -166,3 +170,296 @@ def test_one_side_alone_is_refused_with_what_to_do(tmp_path, flat):
     with pytest.raises(GenaugError, match="without") as caught:
         train(flat, tiny_options("ant-gan", 1, source_channels=["B"]), tmp_path / "t", "cpu", Silent())
     assert caught.value.reason is Reason.UNPAIRED
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory) -> Cohort:
+    """Volumes of several planes."""
+    return blob_cohort(tmp_path_factory.mktemp("deep"), 3, 32)
+
+
+def replays(package, cohort, folder, **parameters):
+    """A translated case, once its Record has made the same voxels again."""
+    made = translate(
+        package, cohort.with_cases(cohort.cases[:1]), folder, TranslationParameters(**parameters), 5, "cpu"
+    )
+    again = remake(Record.read(made.cases[0].record), package, cohort.cases[0])
+    for name in made.channels:
+        assert np.array_equal(again[name].array, made.cases[0].volume(name).array)
+    return made.cases[0]
+
+
+def test_a_volume_is_translated_plane_by_plane_from_the_planes_beside(deep, tmp_path):
+    package = train(deep, tiny_options("pgan", 2, dimension=2), tmp_path / "t", "cpu", Silent())
+    info = read_info(package)
+    assert info.grid.dimension == 2 and info.roles.source_channels == 3
+    made = replays(package, deep, tmp_path / "out", overlap=0)
+    assert made.volume("B").shape == deep.cases[0].volume("A").shape
+    with pytest.raises(GenaugError, match="pgan") as caught:
+        train(deep, tiny_options("pgan", 1, dimension=3), tmp_path / "u", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_RECIPE
+
+
+def test_a_plane_is_foretold_from_others_of_its_own_channel_and_never_sees_itself(deep, tmp_path):
+    options = tiny_options("madgan", 2, channels=["A"], source_channels=[], dimension=2)
+    package = train(deep, options, tmp_path / "t", "cpu", Silent())
+    info = read_info(package)
+    assert info.roles.source == info.roles.target == ["A"]
+    made = replays(package, deep, tmp_path / "out", overlap=0, difference=True)
+    source, result = deep.cases[0].volume("A"), made.volume("A")
+    np.testing.assert_allclose(made.volume("A-difference").array, source.array - result.array, atol=1e-3)
+    # The last plane is given to no other, so nothing of the result depends on it.
+    planes = neighbours(np.arange(8.0).reshape(1, 1, 1, 8), 4, info.roles.offsets)
+    assert planes[:, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_a_difference_of_modalities_is_refused(deep, tmp_path):
+    other = deep.model_copy(update={"channels": {"A": "MR", "B": "CT", "C": "MR"}})
+    package = train(other, tiny_options("pgan", 1, dimension=2), tmp_path / "t", "cpu", Silent())
+    with pytest.raises(GenaugError, match="share their intensities"):
+        translate(package, other, tmp_path / "out", TranslationParameters(difference=True), device="cpu")
+
+
+# Missing sources
+
+
+def test_any_subset_of_the_sources_translates(flat, tmp_path):
+    lacking = [without(flat.cases[0], "C"), without(flat.cases[1], "A"), *flat.cases[2:]]
+    cohort = flat.with_cases(lacking)
+    package = train(cohort, tiny_options("mm-gan", 2), tmp_path / "t", "cpu", Silent())
+    assert read_info(package).roles.missing
+    made = translate(package, cohort, tmp_path / "out", TranslationParameters(), 1, "cpu")
+    assert len(made.cases) == len(cohort.cases)
+    for case, given in zip(made.cases, cohort.cases, strict=True):
+        assert sorted(Record.read(case.record).inputs) == [n for n in ("A", "C") if n in given.images]
+        again = remake(Record.read(case.record), package, given)
+        assert np.array_equal(again["B"].array, case.volume("B").array)
+    for case in lacking[:2]:
+        _read(case, read_info(package).roles)
+    with pytest.raises(GenaugError, match="channel"):
+        _read(without(flat.cases[0], "A", "C"), read_info(package).roles)
+
+
+def test_a_missing_source_has_no_part_in_the_mean():
+    signature = Signature(2, (32, 32), 1, 0, 4, (("source", 2),))
+    source = torch.stack([images(1, 2)[0], images(1, 2, seed=1)[0]])
+    source[1, 1] = 0
+    batch = Batch(images(), source=source, vector=torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    base = mean_source(source, batch, signature)
+    torch.testing.assert_close(base[0, 0], source[0].mean(0))
+    torch.testing.assert_close(base[1, 0], source[1, 0])
+
+
+# Streams, cascades, paths, codes
+
+
+def test_the_weights_of_a_fusion_sum_to_one_and_follow_what_the_streams_see():
+    signature = Signature(2, (32, 32), 1, 0, 2)
+    system = build_system(tiny_network("fusion_translator"), signature)
+    for parameter in system.parameters():
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(0))
+    outputs = system(Batch(images(), source=images(channels=2)), torch.Generator())
+    assert outputs["fusion"].shape == (2, 3, 32, 32) and outputs["fusion"].min() > 0
+    torch.testing.assert_close(outputs["fusion"].sum(1), torch.ones(2, 32, 32))
+    assert outputs["fusion"].std(dim=(2, 3)).min() > 0
+    assert outputs["streams"].shape == (2, 2, 32, 32)
+
+
+def test_streams_that_are_all_right_cost_nothing():
+    batch = Batch(images(), source=images(channels=2))
+    right = {"streams": batch.target.repeat(1, 3, 1, 1)}
+    assert LOSSES["streams"](right, batch, play()).item() == 0
+    right["streams"][:, 2] += 0.3
+    assert LOSSES["streams"](right, batch, play()).item() == pytest.approx(0.1, abs=1e-6)
+
+
+NEW = ["translator", "cascade_translator", "fusion_translator", "global_local_translator", "code_translator"]
+
+
+@pytest.mark.parametrize("kind", NEW)
+@pytest.mark.parametrize(("dimension", "window"), [(2, (32, 64)), (3, (64, 32, 32))])
+def test_a_translator_starts_at_its_source_and_takes_other_windows(kind, dimension, window):
+    system = build_system(tiny_network(kind), Signature(dimension, window, 1, 0, 1)).eval()
+    batch = Batch(images(size=window), source=images(size=window, seed=1))
+    with torch.no_grad():
+        outputs = system(batch, torch.Generator())
+        torch.testing.assert_close(outputs["generated"], torch.tanh(batch.source))
+        alone = system(Batch(batch.target[:1], source=batch.source[:1]), torch.Generator())
+    torch.testing.assert_close(alone["generated"], outputs["generated"][:1])
+
+
+def test_a_plane_of_attention_reaches_across_the_window():
+    """A change in one corner reaches the other, further than the convolutions of the last levels do."""
+    torch.manual_seed(0)
+    system = build_system(tiny_network("translator", attention=True), SIGNATURE).eval()
+    assert any("attn" in name or "attention" in name for name, _ in system.named_modules())
+    plain = build_system(tiny_network("translator"), SIGNATURE)
+    assert sum(p.numel() for p in system.parameters()) > sum(p.numel() for p in plain.parameters())
+
+
+def test_each_block_of_a_cascade_corrects_the_one_before():
+    system = build_system(tiny_network("cascade_translator", blocks=3), SIGNATURE).eval()
+    batch = Batch(images(), source=images(seed=1))
+    torch.nn.init.constant_(system.blocks[1].final_conv.bias, 0.5)
+    streams = system(batch, torch.Generator())["streams"]
+    torch.testing.assert_close(streams[:, :1], torch.tanh(batch.source))
+    torch.testing.assert_close(streams[:, 1:2], torch.tanh(batch.source + 0.5))
+    torch.testing.assert_close(streams[:, 2:], streams[:, 1:2])
+
+
+# Texture
+
+
+def test_a_gram_matrix_does_not_see_where_things_are():
+    features = torch.randn(2, 5, 8, 8, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    moved = features.flatten(2)[:, :, order].view_as(features)
+    torch.testing.assert_close(gram(moved), gram(features))
+    assert not torch.allclose(gram(features * 2), gram(features))
+
+
+@pytest.mark.parametrize("critic", [None, "critic"])
+@pytest.mark.parametrize("name", ["perceptual", "style"])
+def test_texture_terms_vanish_for_a_perfect_copy_and_reach_the_fake_alone(name, critic):
+    critics = {"critic": build_critic(tiny_network("patch_critic"), SIGNATURE).requires_grad_(False)}
+    target = images()
+    batch = Batch(target.clone().requires_grad_(True), source=images(seed=1))
+    assert LOSSES[name]({"generated": target}, batch, play(critics=critics), critic=critic).item() == 0
+    fake = images(seed=2).requires_grad_(True)
+    LOSSES[name]({"generated": fake}, batch, play(critics=critics), critic=critic).backward()
+    assert fake.grad.abs().sum() > 0 and batch.target.grad is None
+
+
+def test_style_forgives_a_shift_that_the_perceptual_term_does_not():
+    target = images(size=(32, 32))
+    shifted = {"generated": target.roll((8, 8), (2, 3))}
+    other = {"generated": images(seed=3) * 0.3}
+    batch = Batch(target)
+    style = [LOSSES["style"](one, batch, play()).item() for one in (shifted, other)]
+    perceptual = [LOSSES["perceptual"](one, batch, play()).item() for one in (shifted, other)]
+    assert style[0] < 0.1 * style[1] and perceptual[0] > 0.5 * perceptual[1]
+
+
+def test_a_critic_of_several_scales_is_several_critics():
+    judge = build_critic(tiny_network("multiscale_critic"), SIGNATURE).eval()
+    x = torch.cat([images(), images(seed=1)], dim=1)
+    fine, coarse = (
+        critic(seen).flatten(2)
+        for critic, seen in zip(judge.critics, (x, torch.nn.functional.avg_pool2d(x, 2)), strict=True)
+    )
+    torch.testing.assert_close(judge(x), torch.cat([fine, coarse], dim=2))
+    batch = Batch(images(), source=images(seed=1))
+    term = LOSSES["feature_matching"]
+    assert term({"generated": batch.target}, batch, play(critics={"critic": judge})).item() == 0
+    with pytest.raises(GenaugError, match="scale"):
+        build_critic(tiny_network("multiscale_critic", scales=5), SIGNATURE)
+
+
+# Contrasts drawn for labels
+
+
+def contrasts(prior="measured", window=(64, 64), **options):
+    quiet = {"blur": 0.0, "bias": 0.0, "noise": 0.0}
+    return build_system(
+        tiny_network("contrast_draws", prior=prior, **{**quiet, **options}), Signature(2, window, 1, 0, 2)
+    )
+
+
+def halves(cases, window=(64, 64)):
+    """The upper half is label 1."""
+    label = torch.zeros(cases, 2, *window)
+    label[:, 0, : window[0] // 2], label[:, 1, window[0] // 2 :] = 1, 1
+    return label
+
+
+def test_contrasts_are_drawn_as_they_were_measured():
+    generator = torch.Generator().manual_seed(0)
+    system, cases = contrasts(), 400
+    means = torch.stack([-0.5 + 0.05 * torch.randn(cases, generator=generator), torch.full((cases,), 0.4)], 1)
+    spreads = torch.tensor([0.05, 0.1])
+    label = halves(cases)
+    noise = torch.randn(cases, 1, 64, 64, generator=generator)
+    level = torch.einsum("bl,blxy->bxy", means, label) + torch.einsum("l,blxy->bxy", spreads, label) * noise[:, 0]
+    system(Batch(level[:, None], label_map=label), generator)
+    made = system.sample(
+        lambda: torch.randn(200, 1, 64, 64, generator=generator), Batch(noise[:200], label_map=label[:200]), None
+    )
+    regions = made[:, 0, :32].flatten(1), made[:, 0, 32:].flatten(1)
+    assert regions[0].mean(1).mean() == pytest.approx(-0.5, abs=0.01)
+    assert regions[0].mean(1).std() == pytest.approx(0.05, abs=0.01)
+    assert regions[1].mean(1).std() < 0.01 and regions[1].mean() == pytest.approx(0.4, abs=0.01)
+    assert regions[0].std(1).mean() == pytest.approx(0.05, abs=0.005)
+    assert regions[1].std(1).mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_random_contrast_owes_nothing_to_what_was_measured():
+    generator = torch.Generator().manual_seed(0)
+    system = contrasts("random")
+    label = halves(300)
+    system(Batch(torch.full((300, 1, 64, 64), 0.3), label_map=label), generator)
+    made = system.sample(
+        lambda: torch.randn(300, 1, 64, 64, generator=generator), Batch(label[:, :1], label_map=label), None
+    )
+    means = made[:, 0, :32].flatten(1).mean(1)
+    assert means.min() < -0.7 and means.max() > 0.7 and abs(float(means.mean())) < 0.1
+
+
+def test_a_case_drawn_for_labels_does_not_depend_on_its_neighbour():
+    system = contrasts(blur=1.0, bias=0.1, noise=0.05).eval()
+    label = halves(2)
+    draws = [torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    both, alone = iter(draws), iter([one[:1] for one in draws])
+    together = system.sample(lambda: next(both), Batch(label[:, :1], label_map=label), None)
+    single = system.sample(lambda: next(alone), Batch(label[:1, :1], label_map=label[:1]), None)
+    assert torch.equal(together[:1], single)
+
+
+def test_measuring_happens_in_training_only():
+    system = contrasts().eval()
+    system(Batch(torch.rand(2, 1, 64, 64), label_map=halves(2)), torch.Generator())
+    assert not system.sums.any()
+
+
+# They learn
+
+
+def trained(recipe, cohort, folder, iterations, **options):
+    """A package of a small network that has been trained for a while."""
+    tuned = tiny_options(recipe, iterations, threads=2, batch_size=4, **options)
+    if recipe != "label-to-image":
+        (stage,) = tuned.overrides["stages"].values()
+        stage["network"]["options"]["features"] = [8] * 6
+    return train(cohort, tuned, folder, "cpu", Silent())
+
+
+@pytest.mark.parametrize("recipe", ["mustgan", "label-to-image"])
+def test_what_is_made_comes_near_the_target(recipe, tmp_path):
+    """Mean absolute error on the training cases, beside that of the network before it is trained."""
+    cohort = blob_cohort(tmp_path / "data", 6, 32, flat=True)
+    more = {"source_channels": ["A", "C"], "learning_rate": 2e-3} if recipe == "mustgan" else {}
+    loaded = load_package(trained(recipe, cohort, tmp_path / "t", 80, **more))
+    ((name, system),) = loaded.systems.items()
+    batch = TensorStore(tmp_path / "t.training" / "tensors", loaded.info.grid.size).batch(
+        range(6), np.random.default_rng(0)
+    )
+    torch.manual_seed(0)
+    fresh = build_system(loaded.info.recipe.stages[name].network, system.signature).eval()
+    still = torch.zeros(6, *system.noise_shape())
+    with torch.no_grad():
+        before, after = (
+            (one.sample(lambda: still, batch, None) - batch.target).abs().mean() for one in (fresh, system)
+        )
+    assert after < 0.5 * before
+
+
+def test_a_cycle_learns_what_no_pair_has_shown(tmp_path):
+    """Bright spheres become dark ones: trained without pairs, and compared with the pairs that nobody saw."""
+    cohort = blob_cohort(tmp_path / "data", 6, 32, flat=True)
+    package = trained("cyclegan", cohort, tmp_path / "t", 150, learning_rate=2e-3)
+    errors = []
+    for case in translate(package, cohort, tmp_path / "out", TranslationParameters(overlap=0), device="cpu").cases:
+        (given,) = (one for one in cohort.cases if case.id.endswith(one.id))
+        truth = given.volume("B").array
+        errors.append([np.abs(x - truth).mean() for x in (given.volume("A").array, case.volume("B").array)])
+    before, after = np.mean(errors, axis=0)
+    assert after < 0.5 * before

@@ -47,6 +47,7 @@ from genaug.networks.independent import IndependentAutoencoder
 from genaug.networks.infill import HoleCritic, HoleFiller
 from genaug.networks.introspective import IntrospectiveAutoencoder
 from genaug.networks.mixture import GeneratorMixture
+from genaug.networks.multiscale import MultiScaleCritic
 from genaug.networks.pool import PoolCritic
 from genaug.networks.priors import GaussianPrior, MixturePrior
 from genaug.networks.progressive import ProgressiveCritic, ProgressiveGenerator
@@ -133,6 +134,7 @@ CRITICS: dict[str, Callable[..., nn.Module]] = {
     "hole_critic": HoleCritic,
     "segmenter": Segmenter,
     "pool_critic": PoolCritic,
+    "multiscale_critic": MultiScaleCritic,
     "step_critic": StepCritic,
 }
 

@@ -91,7 +91,7 @@ class ContrastDraws(System):
         spread = (square - mean**2).clamp(min=1e-6).sqrt().log()
         there = (count >= LEAST_VOXELS).to(mean).expand_as(mean)
         terms = (torch.ones_like(mean), mean, mean**2, spread, spread**2)
-        self.sums += torch.stack([(term * there).sum(0) for term in terms])
+        self.sums.add_(torch.stack([(term * there).sum(0) for term in terms]))
 
     def _contrast(self, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Means and spreads (B, C, regions) from as many pairs of standard normal numbers (B, C, 2, regions)."""
@@ -114,12 +114,14 @@ class ContrastDraws(System):
     def _drawn(self, noise: Callable[[], Tensor], batch: Batch) -> Tensor:
         where = required(batch)[:, : self.regions]
         numbers = noise().flatten(2)
-        means, spreads = self._contrast(numbers[:, :, : 2 * self.regions].unflatten(2, (2, self.regions)))
+        pairs = torch.unflatten(numbers[:, :, : 2 * self.regions], 2, (2, self.regions))
+        means, spreads = self._contrast(pairs)
         level = torch.einsum("bcl,bl...->bc...", means, where)
         width = torch.einsum("bcl,bl...->bc...", spreads, where)
         ideal = level + width * noise()
         shading = noise().flatten(2)
-        knots = shading[:, :, : KNOTS**self.signature.dimension].unflatten(2, (KNOTS,) * self.signature.dimension)
+        d = self.signature.dimension
+        knots = torch.unflatten(shading[:, :, : KNOTS**d], 2, (KNOTS,) * d)
         # The point spread takes one more number of a draw that has many left.
         amounts = self.blur * torch.special.ndtr(shading[:, 0, -1])
         blurred = torch.cat([self._blurred(one[None], float(a)) for one, a in zip(ideal, amounts, strict=True)])

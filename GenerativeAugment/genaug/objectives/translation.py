@@ -11,6 +11,6 @@ from genaug.objectives.base import Batch, Outputs, Play, mean_inside, named
 
 def streams(outputs: Outputs, batch: Batch, play: Play, fake: str = "streams") -> Tensor:
     """Mean absolute error of every stream's own image (B, streams * C, *S), so that each is of use by itself."""
-    parts = named(fake, outputs, batch).split(batch.target.shape[1], dim=1)
+    parts = torch.split(named(fake, outputs, batch), batch.target.shape[1], dim=1)
     errors = [F.l1_loss(play.images(part), play.images(batch.target), reduction="none") for part in parts]
     return torch.stack([mean_inside(error, batch) for error in errors]).mean()
