@@ -1,17 +1,13 @@
-"""Denoisers beyond the plain one: students, diffusion GANs, wavelets, control, deformation; and noise through windows."""
+"""Denoisers beyond the plain one: students, diffusion GANs, wavelets, control, deformation; noise through windows."""
 
 from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from engine_data import TINY_NETWORKS, blob_cohort, tiny_options
-from genaug.errors import GenaugError
 from genaug.generation import at_codes, generate, maker
 from genaug.networks import Batch, Signature
-from genaug.networks.base import spread
 from genaug.networks.control import ControlledDenoiser
 from genaug.networks.deformable import DeformableDenoiser
 from genaug.networks.denoising import DenoisingSystem
@@ -19,15 +15,9 @@ from genaug.networks.diffusion_gan import DiffusionGan, StepCritic
 from genaug.networks.wavelets import WaveletDenoiser
 from genaug.objectives import LOSSES, Play
 from genaug.objectives.distillation import leap
-from genaug.package import load_package
-from genaug.parameters import SynthesisParameters, TranslationParameters
-from genaug.progress import Silent
 from genaug.recipe import Sampler, load_recipe
-from genaug.samplers import CaseNoise, WindowNoise, ddim
-from genaug.synthesis import synthesize
+from genaug.samplers import CaseNoise, WindowNoise
 from genaug.tensors import Roles
-from genaug.training import train
-from genaug.translation import translate
 from genaug.windows import apply_windows, plan_windows
 
 TINY = {"channels": (8, 8), "attention": (False, True), "groups": 4, "head_channels": 4}

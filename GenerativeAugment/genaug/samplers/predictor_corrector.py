@@ -58,4 +58,4 @@ def predictor_corrector(
 
 def _length(x: Tensor) -> Tensor:
     """Euclidean length of every case, (B, 1, ...)."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *[1] * (x.ndim - 1))
+    return torch.as_tensor(torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *[1] * (x.ndim - 1)))
