@@ -334,7 +334,7 @@ def test_noise_matters_in_the_hole_and_nowhere_else_is_judged_by_the_critic_of_h
 
 def smooth_velocity(dimension: int) -> Tensor:
     size = (24, 32) if dimension == 2 else (24, 24, 32)
-    coarse = 2 * torch.randn(2, dimension, *[n // 8 for n in size], generator=seeded())
+    coarse = 1.2 * torch.randn(2, dimension, *[n // 8 for n in size], generator=seeded())
     return F.interpolate(coarse, size=size, mode="bilinear" if dimension == 2 else "trilinear", align_corners=False)
 
 
