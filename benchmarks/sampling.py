@@ -44,8 +44,8 @@ SWEEP: tuple[tuple[str, str, dict[str, Any], tuple[int, ...]], ...] = (
 )
 """Curve, sampler, its options, numbers of steps."""
 
-FEW_STEPS = (("distilled", "progressive-distillation"), ("DDGAN", "ddgan"))
-"""Curve and package of a model with a number of steps of its own."""
+FEW_STEPS = (("distilled", "progressive-distillation", (1, 2, 4, 8)), ("DDGAN", "ddgan", (4,)))
+"""Curve and package of a model that was trained for few steps, and those numbers of steps."""
 
 
 @click.command()
@@ -60,25 +60,24 @@ def main() -> None:
                 console.log(f"{curve}, {count} steps")
                 points.append(_point(curve, BASE, name, count, options))
                 write_json(RESULT, points)
-    for curve, package in FEW_STEPS:
+    for curve, package, steps in FEW_STEPS:
         sampler = read_info(WORK / "packages" / package).recipe.sampler
-        if (curve, sampler.steps) not in known:
-            points.append(_point(curve, package, None, sampler.steps, {}))
-            write_json(RESULT, points)
+        for count in steps:
+            if (curve, count) not in known:
+                points.append(_point(curve, package, sampler.name, count, {}))
+                write_json(RESULT, points)
     draw(points, RESULT.with_suffix(".png"))
 
 
-def _point(curve: str, package: str, sampler: str | None, steps: int, options: dict[str, Any]) -> dict[str, Any]:
+def _point(curve: str, package: str, sampler: str, steps: int, options: dict[str, Any]) -> dict[str, Any]:
     """KID of 64 cases, or why there is none."""
     cohort = slices(WORK / "data" / "slices")
     channel = next(iter(cohort.channels))
     output = WORK / "cases" / "sampling"
     shutil.rmtree(output, ignore_errors=True)
-    entry = find_sampler(sampler or read_info(WORK / "packages" / package).recipe.sampler.name)
+    entry = find_sampler(sampler)
     point: dict[str, Any] = {"curve": curve, "package": package, "steps": steps, "calls": entry.network_calls(steps)}
-    asked = SynthesisParameters(
-        count=CASES, sampler=sampler, steps=None if sampler is None else steps, sampler_options=options
-    )
+    asked = SynthesisParameters(count=CASES, sampler=sampler, steps=steps, sampler_options=options)
     try:
         made = synthesize(WORK / "packages" / package, output, asked, 1, "cpu")
     except GenaugError as error:
