@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from genaug.errors import GenaugError
 from genaug.networks import Batch, Signature, build_system
 from genaug.networks.hamiltonian import inverse_temperature, leapfrog
 from genaug.networks.iaf import InverseAutoregressiveFlow
@@ -565,3 +566,8 @@ def test_commitment_agrees_with_pythae():
         torch.autograd.grad(expected.loss, [x, theirs.embeddings.weight]),
     )
     torch.testing.assert_close(slopes[0], slopes[1])
+
+
+def test_a_discrepancy_cannot_be_told_from_one_case():
+    with pytest.raises(GenaugError, match="at least 2"):
+        LOSSES["mmd"]({"code": normal(1, 4)}, cases(1), play())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class Metric:
         distance = ((z[:, None] - self.centroids[None]) ** 2).sum(2)
         return self.weights * torch.exp(-distance / self.temperature**2)
 
-    @property
+    @cached_property
     def _shapes(self) -> Tensor:
         return self.factors @ self.factors.transpose(1, 2)
 

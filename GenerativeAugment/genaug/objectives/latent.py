@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genaug.errors import GenaugError, Reason
 from genaug.objectives.base import Batch, Outputs, Play
 
 
@@ -73,7 +74,13 @@ def unbiased_mmd(x: Tensor, y: Tensor, kernel: str = "imq", bandwidth: float = 1
         bandwidth: s in 2 D s^2, the square of the kernel's width.
     """
     if min(len(x), len(y)) < 2:
-        raise ValueError("the discrepancy needs two cases of each kind: train with a batch size of at least 2")
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "batch size",
+            str(min(len(x), len(y))),
+            "at least 2, from which a discrepancy can be told",
+            "Train with larger batches.",
+        )
     width = 2 * x.shape[1] * bandwidth**2
 
     def similar(a: Tensor, b: Tensor) -> Tensor:
