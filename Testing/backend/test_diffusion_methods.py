@@ -112,6 +112,12 @@ def test_a_step_without_a_middle_is_refused():
         leap(teacher, torch.zeros(1, 1, 8, 8), torch.tensor([63]), torch.tensor([62]), Batch(torch.zeros(1, 1, 8, 8)))
 
 
+def test_a_denoiser_without_attention_at_its_levels_still_has_its_middle():
+    system = DenoisingSystem(shapes(2), **{**TINY, "attention": (False, False)})
+    batch = batch_for(system.signature)
+    assert system(batch, torch.Generator().manual_seed(0))["prediction"].shape == batch.target.shape
+
+
 def test_levels_that_do_not_divide_the_schedule_are_refused():
     with pytest.raises(ValueError, match="do not divide"):
         DenoisingSystem(shapes(2), **TINY, levels=7)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genaug.denoiser import Conditions
 from genaug.networks.base import Signature, System, take_alike
-from genaug.networks.denoising import DenoisingSystem
+from genaug.networks.denoising import DenoisingSystem, heads
 from genaug.networks.haar import band_channels
 from genaug.schedule import Prediction
 
@@ -61,7 +61,7 @@ class ControlledDenoiser(DenoisingSystem):
             channels=tuple(channels),
             attention_levels=tuple(attention),
             norm_num_groups=groups,
-            num_head_channels=tuple(head_channels if a else 0 for a in attention),
+            num_head_channels=heads(attention, head_channels),
             conditioning_embedding_in_channels=band_channels(signature.condition_channels, d, haar_levels),
             conditioning_embedding_num_channels=(control_channels,),
         )

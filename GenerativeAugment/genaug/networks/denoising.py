@@ -59,7 +59,7 @@ class DenoisingSystem(System):
             channels=tuple(channels),
             attention_levels=tuple(attention),
             norm_num_groups=groups,
-            num_head_channels=tuple(head_channels if a else 0 for a in attention),
+            num_head_channels=heads(attention, head_channels),
             with_conditioning=bool(signature.vector),
             cross_attention_dim=signature.vector_length or None,
         )
@@ -126,6 +126,11 @@ class DenoisingSystem(System):
             callback=callback,
             **sampler.options,
         )
+
+
+def heads(attention: Sequence[bool], head_channels: int) -> tuple[int, ...]:
+    """Channels of a head at every level; the last has heads in any case, because the middle attends there."""
+    return tuple(head_channels if attends else 0 for attends in (*attention[:-1], True))
 
 
 def conditions_of(batch: Batch) -> Conditions:
