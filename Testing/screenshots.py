@@ -245,15 +245,21 @@ def data(studio: Studio) -> Iterator[str]:
 
 
 def train(studio: Studio) -> Iterator[str]:
-    """A short training of the sample cohort, with its curve and picture."""
+    """A short training of the sample cohort on the advice of the Data panel, with its curve and picture."""
     from GenerativeAugmentLib import sampleData
+    from GenerativeAugmentLib.parameters import CohortSource, Purpose
 
     cohort = sampleCohort(sampleData.COHORT)
     volume, segmentation = loadCase(cohort)
     studio.show(volume)
     studio.showSegmentations(segmentation)
+    studio.shell.selectPanel("data")
+    studio.parameters.data.source = CohortSource.DISK
+    studio.parameters.data.cohortFolder = cohort
+    studio.parameters.data.purpose = Purpose.SYNTHESIS
+    studio.apply()
+    studio.ui.trainButton.click()
     parameters = studio.parameters.train
-    parameters.cohortFolder = cohort
     parameters.recipe = "vae"
     parameters.channels = "T1"
     parameters.outputFolder = STUDY

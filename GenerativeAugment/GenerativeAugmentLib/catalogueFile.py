@@ -105,6 +105,11 @@ class ModelEntry:
         return (*given, *filled, *self.covariates)
 
     @property
+    def takesAnySources(self) -> bool:
+        """Whether it does with some of its source channels, whichever there are."""
+        return "images" in self.conditions
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Image channels a case is made from."""
         return tuple(name for name in self.inputs if name != LABEL_MAP)

@@ -26,6 +26,7 @@ class CaseEntry:
         modalities: channel to modality.
         parents: ids of the cases it was made from.
         derivedFrom: every patient it descends from.
+        covariates: what is known of it, such as age and sex.
     """
 
     id: str
@@ -37,6 +38,7 @@ class CaseEntry:
     modalities: dict[str, str] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     derivedFrom: tuple[str, ...] = ()
+    covariates: dict[str, float | str] = field(default_factory=dict)
 
 
 def manifestPath(path: Path) -> Path:
@@ -84,6 +86,7 @@ def cohortCases(cohort: dict) -> list[CaseEntry]:
             {channel: cohort["channels"][channel] for channel in case.get("images", {})},
             tuple(case.get("parents", ())),
             tuple(case.get("derived_from", ())),
+            dict(case.get("covariates", {})),
         )
         for case in cohort["cases"]
     ]
@@ -105,7 +108,7 @@ def _problem(cohort: dict) -> str:
         sound = isinstance(case, dict) and all(
             isinstance(case.get(key), str) and case[key] for key in ("id", "patient")
         )
-        if not sound or not isinstance(case.get("images", {}), dict):
+        if not sound or not all(isinstance(case.get(key, {}), dict) for key in ("images", "covariates")):
             return _("case {index} without id, patient or images").format(index=index)
         unknown = sorted(set(case.get("images", {})) - set(cohort["channels"]))
         if unknown or case["id"] in seen:

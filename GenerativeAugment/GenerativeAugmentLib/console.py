@@ -6,6 +6,7 @@ returns the job's id at once, and `outcome(jobId)` waits later.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import slicer
 
 from GenerativeAugmentLib.catalogue import Catalogue, describePackage
 from GenerativeAugmentLib.catalogueFile import ModelEntry, entryOf
-from GenerativeAugmentLib.cohorts import SceneCase, writeCohortFromScene
+from GenerativeAugmentLib.cohorts import FrozenCohort, SceneCase, realPatients
+from GenerativeAugmentLib.cohortSplit import splitPatients
 from GenerativeAugmentLib.environment import Environment
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobBuilders import (
@@ -27,6 +29,7 @@ from GenerativeAugmentLib.jobBuilders import (
     translateJob,
 )
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
+from GenerativeAugmentLib.jobRunner import POLL_BUDGET_S
 from GenerativeAugmentLib.labelMaps import presentValues
 from GenerativeAugmentLib.modelFit import INFO
 from GenerativeAugmentLib.parameters import (
@@ -47,6 +50,7 @@ from GenerativeAugmentLib.parameters import (
 from GenerativeAugmentLib.recipes import findRecipe
 from GenerativeAugmentLib.results import ImportedResult
 from GenerativeAugmentLib.reviewQueue import ReviewQueue
+from GenerativeAugmentLib.steps import Result, Steps
 
 
 class Console:
@@ -141,7 +145,8 @@ class Console:
         """A volume in another contrast or modality, on the same voxels.
 
         Args:
-            volumeNode: the input, or a sequence of up to three for a model of several source channels, in its order.
+            volumeNode: the input, or a sequence of up to three for a model of several source channels, in its order;
+                None stands for a channel that is missing, where the model can do without.
             model: name in the catalog, or folder of a package.
             modality: "MR" or "CT" where the scene does not know.
             overlap: of neighboring windows, as a fraction of a window.
@@ -268,6 +273,9 @@ class Console:
         name: str = "",
         channels: Sequence[str] = (),
         sourceChannels: Sequence[str] = (),
+        covariates: Sequence[str] = (),
+        text: str = "",
+        textEncoder: str | Path = "",
         iterations: int = 0,
         minutes: float = 0.0,
         maximumVoxels: int = 0,
@@ -286,6 +294,9 @@ class Console:
             name: of that folder.
             channels: to generate; all by default.
             sourceChannels: that a translation starts from.
+            covariates: class and numbers to condition on, for a recipe that does so; all of the cohort by default.
+            text: covariate whose sentences to condition on, for a recipe that reads text.
+            textEncoder: folder of the model of sentence-transformers that reads them.
             iterations: of every stage; 0 for the recipe's.
             minutes: to stop after; 0 for no limit.
             maximumVoxels: coarsens the spacing until a volume has no more; 0 for no limit.
@@ -302,6 +313,11 @@ class Console:
             >>> package = logic.trainModel(cohortFolder, "vae", workFolder, "tiny", ["A"], iterations=1)
             >>> len(logic.synthesize(package, count=2).volumes)
             2
+            >>> package = logic.trainModel(
+            ...     cohortFolder, "cvae", workFolder, "sized", ["A"], covariates=["radius"], iterations=1
+            ... )
+            >>> len(logic.synthesize(package, conditions={"radius": 4}).volumes)
+            1
         """
         parameters = TrainParameters(
             cohortFolder=Path(cohort),
@@ -310,6 +326,9 @@ class Console:
             name=name,
             channels=", ".join(channels),
             sourceChannels=", ".join(sourceChannels),
+            covariates=list(covariates),
+            text=text,
+            textEncoder=Path(textEncoder),
             iterations=iterations,
             minutes=float(minutes),
             maximumVoxels=maximumVoxels,
@@ -419,16 +438,43 @@ class Console:
         outcome = self._run(exportJob(parameters), waitForCompletion)
         return outcome if isinstance(outcome, str) else outcome.summary
 
-    def cohortFromScene(self, cases: Sequence[SceneCase], folder: str | Path, name: str = "") -> Path:
+    def cohortFromScene(
+        self,
+        cases: Sequence[SceneCase],
+        folder: str | Path,
+        name: str = "",
+        fileFormat: str = "nrrd",
+        validationShare: int = 0,
+        testShare: int = 0,
+        splitSeed: int = 0,
+    ) -> Path:
         """Write volumes and segmentations of the scene as a cohort; returns its folder.
+
+        Args:
+            cases: volumes and segmentations that belong together.
+            folder: for the cohort; new or empty.
+            name: of the cohort; the folder's by default.
+            fileFormat: "nrrd", raw, or "nii.gz".
+            validationShare: percent of the patients to keep apart for validation.
+            testShare: for the test, which no training sees; all cases of a patient stay together.
+            splitSeed: of the draw of patients.
+
+        Raises:
+            JobError: "empty_cohort" for fewer patients than parts, ...
 
         Example:
             >>> from GenerativeAugmentLib.cohorts import SceneCase
             >>> case = SceneCase("patient1", "case1", {"A": volumeNode}, tissueNode, {"A": "MR"})
             >>> logic.cohortFromScene([case], workFolder / "from scene").name
             'from scene'
+            >>> cases = [SceneCase(f"patient{n}", f"case{n}", {"A": volumeNode}) for n in range(5)]
+            >>> cohort = logic.cohortFromScene(cases, workFolder / "divided", testShare=20)
+            >>> logic.fingerprint(cohort)["fingerprint"]["parts"]["test"]
+            1
         """
-        return writeCohortFromScene(cases, Path(folder), name)
+        isDivided = validationShare > 0 or testShare > 0
+        split = splitPatients(realPatients(cases), validationShare, testShare, splitSeed) if isDivided else {}
+        return _doneLively(FrozenCohort(cases, name, fileFormat, split).writing(Path(folder)))
 
     def reviewQueue(self, cohortFolder: str | Path, reviewer: str) -> ReviewQueue:
         """The synthetic cases of a cohort, to decide about one after the other; decisions are kept on disk.
@@ -482,6 +528,21 @@ class Console:
     def _run(self, planned: PlannedJob, wait: bool) -> Outcome | str:
         jobId = self.jobs.start(planned)
         return self.jobs.waitForCompletion(jobId) if wait else jobId
+
+
+def _doneLively(steps: Steps[Result]) -> Result:
+    """Do all that is left, in portions between which the application handles its events; its result."""
+    try:
+        while True:
+            deadline = time.monotonic() + POLL_BUDGET_S
+            while time.monotonic() < deadline:
+                next(steps)
+            slicer.app.processEvents()
+    except StopIteration as end:
+        return end.value
+    finally:
+        # An interrupt from the keyboard leaves nothing behind.
+        steps.close()
 
 
 def _firstSegment(tissueNode: Any) -> str:

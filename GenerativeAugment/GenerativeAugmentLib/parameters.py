@@ -25,6 +25,7 @@ from slicer.parameterNodeWrapper import (
 )
 
 from GenerativeAugmentLib.errors import _
+from GenerativeAugmentLib.recipes import TASKS
 
 MAXIMUM_SEED = 2**31 - 1
 MAXIMUM_CASES = 1000
@@ -223,14 +224,23 @@ class DataParameters:
 
 @parameterPack
 class TrainParameters:
-    """The Train panel; 0 and "" stand for what the recipe or the cohort says."""
+    """The Train panel; 0, "" and no covariates stand for what the recipe or the cohort says.
+
+    `advice` is recipe to reason, the recommended one first, for the cohort `advisedCohort`.
+    """
 
     cohortFolder: Path
+    task: Annotated[str, Choice(list(TASKS))] = TASKS[0]
     recipe: str = ""
+    advice: dict[str, str]
+    advisedCohort: Path
     outputFolder: Path
     name: str = ""
     channels: str = ""
     sourceChannels: str = ""
+    covariates: list[str]
+    text: str = ""
+    textEncoder: Path
     spacing: Annotated[float, WithinRange(0.0, 20.0)] = 0.0
     maximumVoxels: Annotated[int, WithinRange(0, 2**30)] = 0
     iterations: Annotated[int, WithinRange(0, 10_000_000)] = 0
@@ -272,7 +282,7 @@ class SynthesizeParameters:
 
 @parameterPack
 class TranslateParameters:
-    """The Translate panel; a model takes up to three source channels."""
+    """The Translate panel; a model takes up to three source channels, and some models do without a few of them."""
 
     model: str = ""
     firstInput: vtkMRMLScalarVolumeNode
@@ -287,7 +297,10 @@ class TranslateParameters:
         """Whether there are a model and an input; and what to do if not."""
         return _firstReason(
             (bool(self.model), _("Choose a model.")),
-            (self.firstInput is not None, _("Choose the input volume.")),
+            (
+                any(volume is not None for volume in (self.firstInput, self.secondInput, self.thirdInput)),
+                _("Choose the input volume."),
+            ),
         )
 
 

@@ -16,6 +16,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "genaug" / "recipes"
 
 TASKS = ("synthesis", "translation", "label_to_image", "infill")
 
+FAMILIES = ("gan", "vae", "diffusion", "translation", "regression")
+
 INHERITED = ("stages", "sampler", "defaults")
 """What a recipe that `extends` another takes over from it, as far as it is shown here; see genaug/recipe.py."""
 
@@ -29,12 +31,14 @@ class StageInfo:
         network: kind of the network.
         iterations: the recipe's default.
         batchSize: the recipe's default.
+        makes: "all" of a case, its "images" or its "labels".
     """
 
     name: str
     network: str
     iterations: int
     batchSize: int
+    makes: str = "all"
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,18 @@ class RecipeInfo:
     Attributes:
         name: stable name, as job.json has it.
         title: what to show.
-        family: "gan", "vae", "diffusion", "translation" or "regression".
+        family: one of FAMILIES.
         task: one of TASKS.
         citation: the paper.
         distinct: what makes it different, one sentence.
         suits: which data and purposes.
         unsuited: when to choose another.
-        conditions: what a case is made from: "label_map", "image".
+        conditions: what a case is made for: "label_map", "image", "images", "covariates", "text", "neighbours".
+        offsets: planes of the source that a plane is made from, relative to it.
+        unpaired: whether source and target of a translation may show different patients.
         dimensions: (2, 3), (2,) or (3,).
         withLabels: whether label maps are generated together with the image.
-        stages: in the order of training, for volumes.
+        stages: in the order of training, for volumes where it can take these.
         sampler: name of the default sampler.
         steps: network calls per case of the default sampler.
     """
@@ -67,6 +73,8 @@ class RecipeInfo:
     suits: str
     unsuited: str
     conditions: tuple[str, ...]
+    offsets: tuple[int, ...]
+    unpaired: bool
     dimensions: tuple[int, ...]
     withLabels: bool
     stages: tuple[StageInfo, ...]
@@ -75,8 +83,46 @@ class RecipeInfo:
 
     @property
     def iterations(self) -> dict[str, int]:
-        """Stage to its default number of iterations, for volumes."""
+        """Stage to its default number of iterations."""
         return {stage.name: stage.iterations for stage in self.stages}
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What a training has to be told or given, in the order in which a form shows it."""
+        # What a model fills, and what it makes a label map of its own for, is learnt from label maps as well.
+        labelled = self.task == "infill" or any(stage.makes != "all" for stage in self.stages)
+        return tuple(dict.fromkeys((*(("label_map",) if labelled else ()), *self.conditions)))
+
+    @property
+    def needsSources(self) -> bool:
+        """Whether it has to be said which channels a translation starts from; else they are those that are made."""
+        return self.task == "translation" and 0 in self.offsets
+
+    def matches(self, text: str) -> bool:
+        """Whether each word of a text stands in the name or the description."""
+        known = " ".join((self.name, self.title, self.distinct, self.suits, self.citation)).casefold()
+        return all(word in known for word in text.casefold().split())
+
+
+def taskTitle(task: str) -> str:
+    """What to show for one of TASKS."""
+    return {
+        "synthesis": _("New images"),
+        "translation": _("One contrast from another"),
+        "label_to_image": _("Images for label maps"),
+        "infill": _("Content for a region of an image"),
+    }[task]
+
+
+def familyTitle(family: str) -> str:
+    """What to show for one of FAMILIES."""
+    return {
+        "gan": _("Adversarial (GAN)"),
+        "vae": _("Autoencoder (VAE)"),
+        "diffusion": _("Diffusion"),
+        "translation": _("Translation"),
+        "regression": _("Regression"),
+    }[family]
 
 
 def listRecipes(task: str | None = None, folder: Path = FOLDER) -> list[RecipeInfo]:
@@ -150,22 +196,28 @@ def _extended(data: dict, folder: Path) -> dict:
 
 
 def _merged(base: dict, layer: dict) -> dict:
-    """`layer` over `base`, table by table; lists and scalars are replaced."""
+    """`layer` over `base`, table by table; lists and scalars are replaced, and `false` removes what is not a switch."""
     merged = dict(base)
     for key, value in layer.items():
         known = merged.get(key)
-        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        if value is False and known is not None and not isinstance(known, bool):
+            del merged[key]
+        else:
+            merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return merged
 
 
 def _recipe(data: dict) -> RecipeInfo:
-    overrides = data.get("defaults", {}).get("3d", {}).get("stages", {})
+    dimensions = tuple(data.get("dimensions", (2, 3)))
+    overrides = data.get("defaults", {}).get(f"{max(dimensions)}d", {}).get("stages", {})
     sampler = data.get("sampler", {})
     return RecipeInfo(
         **{key: data[key] for key in ("name", "title", "family", "task")},
         **{key: data[key] for key in ("citation", "distinct", "suits", "unsuited")},
         conditions=tuple(data.get("conditions", ())),
-        dimensions=tuple(data.get("dimensions", (2, 3))),
+        offsets=tuple(data.get("offsets", (0,))),
+        unpaired=data.get("unpaired", False),
+        dimensions=dimensions,
         withLabels=data.get("with_labels", True),
         stages=tuple(_stage(name, stage, overrides.get(name, {})) for name, stage in data["stages"].items()),
         sampler=sampler.get("name", "one_pass"),
@@ -175,4 +227,6 @@ def _recipe(data: dict) -> RecipeInfo:
 
 def _stage(name: str, stage: dict, overrides: dict) -> StageInfo:
     training = {**stage["training"], **overrides.get("training", {})}
-    return StageInfo(name, stage["network"]["kind"], training["iterations"], training["batch_size"])
+    return StageInfo(
+        name, stage["network"]["kind"], training["iterations"], training["batch_size"], stage.get("makes", "all")
+    )

@@ -21,6 +21,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "bac
 HOST = Path(__file__).parents[1] / "host"
 MODULE = Path(__file__).parents[2] / "GenerativeAugment"
 
+PATIENCE_S = 300.0
+"""To wait for what must happen; what must happen soon is measured where it is promised."""
+
 
 @pytest.fixture(scope="session")
 def slicerHost():
@@ -104,10 +107,10 @@ def pyTorchUtils(slicerHost, monkeypatch):
 
 @pytest.fixture
 def waitFor(slicerHost) -> Callable[..., None]:
-    """waitFor(condition, timeoutSeconds=10): handle events until the condition holds; TimeoutError otherwise."""
+    """waitFor(condition, timeoutSeconds=PATIENCE_S): handle events until the condition holds, else TimeoutError."""
     from slicerHost.moduleLoading import deletePosted
 
-    def wait(condition: Callable[[], bool], timeoutSeconds: float = 10.0) -> None:
+    def wait(condition: Callable[[], bool], timeoutSeconds: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + timeoutSeconds
         while not condition():
             if time.monotonic() > deadline:
@@ -134,16 +137,16 @@ def cohort(name, **settings):
     return Cohort.read(folder / name) if made else blob_cohort(folder / name, **settings)
 
 small, large = cohort("cohort"), cohort("large", count=3, size=32)
-for recipe in ("vae", "spade", "pix2pix"):
+for recipe in ("vae", "spade", "pix2pix", "mm-gan"):
     package = folder / "packages" / recipe
     if not package.is_dir():
-        train(large if recipe == "pix2pix" else small, tiny_options(recipe, 2), package, "cpu", Silent())
+        train(large if recipe in ("pix2pix", "mm-gan") else small, tiny_options(recipe, 2), package, "cpu", Silent())
 """
 
 
 @pytest.fixture(scope="session")
 def trained() -> Path:
-    """A folder with packages/{vae,spade,pix2pix}, trained for two iterations each, and the cohorts they are of.
+    """A folder with packages/{vae,spade,pix2pix,mm-gan}, trained for two iterations each, and the cohorts they are of.
 
     They are made in a process of its own, so that this one stays without torch, as the application does; and kept in
     build/ as long as the engine's code is the same.
@@ -152,7 +155,7 @@ def trained() -> Path:
     sources = [backend / "engine_data.py", *sorted((MODULE / "genaug").rglob("*.py"))]
     digest = hashlib.sha256(TRAINING.encode() + b"".join(path.read_bytes() for path in sources)).hexdigest()
     folder = MODULE.parent / "build" / "tiny-models" / digest[:16]
-    if len(list(folder.glob("packages/*/configs/genaug.json"))) < 3:
+    if len(list(folder.glob("packages/*/configs/genaug.json"))) < 4:
         command = [sys.executable, "-c", TRAINING, str(backend), str(MODULE), str(folder)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     return folder

@@ -67,11 +67,11 @@ def written(planned):
     return planned
 
 
-def finish(shell, waitFor, seconds: float = 60.0) -> None:
+def finish(shell, waitFor) -> None:
     """Press Apply and wait until the job is over."""
     assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
     shell.ui.applyButton.click()
-    waitFor(lambda: not shell.jobs.busy, seconds)
+    waitFor(lambda: not shell.jobs.busy)
 
 
 def waitedForProcessor() -> float:

@@ -179,7 +179,7 @@ def test_the_application_beats_on_while_a_cohort_is_written(panel, waitFor, tmp_
         waitFor(lambda: not shell.jobs._preparing, 120)
         heart.stop()
         shell.jobs.cancel()
-        waitFor(lambda: not shell.jobs.busy, 10)
+        waitFor(lambda: not shell.jobs.busy)
         longest.append(heart.longest)
         print(f"\n{written:.0f} MB as {fileFormat}: longest between two beats {1000 * heart.longest:.0f} ms", end="")
         if heart.longest < 0.1:
@@ -202,7 +202,7 @@ def test_cancel_while_the_inputs_are_written_leaves_nothing_and_the_next_job_run
     assert not shell.jobs.busy and "was cancelled" in shell.ui.reasonLabel.text
     assert list(tmp_path.iterdir()) == [] and len(panel.drafts) == 3
     shell.ui.applyButton.click()
-    waitFor(lambda: not shell.jobs.busy, 90)
+    waitFor(lambda: not shell.jobs.busy)
     assert "done" in shell.ui.reasonLabel.text, shell.ui.reasonLabel.text
     assert (tmp_path / "cohort" / "cohort.json").is_file() and not panel.drafts
 
@@ -218,7 +218,7 @@ def test_a_change_while_the_inputs_are_written_fails_the_job_with_that_reason(pa
     node = slicer.util.getNode("head2")
     slicer.util.arrayFromVolume(node)[:] = 0
     slicer.util.arrayFromVolumeModified(node)
-    waitFor(lambda: not shell.jobs.busy, 60)
+    waitFor(lambda: not shell.jobs.busy)
     assert "head2" in shell.ui.reasonLabel.text and "changed after Apply" in shell.ui.reasonLabel.text
     assert list(tmp_path.iterdir()) == []
 
@@ -250,5 +250,5 @@ def test_jobs_run_in_the_order_of_apply_whatever_they_have_to_write(panel, waitF
     shell.jobs.finished.connect(lambda key, outcome: ended.append(outcome.planned))
     for planned in (first, second):
         shell.jobs.start(planned)
-    waitFor(lambda: not shell.jobs.busy, 90)
+    waitFor(lambda: not shell.jobs.busy)
     assert ended == [first, second]

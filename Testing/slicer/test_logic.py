@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from panelKit import blob, tissueOf
+from panelKit import Heartbeat, blob, tissueOf
 
 MODULE = Path(__file__).parents[2] / "GenerativeAugment"
 
@@ -116,3 +116,25 @@ def test_the_self_test_of_the_module_passes(logic):
     from GenerativeAugment import GenerativeAugmentTest
 
     GenerativeAugmentTest().runTest()
+
+
+def test_a_cohort_is_written_while_the_window_goes_on_and_a_split_of_too_few_is_refused(logic, tmp_path):
+    from GenerativeAugmentLib.cohorts import SceneCase
+    from GenerativeAugmentLib.errors import JobError
+
+    large = blob(192)
+    case = SceneCase("patient", "case", {"A": large}, tissueOf(large))
+    heart = Heartbeat()
+    heart.restart()
+    logic.cohortFromScene([case], tmp_path / "large", fileFormat="nii.gz")
+    heart.stop()
+    print(f"longest time between two beats while a cohort is written: {1000 * heart.longest:.0f} ms")
+    assert heart.longest < 0.1
+    with pytest.raises(JobError) as raised:
+        logic.cohortFromScene([case], tmp_path / "divided", testShare=20)
+    assert raised.value.reason == "empty_cohort" and not (tmp_path / "divided").exists()
+
+
+def test_a_channel_that_is_missing_is_none(logic):
+    node = blob(32)
+    assert logic.translate([None, node], "mm-gan").GetName()

@@ -6,12 +6,13 @@ from panelKit import blob, finish, tissueOf
 
 
 @pytest.fixture
-def panel(moduleWidget):
+def panel(moduleWidget, warmWorker):
     """The panel in the opened module, and its shell."""
     widget = moduleWidget()
+    warmWorker.lend(widget.logic.jobs.runner)
     widget.shell.selectPanel("data")
     yield widget.shell.panel, widget.shell
-    widget.logic.shutdown()
+    warmWorker.takeBack(widget.logic.jobs.runner)
 
 
 def select(panel, *items):
@@ -64,7 +65,7 @@ def test_folders_become_a_cohort_with_fingerprint_and_recommendation(panel, tmp_
     panel.ui.testShareSpinBox.value = 30
     panel.ui.nameEdit.text = "my cohort"
     panel.ui.outputFolderEdit.currentPath = str(tmp_path)
-    finish(shell, waitFor, 90)
+    finish(shell, waitFor)
 
     cohort = read_cohort(tmp_path / "my-cohort")
     assert [case.id for case in cohort.cases] == ["first", "Patient1", "Patient2"]
@@ -77,12 +78,13 @@ def test_folders_become_a_cohort_with_fingerprint_and_recommendation(panel, tmp_
     # From now on the panel stands for the cohort on the disk, which is not written twice.
     assert panel.parameters.source is CohortSource.DISK and not table(panel)
     assert panel.parameters.cohortFolder == tmp_path / "my-cohort"
-    finish(shell, waitFor, 90)
+    finish(shell, waitFor)
     assert "Recommended" in panel.ui.resultBrowser.plainText
 
     panel.ui.trainButton.click()
     assert shell.panel.name == "train"
     assert shell.panel.parameters.cohortFolder == tmp_path / "my-cohort" and shell.panel.recipe is not None
+    assert shell.panel.recipe.name in shell.panel.advised and not shell.panel.ui.adviceButton.visible
 
 
 def test_the_sample_cohort_is_described(panel, waitFor):
@@ -94,13 +96,15 @@ def test_the_sample_cohort_is_described(panel, waitFor):
     assert "Choose the folder" in shell.ui.reasonLabel.text
     panel.ui.sampleButton.click()
     panel.ui.purposeSelector.currentIndex = [one.name for one in Purpose].index("TRANSLATION")
-    finish(shell, waitFor, 90)
+    finish(shell, waitFor)
     text = panel.ui.resultBrowser.plainText
     assert "6 synthetic" in text, text
     assert "white matter" in text and "T2 (MR)" in text
     assert panel.ui.trainButton.enabled
     panel.ui.trainButton.click()
     assert shell.panel.recipe.task == "translation"
+    assert "Recommended" in shell.panel.ui.recipeList.item(0).text()
+    assert "paired on one grid" in shell.panel.ui.adviceLabel.text
 
 
 def test_loose_volumes_become_cases_of_their_own_with_their_masks(panel):

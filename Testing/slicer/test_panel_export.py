@@ -46,7 +46,7 @@ def test_accepted_cases_are_exported_and_the_others_named(panel, reviewed, tmp_p
     panel.ui.outputFolderEdit.currentPath = str(tmp_path / "out")
     panel.ui.nameEdit.text = "Brains"
     panel.ui.datasetIdSpinBox.value = 77
-    finish(shell, waitFor, 90)
+    finish(shell, waitFor)
     dataset = tmp_path / "out" / "Dataset077_Brains"
     assert (dataset / "dataset.json").is_file(), shell.ui.reasonLabel.text
     manifest = json.loads((dataset / "manifest.json").read_text())
@@ -56,7 +56,7 @@ def test_accepted_cases_are_exported_and_the_others_named(panel, reviewed, tmp_p
     assert panel.ui.openFolderButton.visible
 
     # The same again is refused with the folder's name, and nothing of the first is shown as if it were of the second.
-    finish(shell, waitFor, 90)
+    finish(shell, waitFor)
     assert "Dataset077_Brains" in shell.ui.reasonLabel.text
     assert panel.ui.resultBrowser.plainText == "" and not panel.ui.openFolderButton.visible
 
@@ -74,7 +74,7 @@ def test_other_layouts_and_formats(panel, reviewed, tmp_path, waitFor, layout, e
     assert not panel.ui.datasetIdSpinBox.visible
     panel.ui.formatSelector.currentText = "nrrd"
     panel.ui.requireReviewCheckBox.checked = False
-    finish(shell, waitFor, 90)
+    finish(shell, waitFor)
     dataset = tmp_path / "out" / "Augmented"
     assert list(dataset.rglob(expected)), shell.ui.reasonLabel.text
     assert list(dataset.rglob("*.nrrd")) and not list(dataset.rglob("*.nii.gz"))

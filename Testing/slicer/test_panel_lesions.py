@@ -99,7 +99,7 @@ def test_lesions_come_from_annotated_cases_or_from_a_model(shell, panel, host, w
     panel.ui.hostSelector.setCurrentNode(tissue)
     panel.ui.tissueSelector.setCurrentNode(tissueOf(tissue, "large tissue"))
     panel.ui.ownContrastCheckBox.checked = True
-    finish(shell, waitFor, 90)
+    finish(shell, waitFor)
     assert "done" in shell.ui.reasonLabel.text, shell.ui.reasonLabel.text
     volume, _ = result()
     assert recordOf(volume)["parameters"]["source"]["kind"] == "bank"

@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_case_and_later_edits_do_not_reach_a_job(sh
         panel.ui.seedSpinBox.value = 3
         shell.ui.applyButton.click()
         panel.ui.seedSpinBox.value = 4
-        waitFor(lambda: not shell.jobs.busy, 60)
+        waitFor(lambda: not shell.jobs.busy)
         node = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[-1]
         assert node.GetAttribute("GenerativeAugment.seed") == "3"
         arrays.append(slicer.util.arrayFromVolume(node).copy())
@@ -124,7 +124,7 @@ def test_a_form_has_a_row_for_each_covariate_and_the_job_says_what_was_chosen(sh
     declare(models, "vae", covariates=[Covariate(**one).model_dump(mode="json") for one in COVARIATES])
     shell.services.modelsChanged()
     choose(panel.ui.modelSelector, "vae")
-    sex, age, report = [control.widget for control in panel.conditions._controls]
+    sex, age, report = [control.widget for control in panel.conditions.rows]
     assert panel.ui.conditionsLayout.rowCount() == 3 and not panel.ui.labelSelector.visible
     assert all(widget.toolTip for widget in (sex, age, report)) and "20 to 80" in age.toolTip
     assert sex.currentText == age.text == "As a training case" and panel.ui.textEncoderEdit.visible

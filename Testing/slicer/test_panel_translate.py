@@ -56,7 +56,7 @@ def test_another_selection_while_the_job_runs_changes_nothing(shell, panel, stud
     panel.ui.firstInputSelector.setCurrentNode(node)
     shell.ui.applyButton.click()
     panel.ui.firstInputSelector.setCurrentNode(other)
-    waitFor(lambda: not shell.jobs.busy, 60)
+    waitFor(lambda: not shell.jobs.busy)
     (made,) = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n not in (node, other)]
     assert exchange.sameGeometry(exchange.volumeGeometry(made), exchange.volumeGeometry(node))
     assert hierarchy.studyOf(hierarchy.itemOf(made)) == study
@@ -100,3 +100,40 @@ def test_a_volume_under_a_transform_is_refused_at_apply(shell, panel):
     shell.ui.applyButton.click()
     assert not shell.jobs.busy
     assert "transform" in shell.ui.reasonLabel.text
+
+
+def test_a_model_of_any_sources_does_with_one_of_them_and_refuses_none(shell, panel, waitFor):
+    import slicer
+    from GenerativeAugmentLib import exchange
+
+    choose(panel.ui.modelSelector, "mm-gan")
+    assert [label.text for label, _selector in panel._inputs[:2]] == ["A (optional):", "C (optional):"]
+    assert not panel.ui.thirdInputSelector.visible
+    assert "Choose the input volume" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    node = blob(32)
+    panel.ui.secondInputSelector.setCurrentNode(node)
+    assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
+    node.SetAttribute("GenerativeAugment.modality", "CT")
+    shell.update()
+    assert "modality: CT" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    node.SetAttribute("GenerativeAugment.modality", "MR")
+    shell.update()
+    finish(shell, waitFor)
+    (made,) = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n is not node]
+    assert exchange.sameGeometry(exchange.volumeGeometry(made), exchange.volumeGeometry(node))
+    assert list(recordOf(made)["inputs"]) == ["C"]
+
+
+def test_a_model_that_needs_every_source_says_which_is_missing(shell, panel, models):
+    import json
+
+    path = models / "mm-gan" / "configs" / "genaug.json"
+    info = json.loads(path.read_text())
+    info["recipe"]["conditions"] = ["image"]
+    path.write_text(json.dumps(info))
+    shell.services.modelsChanged()
+    choose(panel.ui.modelSelector, "mm-gan")
+    assert panel.ui.firstInputLabel.text == "A:"
+    panel.ui.firstInputSelector.setCurrentNode(blob(32))
+    assert "C" in shell.ui.reasonLabel.text and "no volume" in shell.ui.reasonLabel.text
+    assert not shell.ui.applyButton.enabled

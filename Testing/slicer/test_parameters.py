@@ -75,7 +75,8 @@ def test_a_frozen_copy_does_not_follow_the_panel(node, name, tmp_path):
     before = {key: getattr(copy, key) for key in type(copy).allParameters}
     for key, value in before.items():
         if isinstance(value, str):
-            setattr(pack, key, next((v for v in ("nii.gz", "nrrd") if key == "fileFormat" and v != value), "changed"))
+            choices = {"fileFormat": ("nii.gz", "nrrd"), "task": ("synthesis", "infill")}.get(key, ("changed",))
+            setattr(pack, key, next(choice for choice in choices if choice != value))
         elif isinstance(value, bool):
             setattr(pack, key, not value)
         elif isinstance(value, list):

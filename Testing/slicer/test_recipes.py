@@ -21,18 +21,20 @@ def test_every_recipe_says_what_the_worker_reads(recipes):
         found = listed[expected.name]
         for key in ("title", "family", "task", "citation", "distinct", "suits", "unsuited", "conditions", "dimensions"):
             assert getattr(found, key) == getattr(expected, key), (expected.name, key)
-        assert found.withLabels == expected.with_labels
+        assert (found.withLabels, found.offsets) == (expected.with_labels, expected.offsets)
+        assert found.unpaired == expected.unpaired
         assert (found.sampler, found.steps) == (expected.sampler.name, expected.sampler.steps)
-        resolved = expected.resolve(3).stages
+        resolved = expected.resolve(max(expected.dimensions)).stages
         assert found.iterations == {name: stage.training.iterations for name, stage in resolved.items()}
-        assert [(stage.network, stage.batchSize) for stage in found.stages] == [
-            (stage.network.kind, stage.training.batch_size) for stage in resolved.values()
+        assert [(stage.network, stage.batchSize, stage.makes) for stage in found.stages] == [
+            (stage.network.kind, stage.training.batch_size, stage.makes) for stage in resolved.values()
         ]
 
 
 def test_recipes_of_one_task_by_title(recipes):
     translators = recipes.listRecipes("translation")
-    assert {recipe.name for recipe in translators} == {"pix2pix", "unet-l1"}
+    assert {"pix2pix", "unet-l1", "cyclegan"} <= {recipe.name for recipe in translators}
+    assert {recipe.task for recipe in translators} == {"translation"}
     titles = [recipe.title for recipe in recipes.listRecipes()]
     assert titles == sorted(titles)
     assert {recipe.task for recipe in recipes.listRecipes()} == set(recipes.TASKS)
@@ -42,10 +44,20 @@ def test_one_recipe_by_name(recipes):
     from GenerativeAugmentLib.errors import JobError
 
     assert recipes.findRecipe("ldm").iterations.keys() == {"autoencoder", "denoiser"}
-    for name in ("stylegan", "../recipes/ldm", ""):
+    for name in ("nosuch", "../recipes/ldm", ""):
         with pytest.raises(JobError) as caught:
             recipes.findRecipe(name)
         assert caught.value.reason == "bad_recipe" and "ldm" in caught.value.expected
+
+
+def test_what_a_recipe_asks_for_and_where_words_find_it(recipes):
+    found = {recipe.name: recipe for recipe in recipes.listRecipes()}
+    assert found["red-gan"].asked == ("label_map", "covariates")
+    assert found["mcgan"].asked[0] == found["brainspade"].asked[0] == "label_map"
+    assert found["vae"].asked == ()
+    assert found["pix2pix"].needsSources and not found["madgan"].needsSources and not found["vae"].needsSources
+    assert found["wavelet-diffusion"].matches("WAVELET diffusion") and not found["vae"].matches("wavelet")
+    assert all(recipes.taskTitle(recipe.task) and recipes.familyTitle(recipe.family) for recipe in found.values())
 
 
 @pytest.mark.parametrize(("damage", "named"), [("name = nothing", "line 1"), ('name = "x"', "title")])

@@ -118,7 +118,7 @@ def test_a_dead_worker_gives_its_cause_and_the_next_job_runs(shell, broken, wait
     assert words in shell.ui.reasonLabel.text + shell.ui.logText.plainText
     shell.jobs.runner._commandFactory = command
     if how == "crash":
-        finish(shell, waitFor, 90)
+        finish(shell, waitFor)
         assert "done" in shell.ui.reasonLabel.text
 
 

@@ -9,17 +9,16 @@ from typing import Any
 from GenerativeAugmentLib.cohorts import (
     FrozenCohort,
     SceneCase,
-    cohortCases,
     manifestPath,
     readCohort,
     realPatients,
     safeName,
 )
-from GenerativeAugmentLib.cohortSplit import describeSplit, drawnPatients, isDivisible, splitPatients
+from GenerativeAugmentLib.cohortSplit import isDivisible, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobCenter import PlannedJob
 from GenerativeAugmentLib.jobs import Job, newJobFolder
-from GenerativeAugmentLib.parameters import CohortSource, DataParameters, ExportParameters, TrainParameters
+from GenerativeAugmentLib.parameters import CohortSource, DataParameters, ExportParameters, TrainParameters, isSet
 from GenerativeAugmentLib.recipes import RecipeInfo
 from GenerativeAugmentLib.steps import Preparation
 
@@ -83,13 +82,13 @@ def trainJob(
     Raises:
         JobError: "bad_parameter" for a translation without source channels, or too few voxels.
     """
-    if recipe.task == "translation" and not channelNames(parameters.sourceChannels):
+    if recipe.needsSources and not channelNames(parameters.sourceChannels):
         raise JobError(
             "bad_parameter",
             recipe.title,
             _("no source channel"),
             _("the channels that the translation starts from"),
-            _("Enter the source channels."),
+            _("Say which the source channels are."),
         )
     if 0 < parameters.maximumVoxels < SMALLEST_VOLUME:
         raise JobError(
@@ -199,32 +198,6 @@ def cohortTitle(cohort: Path) -> str:
         return Path(cohort).stem
 
 
-def cohortContent(cohort: Path) -> tuple[str, dict[str, str], bool] | None:
-    """A line about a cohort, its channels with their modalities, and whether it has label maps.
-
-    Returns:
-        None for what has no manifest that this side reads; the worker may still read it.
-
-    Raises:
-        JobError: "unreadable_file" for a damaged cohort.json.
-    """
-    manifest = manifestPath(cohort)
-    if manifest.name != "cohort.json" or not manifest.is_file():
-        return None
-    content = readCohort(manifest)
-    cases = cohortCases(content)
-    labelled = sum(case.label is not None for case in cases)
-    channels = dict(content["channels"])
-    named = ", ".join(f"{channel} ({modality})" for channel, modality in channels.items())
-    text = _("{cases} cases, {labelled} with label maps; patients: {split}; channels {channels}").format(
-        cases=len(cases),
-        labelled=labelled,
-        split=describeSplit(drawnPatients(cases), content.get("split", {})),
-        channels=named or _("none"),
-    )
-    return text, channels, labelled > 0
-
-
 def _trainingOptions(parameters: TrainParameters, recipe: RecipeInfo) -> dict[str, Any]:
     """The parameters of a training as genaug.parameters.TrainingOptions has them; what is not said is left out."""
     options: dict[str, Any] = {
@@ -234,6 +207,15 @@ def _trainingOptions(parameters: TrainParameters, recipe: RecipeInfo) -> dict[st
         "preview_every": parameters.previewEvery,
         "checkpoint_every": parameters.checkpointEvery,
     }
+    if "covariates" in recipe.conditions and parameters.covariates:
+        options["covariates"] = list(parameters.covariates)
+    if "text" in recipe.conditions and parameters.text:
+        options["text"] = parameters.text
+    if "text" in recipe.conditions and isSet(parameters.textEncoder):
+        options["text_encoder"] = str(parameters.textEncoder)
+    if recipe.dimensions == (2,):
+        # Volumes are taken plane by plane; the worker would see that they are 3D.
+        options["dimension"] = 2
     if parameters.spacing:
         options["spacing"] = [parameters.spacing] * 3
     if parameters.maximumVoxels:

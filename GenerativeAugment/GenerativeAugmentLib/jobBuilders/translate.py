@@ -71,7 +71,8 @@ def translationInputs(parameters: TranslateParameters, entry: ModelEntry) -> dic
     """Source channel of a model to volume.
 
     Raises:
-        JobError: "bad_package" for a model of more channels than there are inputs, "unpaired" for a missing one.
+        JobError: "bad_package" for a model of more channels than there are inputs, "unpaired" for a missing one that
+            the model needs.
     """
     given = (parameters.firstInput, parameters.secondInput, parameters.thirdInput)
     if len(entry.sources) > len(given):
@@ -82,12 +83,11 @@ def translationInputs(parameters: TranslateParameters, entry: ModelEntry) -> dic
             _("at most {count}").format(count=len(given)),
             _("Translate a cohort with the command line instead."),
         )
-    volumes = dict(zip(entry.sources, given))
-    missing = [channel for channel, volume in volumes.items() if volume is None]
-    if missing:
-        raise JobError(
-            "unpaired", ", ".join(missing), _("no volume"), _("one for each channel"), _("Choose the input volumes.")
-        )
+    volumes = {channel: volume for channel, volume in zip(entry.sources, given) if volume is not None}
+    missing = [channel for channel in entry.sources if channel not in volumes]
+    if not volumes or (missing and not entry.takesAnySources):
+        expected = _("at least one of them") if entry.takesAnySources else _("one for each channel")
+        raise JobError("unpaired", ", ".join(missing), _("no volume"), expected, _("Choose the input volumes."))
     return volumes
 
 

@@ -1,82 +1,55 @@
-"""What a new case is asked to be: one row of the form for each condition that the model declares."""
+"""What a new case is asked to be, in the Synthesize panel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import qt
 
 from GenerativeAugmentLib import exchange
-from GenerativeAugmentLib.catalogueFile import Condition, ModelEntry
-from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.catalogueFile import ModelEntry
+from GenerativeAugmentLib.errors import _
 from GenerativeAugmentLib.jobBuilders.followed import labelGeometry, labelProblem
+from GenerativeAugmentLib.panels.conditionForm import ConditionControl, MadeRow
 from GenerativeAugmentLib.parameters import SynthesizeParameters, isSet
 
 STEPS = 100
 """In which the arrows of a spin box go through a covariate's range."""
 
 
-class ConditionControl:
-    """A row. A new kind of condition is a subclass and a line in CONTROLS.
+@dataclass(frozen=True)
+class ChosenModel:
+    """What the rows are about.
 
-    Args:
-        condition: what the model declares.
-        ui: the form.
-        onChosen: told the name and, as text, the value that the user chose; "" for none.
+    Attributes:
+        entry: the model.
+        grid: its space, see `modelFit.gridOf`.
     """
 
-    def __init__(self, condition: Condition, ui: Any, onChosen: Callable[[str, str], None]) -> None:
-        self.condition, self.ui, self.onChosen = condition, ui, onChosen
-
-    def show(self, parameters: SynthesizeParameters) -> None:
-        """Show what the parameters say."""
-
-    def problem(self, parameters: SynthesizeParameters, entry: ModelEntry, grid: dict[str, Any]) -> str:
-        """Why the model cannot do what is asked, "" when it can."""
-        return ""
-
-    def remove(self) -> None:
-        """Another model is chosen."""
+    entry: ModelEntry
+    grid: dict[str, Any]
 
 
-class _FormRow(ConditionControl):
-    """A row that the form has already, which its parameter is connected to."""
-
-    widgets: tuple[str, ...] = ()
-
-    def __init__(self, condition: Condition, ui: Any, onChosen: Callable[[str, str], None]) -> None:
-        super().__init__(condition, ui, onChosen)
-        self._setVisible(True)
-
-    def remove(self) -> None:
-        """Hide it."""
-        self._setVisible(False)
-
-    def _setVisible(self, visible: bool) -> None:
-        for name in self.widgets:
-            getattr(self.ui, name).setVisible(visible)
-
-
-class LabelMapControl(_FormRow):
+class LabelMapControl(ConditionControl):
     """The label map or segmentation to follow."""
 
     widgets = ("labelSelectorLabel", "labelSelector")
 
-    def problem(self, parameters: SynthesizeParameters, entry: ModelEntry, grid: dict[str, Any]) -> str:
+    def problem(self, parameters: SynthesizeParameters, about: ChosenModel) -> str:
         """Whether it fits the model."""
         if parameters.labelNode is None:
             return _("Choose the label map or segmentation to make an image for.")
-        refused = labelProblem(parameters.labelNode, entry, grid)
+        refused = labelProblem(parameters.labelNode, about.entry, about.grid)
         return "" if refused is None else refused.message
 
 
-class ImageControl(_FormRow):
+class ImageControl(ConditionControl):
     """The image in which the model fills what the label map covers."""
 
     widgets = ("imageSelectorLabel", "imageSelector")
 
-    def problem(self, parameters: SynthesizeParameters, entry: ModelEntry, grid: dict[str, Any]) -> str:
+    def problem(self, parameters: SynthesizeParameters, about: ChosenModel) -> str:
         """Whether it lies on the voxels of the label map."""
         if parameters.imageNode is None:
             return _("Choose the image in which the label map is filled.")
@@ -87,41 +60,16 @@ class ImageControl(_FormRow):
         return "" if not difference else f"{image.GetName()}: {difference}"
 
 
-class _CovariateRow(ConditionControl):
-    """A row that is made for a covariate."""
-
-    def __init__(self, condition: Condition, ui: Any, onChosen: Callable[[str, str], None]) -> None:
-        super().__init__(condition, ui, onChosen)
-        self.widget = self.made()
-        self.widget.objectName = f"{condition.name}Condition"
-        self.widget.toolTip = self.explanation()
-        ui.conditionsLayout.addRow(f"{condition.name}:", self.widget)
-
-    def made(self) -> Any:
-        """The widget."""
-        raise NotImplementedError
+class _CovariateRow(MadeRow):
+    """A covariate, whose value is a text; "" for none."""
 
     def explanation(self) -> str:
         """Its tool tip."""
         return _("What a new case is asked to be; without a choice it is as a training case was.")
 
-    def remove(self) -> None:
-        """Take the row out of the form."""
-        self.ui.conditionsLayout.removeRow(self.widget)
-
-    def chosen(self, text: str) -> None:
-        """The user chose a value."""
-        self.onChosen(self.condition.name, text)
-
-    def show(self, parameters: SynthesizeParameters) -> None:
-        """Show the chosen value."""
-        blocked = self.widget.blockSignals(True)
-        self.showText(parameters.conditions.get(self.condition.name, ""))
-        self.widget.blockSignals(blocked)
-
-    def showText(self, text: str) -> None:
-        """Show a value, "" for none."""
-        raise NotImplementedError
+    def valueIn(self, parameters: SynthesizeParameters) -> str:
+        """The chosen value."""
+        return parameters.conditions.get(self.condition.name, "")
 
 
 class ClassControl(_CovariateRow):
@@ -136,9 +84,9 @@ class ClassControl(_CovariateRow):
         box.connect("currentIndexChanged(int)", lambda index: self.chosen(box.itemData(index)))
         return box
 
-    def showText(self, text: str) -> None:
+    def showValue(self, value: str) -> None:
         """Choose the level."""
-        self.widget.currentIndex = max(0, self.widget.findData(text))
+        self.widget.currentIndex = max(0, self.widget.findData(value))
 
 
 class NumberControl(_CovariateRow):
@@ -164,40 +112,31 @@ class NumberControl(_CovariateRow):
     def _onValue(self, value: float) -> None:
         self.chosen("" if value <= self.widget.minimum else repr(max(value, self.condition.low)))
 
-    def showText(self, text: str) -> None:
+    def showValue(self, value: str) -> None:
         """Show the number."""
-        self.widget.value = float(text) if text else self.widget.minimum
+        self.widget.value = float(value) if value else self.widget.minimum
 
 
 class TextControl(_CovariateRow):
     """A sentence, which the text encoder reads that the model was trained with."""
 
-    encoder = ("textEncoderLabel", "textEncoderEdit")
+    widgets = ("textEncoderLabel", "textEncoderEdit")
 
     def made(self) -> Any:
         """A line."""
         line = qt.QLineEdit()
         line.connect("textEdited(QString)", self.chosen)
-        for name in self.encoder:
-            getattr(self.ui, name).setVisible(True)
         return line
 
-    def problem(self, parameters: SynthesizeParameters, entry: ModelEntry, grid: dict[str, Any]) -> str:
+    def problem(self, parameters: SynthesizeParameters, about: ChosenModel) -> str:
         """Whether the encoder is there."""
-        asked = parameters.conditions.get(self.condition.name, "")
-        missing = asked and not isSet(parameters.textEncoder)
+        missing = self.valueIn(parameters) and not isSet(parameters.textEncoder)
         return _("Choose the folder of the text encoder that the model was trained with.") if missing else ""
 
-    def remove(self) -> None:
-        """Take the row and that of the encoder away."""
-        super().remove()
-        for name in self.encoder:
-            getattr(self.ui, name).setVisible(False)
-
-    def showText(self, text: str) -> None:
+    def showValue(self, value: str) -> None:
         """Show the sentence."""
-        if self.widget.text != text:
-            self.widget.text = text
+        if self.widget.text != value:
+            self.widget.text = value
 
 
 CONTROLS: dict[str, type[ConditionControl]] = {
@@ -208,39 +147,3 @@ CONTROLS: dict[str, type[ConditionControl]] = {
     "text": TextControl,
 }
 """One line a kind of condition."""
-
-
-class ConditionsForm:
-    """The rows for the conditions of the chosen model.
-
-    Args:
-        ui: the form.
-        onChosen: see ConditionControl.
-    """
-
-    def __init__(self, ui: Any, onChosen: Callable[[str, str], None]) -> None:
-        self._ui, self._onChosen = ui, onChosen
-        self._asked: tuple[Condition, ...] = ()
-        self._controls: list[ConditionControl] = []
-        for names in (LabelMapControl.widgets, ImageControl.widgets, TextControl.encoder):
-            for name in names:
-                getattr(ui, name).setVisible(False)
-
-    def follow(self, parameters: SynthesizeParameters, entry: ModelEntry | None) -> None:
-        """Show the rows of a model, and in them what the parameters say."""
-        asked = () if entry is None else entry.asked
-        if asked != self._asked:
-            for control in self._controls:
-                control.remove()
-            self._asked = asked
-            self._controls = [CONTROLS[one.kind](one, self._ui, self._onChosen) for one in asked]
-        for control in self._controls:
-            control.show(parameters)
-
-    def problem(self, parameters: SynthesizeParameters, entry: ModelEntry, grid: dict[str, Any]) -> str:
-        """Why the model cannot do what is asked, "" when it can."""
-        try:
-            problems = (control.problem(parameters, entry, grid) for control in self._controls)
-            return next((problem for problem in problems if problem), "")
-        except JobError as error:
-            return error.message

@@ -100,6 +100,9 @@ class DataPanel(Panel):
         self._showResult(describeRecommendation(recommendation, recipes) + describeFingerprint(fingerprint))
         candidates = [recommendation["recipe"], *recommendation["alternatives"]]
         self._recommended = next((name for name in candidates if name in recipes), "")
+        train = self.services.parameterNode.train
+        train.advisedCohort = self._cohort
+        train.advice = {recommendation["recipe"]: recommendation["reason"], **recommendation["alternatives"]}
         self.ui.trainButton.enabled = bool(self._recommended)
 
     def onFailed(self, error: JobError) -> None:

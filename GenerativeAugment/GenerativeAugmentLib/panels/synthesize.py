@@ -8,7 +8,8 @@ from GenerativeAugmentLib.errors import _
 from GenerativeAugmentLib.jobBuilders.synthesize import TASKS, synthesizeJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
-from GenerativeAugmentLib.panels.conditionControls import ConditionsForm
+from GenerativeAugmentLib.panels.conditionControls import CONTROLS, ChosenModel
+from GenerativeAugmentLib.panels.conditionForm import ConditionsForm
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import frozen
 
@@ -32,7 +33,7 @@ class SynthesizePanel(Panel):
     def setup(self, parentLayout: Any) -> None:
         """Load the form."""
         super().setup(parentLayout)
-        self.conditions = ConditionsForm(self.ui, self._onConditionChosen)
+        self.conditions = ConditionsForm(self.ui, CONTROLS, self._onConditionChosen)
         self.models = ModelChooser(
             self.services.catalogue,
             self.ui.modelSelector,
@@ -49,7 +50,8 @@ class SynthesizePanel(Panel):
     def onParametersChanged(self) -> None:
         """Conditions are shown as the model has them."""
         self.models.choose(self.parameters.model)
-        self.conditions.follow(self.parameters, self.models.entry)
+        entry = self.models.entry
+        self.conditions.follow(() if entry is None else entry.asked, self.parameters, entry)
 
     def onModelsChanged(self) -> None:
         """Offer the models that are there now."""
@@ -60,7 +62,7 @@ class SynthesizePanel(Panel):
         problem = self.models.problem()
         if problem:
             return False, problem
-        problem = self.conditions.problem(self.parameters, self.models.entry, self.models.grid)
+        problem = self.conditions.problem(self.parameters, ChosenModel(self.models.entry, self.models.grid))
         return (False, problem) if problem else self.parameters.isValid()
 
     def apply(self) -> PlannedJob:

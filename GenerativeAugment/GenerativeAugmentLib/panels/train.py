@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import qt
 
+from GenerativeAugmentLib.cohortContent import CohortContent, cohortContent
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobBuilders.cohort import (
-    channelNames,
-    cohortContent,
     isUnfinished,
     modelFolder,
     trainingFolder,
@@ -21,8 +22,10 @@ from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.lossCurve import SUFFIX, drawCurves, newestCurves, readCurves
 from GenerativeAugmentLib.modelFit import INFO
 from GenerativeAugmentLib.panels.base import Panel
-from GenerativeAugmentLib.parameters import frozen, isCohort, isSet
-from GenerativeAugmentLib.recipes import RecipeInfo, listRecipes
+from GenerativeAugmentLib.panels.conditionForm import ConditionsForm
+from GenerativeAugmentLib.panels.trainingControls import CONTROLS, ChosenRecipe, channelsProblem, conditionsOf
+from GenerativeAugmentLib.parameters import CohortSource, Purpose, frozen, isCohort, isSet
+from GenerativeAugmentLib.recipes import FAMILIES, TASKS, RecipeInfo, familyTitle, listRecipes, taskTitle
 
 CURVE_SECONDS = 1.0
 """Least time between two looks at the curves."""
@@ -30,12 +33,23 @@ CURVE_SECONDS = 1.0
 CURVE_SIZE = (380, 170)
 PREVIEW_WIDTH = 380
 
+LIST_ROWS = 7
+"""Recipes that are seen at once."""
+
 PREVIEWS = "previews"
 """Where a training keeps its pictures, in its folder."""
 
+PURPOSES = {
+    "synthesis": Purpose.SYNTHESIS,
+    "translation": Purpose.TRANSLATION,
+    "label_to_image": Purpose.CONDITIONED,
+    "infill": Purpose.LESIONS,
+}
+"""What a cohort is described for, to advise about a task."""
+
 
 class TrainPanel(Panel):
-    """Recipe, cohort, the few settings that matter, and how the training goes."""
+    """Cohort, task and recipe, what the recipe is conditioned on, and how the training goes."""
 
     name = "train"
     uiName = "TrainPanel.ui"
@@ -59,11 +73,16 @@ class TrainPanel(Panel):
         self._curveState: tuple[Path, int] | None = None
         self._model = Path()
         self._finished: Path | None = None
-        self._content: tuple[Any, tuple[str, dict[str, str], bool] | None, str] = (None, None, "")
-        for recipe in self._recipes.values():
-            self.ui.recipeSelector.addItem(recipe.title, recipe.name)
-        self.ui.recipeSelector.currentIndex = -1
-        self.ui.recipeSelector.connect("currentIndexChanged(int)", self._onRecipeChosen)
+        self._content: tuple[Any, CohortContent | None, str] = (None, None, "")
+        self._shown: tuple[Any, ...] = ()
+        self.conditions = ConditionsForm(self.ui, CONTROLS, self._onConditionChosen)
+        for task in TASKS:
+            self.ui.taskSelector.addItem(taskTitle(task), task)
+        self.ui.taskSelector.connect("currentIndexChanged(int)", self._onTaskChosen)
+        self.ui.familySelector.connect("currentIndexChanged(int)", lambda index: self._onFilterChanged())
+        self.ui.searchEdit.connect("textChanged(QString)", lambda text: self._onFilterChanged())
+        self.ui.recipeList.connect("currentRowChanged(int)", self._onRecipeChosen)
+        self.ui.adviceButton.clicked.connect(lambda checked=False: self._askForAdvice())
         self.ui.initialModelSelector.connect("currentIndexChanged(int)", self._onInitialChosen)
         self.ui.addModelButton.clicked.connect(lambda checked=False: self._addModel())
         self.ui.progressGroupBox.setVisible(False)
@@ -79,21 +98,33 @@ class TrainPanel(Panel):
         """The chosen recipe; None when there is none of that name."""
         return self._recipes.get(self.parameters.recipe)
 
+    @property
+    def task(self) -> str:
+        """That of the chosen recipe, else the one that was chosen before it."""
+        return self.parameters.task if self.recipe is None else self.recipe.task
+
+    @property
+    def advised(self) -> dict[str, str]:
+        """Recipe to the reason for it, of the chosen task and cohort, the best one first."""
+        parameters = self.parameters
+        if not isSet(parameters.cohortFolder) or parameters.advisedCohort != parameters.cohortFolder:
+            return {}
+        return {name: reason for name, reason in parameters.advice.items() if self._hasTask(name, self.task)}
+
     def onParametersChanged(self) -> None:
         """Show what the recipe needs, and what is in the cohort and in the model's folder."""
         self._filling = True
-        self.ui.recipeSelector.currentIndex = self.ui.recipeSelector.findData(self.parameters.recipe)
+        self.ui.taskSelector.currentIndex = self.ui.taskSelector.findData(self.task)
         self.ui.initialModelSelector.currentIndex = max(
             0, self.ui.initialModelSelector.findData(self.parameters.initialModel)
         )
         self._filling = False
-        recipe = self.recipe
-        self.ui.recipeInfoLabel.text = "" if recipe is None else describeRecipe(recipe)
-        translates = recipe is not None and recipe.task == "translation"
-        for widget in (self.ui.sourceChannelsLabel, self.ui.sourceChannelsEdit):
-            widget.setVisible(translates)
         self._readCohort()
-        self._suggestChannels()
+        self._showRecipes()
+        self._suggest()
+        recipe, content = self.recipe, self._content[1]
+        asked = () if recipe is None else conditionsOf(recipe, content)
+        self.conditions.follow(asked, self.parameters, None if recipe is None else ChosenRecipe(recipe, content))
         self._showState()
 
     def onModelsChanged(self) -> None:
@@ -111,20 +142,11 @@ class TrainPanel(Panel):
             return False, _("There is no recipe {name}: choose another.").format(name=self.parameters.recipe)
         if problem:
             return False, problem
-        sources = channelNames(self.parameters.sourceChannels)
-        if recipe.task == "translation" and not sources:
-            return False, _("Enter the channels that the translation starts from.")
-        if content is None:
-            return True, ""
-        _line, channels, labelled = content
-        wanted = [*channelNames(self.parameters.channels), *(sources if recipe.task == "translation" else [])]
-        unknown = [name for name in wanted if name not in channels]
-        if unknown:
-            text = _("The cohort has no channel {names}; it has {channels}.")
-            return False, text.format(names=", ".join(unknown), channels=", ".join(channels))
-        if "label_map" in recipe.conditions and not labelled:
-            return False, _("This recipe needs label maps, and no case of the cohort has one.")
-        return True, ""
+        if content is not None and not content.cases:
+            return False, _("All patients of the cohort are kept apart: none is left to train on.")
+        problem = channelsProblem(self.parameters, content)
+        problem = problem or self.conditions.problem(self.parameters, ChosenRecipe(recipe, content))
+        return not problem, problem
 
     def apply(self) -> PlannedJob:
         """Plan the training."""
@@ -185,17 +207,86 @@ class TrainPanel(Panel):
             except JobError as error:
                 self._content = (key, None, error.message)
         content = self._content[1]
-        self.ui.cohortInfoLabel.text = "" if content is None else content[0]
+        self.ui.cohortInfoLabel.text = "" if content is None else content.text
 
-    def _suggestChannels(self) -> None:
-        """The first channel to the second, where a translation can only be between two."""
-        content, recipe = self._content[1], self.recipe
-        if content is None or recipe is None or recipe.task != "translation" or len(content[1]) != 2:
+    def _hasTask(self, name: str, task: str) -> bool:
+        return name in self._recipes and self._recipes[name].task == task
+
+    def _showRecipes(self) -> None:
+        """The recipes of the task, those that were advised first, and what is known about the chosen one."""
+        advised, recipe = self.advised, self.recipe
+        shown = (self.task, self.ui.searchEdit.text, self.ui.familySelector.currentData, tuple(advised))
+        if shown != self._shown:
+            self._fillFamilies()
+            self._fillRecipes(advised)
+            self._shown = (*shown[:2], self.ui.familySelector.currentData, *shown[3:])
+        self._filling = True
+        rows = range(self.ui.recipeList.count)
+        names = [self.ui.recipeList.item(row).data(qt.Qt.UserRole) for row in rows]
+        name = self.parameters.recipe
+        self.ui.recipeList.setCurrentRow(names.index(name) if name and name in names else -1)
+        self._filling = False
+        self.ui.adviceLabel.text = self._adviceText(advised)
+        self.ui.adviceButton.setVisible(not advised)
+        self.ui.recipeInfoLabel.text = "" if recipe is None else describeRecipe(recipe)
+
+    def _fillFamilies(self) -> None:
+        """Those that the task has; the chosen one stays, where it is among them."""
+        chosen, selector = self.ui.familySelector.currentData, self.ui.familySelector
+        found = {recipe.family for recipe in self._recipes.values() if recipe.task == self.task}
+        self._filling = True
+        selector.clear()
+        selector.addItem(_("All families"), "")
+        for family in FAMILIES:
+            if family in found:
+                selector.addItem(familyTitle(family), family)
+        selector.currentIndex = max(0, selector.findData(chosen or ""))
+        self._filling = False
+
+    def _fillRecipes(self, advised: dict[str, str]) -> None:
+        family, text = self.ui.familySelector.currentData, self.ui.searchEdit.text
+        ordered = [self._recipes[name] for name in advised]
+        ordered += [recipe for recipe in self._recipes.values() if recipe.name not in advised]
+        found = [recipe for recipe in ordered if recipe.task == self.task and recipe.matches(text)]
+        self._filling = True
+        self.ui.recipeList.clear()
+        for recipe in found:
+            if family and recipe.family != family:
+                continue
+            item = qt.QListWidgetItem(_adviceTitle(recipe, self.parameters.advice if recipe.name in advised else {}))
+            item.setData(qt.Qt.UserRole, recipe.name)
+            item.setToolTip(recipe.distinct)
+            self.ui.recipeList.addItem(item)
+        if not self.ui.recipeList.count:
+            item = qt.QListWidgetItem(_("No recipe of this task has these words and this family."))
+            item.setFlags(qt.Qt.NoItemFlags)
+            self.ui.recipeList.addItem(item)
+        # Whole rows, so that none is cut in half.
+        rowHeight, frame = self.ui.recipeList.sizeHintForRow(0), self.ui.recipeList.frameWidth
+        self.ui.recipeList.setFixedHeight(LIST_ROWS * rowHeight + 2 * frame)
+        self._filling = False
+
+    def _adviceText(self, advised: dict[str, str]) -> str:
+        """Why which recipe is recommended."""
+        if not advised:
+            return _("Which one suits the cohort? Its description tells.")
+        told = [next(iter(advised)), *([self.parameters.recipe] if self.parameters.recipe in advised else [])]
+        titles = {name: _adviceTitle(self._recipes[name], self.parameters.advice) for name in told}
+        return "\n".join(f"{title}. {advised[name]}" for name, title in titles.items())
+
+    def _suggest(self) -> None:
+        """What there is no choice about: the second channel from the first of two, the one covariate of words."""
+        content, recipe, parameters = self._content[1], self.recipe, self.parameters
+        if content is None or recipe is None:
             return
-        if not self.parameters.sourceChannels and not self.parameters.channels:
-            source, target = content[1]
-            self.parameters.channels = target
-            self.parameters.sourceChannels = source
+        isUnsaid = not parameters.sourceChannels and not parameters.channels
+        if recipe.needsSources and isUnsaid and len(content.channels) == 2:
+            source, target = content.channels
+            parameters.channels = target
+            parameters.sourceChannels = source
+        words = [covariate.name for covariate in content.covariates if covariate.kind != "number"]
+        if "text" in recipe.conditions and not parameters.text and len(words) == 1:
+            parameters.text = words[0]
 
     def _fillModels(self) -> None:
         self._filling = True
@@ -206,10 +297,35 @@ class TrainPanel(Panel):
                 self.ui.initialModelSelector.addItem(entry.title, entry.name)
         self._filling = False
 
-    def _onRecipeChosen(self, index: int) -> None:
+    def _onTaskChosen(self, index: int) -> None:
+        """Another task: its recommended recipe, if it has one."""
         if self._filling or index < 0:
             return
-        self.parameters.recipe = self.ui.recipeSelector.itemData(index)
+        task, parameters = self.ui.taskSelector.itemData(index), self.parameters
+        parameters.recipe = ""
+        parameters.task = task
+        parameters.recipe = next(iter(self.advised), "")
+
+    def _onFilterChanged(self) -> None:
+        if not self._filling:
+            self._showRecipes()
+
+    def _onRecipeChosen(self, row: int) -> None:
+        name = self.ui.recipeList.item(row).data(qt.Qt.UserRole) if row >= 0 and not self._filling else None
+        if name:
+            self.parameters.recipe = name
+
+    def _onConditionChosen(self, name: str, value: Any) -> None:
+        setattr(self.parameters, name, value)
+
+    def _askForAdvice(self) -> None:
+        """The Data panel describes a cohort."""
+        data = self.services.parameterNode.data
+        if isCohort(self.parameters.cohortFolder):
+            data.source = CohortSource.DISK
+            data.cohortFolder = self.parameters.cohortFolder
+        data.purpose = PURPOSES[self.task]
+        self.services.openPanel("data")
 
     def _onInitialChosen(self, index: int) -> None:
         if not self._filling and index >= 0:
@@ -269,13 +385,21 @@ class TrainPanel(Panel):
 
 
 def describeRecipe(recipe: RecipeInfo) -> str:
-    """What a recipe suits and what it does not, in a few lines."""
+    """What a recipe is, what it suits and what not, as HTML."""
     iterations = ", ".join(f"{stage} {count}" for stage, count in recipe.iterations.items())
-    return "\n".join(
-        (
-            recipe.distinct,
-            _("Suits: {text}").format(text=recipe.suits),
-            _("Does not suit: {text}").format(text=recipe.unsuited),
-            _("Iterations: {iterations}. {citation}").format(iterations=iterations, citation=recipe.citation),
-        )
+    parts = (
+        (recipe.title, recipe.distinct),
+        (_("Suits"), recipe.suits),
+        (_("Does not suit"), recipe.unsuited),
+        (_("Iterations"), iterations),
+        (_("Paper"), recipe.citation),
     )
+    return "<br>".join(f"<b>{escape(title)}:</b> {escape(text)}" for title, text in parts)
+
+
+def _adviceTitle(recipe: RecipeInfo, advice: Mapping[str, str]) -> str:
+    """The title of a recipe, with what the advice makes of it."""
+    if recipe.name not in advice:
+        return recipe.title
+    isFirst = next(iter(advice)) == recipe.name
+    return (_("Recommended: {title}") if isFirst else _("Suits as well: {title}")).format(title=recipe.title)

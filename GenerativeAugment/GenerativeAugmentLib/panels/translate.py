@@ -59,7 +59,8 @@ class TranslatePanel(Panel):
             label.setVisible(number < max(1, len(channels)))
             selector.setVisible(number < max(1, len(channels)))
             named = len(channels) > 1 and number < len(channels)
-            label.text = f"{channels[number]}:" if named else _("Input volume:")
+            text = _("{channel} (optional):") if named and entry.takesAnySources else "{channel}:"
+            label.text = text.format(channel=channels[number]) if named else _("Input volume:")
 
     def onModelsChanged(self) -> None:
         """Offer the models that are there now."""

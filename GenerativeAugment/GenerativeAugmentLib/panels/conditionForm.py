@@ -1,0 +1,132 @@
+"""The rows of a form for what a case is made for: one for each condition that a model declares, or a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from GenerativeAugmentLib.catalogueFile import Condition
+from GenerativeAugmentLib.errors import JobError
+
+
+class ConditionControl:
+    """A row. A new kind of condition is a subclass and a line in the mapping that the form is given.
+
+    Class attributes:
+        widgets: names of widgets of the form that are shown with it.
+
+    Args:
+        condition: what is declared.
+        ui: the form.
+        onChosen: told the name of the condition and the value that the user chose.
+    """
+
+    widgets: tuple[str, ...] = ()
+
+    def __init__(self, condition: Condition, ui: Any, onChosen: Callable[[str, Any], None]) -> None:
+        self.condition, self.ui, self.onChosen = condition, ui, onChosen
+        self._setVisible(True)
+
+    def show(self, parameters: Any, about: Any) -> None:
+        """Show what the parameters say."""
+
+    def problem(self, parameters: Any, about: Any) -> str:
+        """Why what is asked is not possible, "" when it is.
+
+        Args:
+            parameters: the panel's pack.
+            about: model or recipe, as the panel gives it to ConditionsForm.
+        """
+        return ""
+
+    def remove(self) -> None:
+        """Another model or recipe is chosen."""
+        self._setVisible(False)
+
+    def _setVisible(self, visible: bool) -> None:
+        for name in self.widgets:
+            getattr(self.ui, name).setVisible(visible)
+
+
+class MadeRow(ConditionControl):
+    """A row that is made for a condition, in the form's `conditionsLayout`."""
+
+    def __init__(self, condition: Condition, ui: Any, onChosen: Callable[[str, Any], None]) -> None:
+        super().__init__(condition, ui, onChosen)
+        self.widget = self.made()
+        self.widget.objectName = f"{condition.name}Condition"
+        self.widget.toolTip = self.explanation()
+        ui.conditionsLayout.addRow(self.label(), self.widget)
+
+    def made(self) -> Any:
+        """The widget."""
+        raise NotImplementedError
+
+    def label(self) -> str:
+        """What stands before it."""
+        return f"{self.condition.name}:"
+
+    def explanation(self) -> str:
+        """Its tool tip."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Take the row out of the form."""
+        super().remove()
+        self.ui.conditionsLayout.removeRow(self.widget)
+
+    def chosen(self, value: Any) -> None:
+        """The user chose a value."""
+        self.onChosen(self.condition.name, value)
+
+    def show(self, parameters: Any, about: Any) -> None:
+        """Show the chosen value."""
+        blocked = self.widget.blockSignals(True)
+        self.showValue(self.valueIn(parameters))
+        self.widget.blockSignals(blocked)
+
+    def valueIn(self, parameters: Any) -> Any:
+        """What the parameters say."""
+        raise NotImplementedError
+
+    def showValue(self, value: Any) -> None:
+        """Show a value."""
+        raise NotImplementedError
+
+
+class ConditionsForm:
+    """The rows for the conditions of what is chosen.
+
+    Args:
+        ui: the form.
+        controls: kind of condition to its row.
+        onChosen: see ConditionControl.
+    """
+
+    def __init__(
+        self, ui: Any, controls: Mapping[str, type[ConditionControl]], onChosen: Callable[[str, Any], None]
+    ) -> None:
+        self._ui, self._controls, self._onChosen = ui, controls, onChosen
+        self._asked: tuple[Condition, ...] = ()
+        self.rows: list[ConditionControl] = []
+        for control in controls.values():
+            for name in control.widgets:
+                getattr(ui, name).setVisible(False)
+
+    def follow(self, asked: Sequence[Condition], parameters: Any, about: Any) -> None:
+        """Have a row for each condition, and show in them what the parameters say."""
+        if tuple(asked) != self._asked:
+            for row in self.rows:
+                row.remove()
+            self._asked = tuple(asked)
+            self.rows = [self._controls[one.kind](one, self._ui, self._onChosen) for one in asked]
+        for row in self.rows:
+            row.show(parameters, about)
+
+    def problem(self, parameters: Any, about: Any) -> str:
+        """Why what is asked is not possible, "" when it is."""
+        try:
+            problems = (row.problem(parameters, about) for row in self.rows)
+            return next((problem for problem in problems if problem), "")
+        except JobError as error:
+            return error.message
