@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from genaug.methods import Method
+
+INDENT = 12
+"""Column of the texts on a method's page."""
 
 
 @click.command("methods")
@@ -98,6 +102,9 @@ def _page(method: Method, axes: tuple[tuple[str, str], ...]) -> str:
         ),
         ("citation", method.citation),
     )
-    formatter = click.HelpFormatter(width=100)
-    formatter.write_dl(rows)
-    return f"{method.name}: {method.title}\n\n{formatter.getvalue().rstrip()}"
+    # Not broken at hyphens, so that names, commands and identifiers of papers can be copied.
+    texts = [textwrap.wrap(text, 100 - INDENT, break_on_hyphens=False, break_long_words=False) for _, text in rows]
+    lines = [
+        f"{name:{INDENT}}" + f"\n{'':{INDENT}}".join(wrapped) for (name, _), wrapped in zip(rows, texts, strict=True)
+    ]
+    return "\n".join([f"{method.name}: {method.title}", "", *lines])
