@@ -141,7 +141,7 @@ def test_recipe_overrides_merge_and_unknown_keys_are_named():
 
 def test_an_unknown_recipe_lists_the_known_ones():
     with pytest.raises(GenaugError, match="wgan-gp") as caught:
-        load_recipe("wgan")
+        load_recipe("wgam")
     assert caught.value.reason is Reason.BAD_RECIPE
 
 
