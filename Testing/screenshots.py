@@ -250,9 +250,6 @@ def train(studio: Studio) -> Iterator[str]:
     from GenerativeAugmentLib.parameters import CohortSource, Purpose
 
     cohort = sampleCohort(sampleData.COHORT)
-    volume, segmentation = loadCase(cohort)
-    studio.show(volume)
-    studio.showSegmentations(segmentation)
     studio.shell.selectPanel("data")
     studio.parameters.data.source = CohortSource.DISK
     studio.parameters.data.cohortFolder = cohort
@@ -268,6 +265,9 @@ def train(studio: Studio) -> Iterator[str]:
     parameters.maximumVoxels = 16 * 16 * 16
     parameters.previewEvery = 20
     studio.apply()
+    volume, segmentation = loadCase(cohort)
+    studio.show(volume)
+    studio.showSegmentations(segmentation)
     yield "train"
 
 

@@ -69,7 +69,7 @@ def cohortContent(cohort: Path) -> CohortContent | None:
 def describeCovariate(covariate: Condition) -> str:
     """A covariate and its values, in a few words."""
     if covariate.kind == "number":
-        text = _("{name}: {low:g} to {high:g}")
+        text = _("{name}: {low:.3g} to {high:.3g}")
     else:
         text = _("{name}: {levels}") if len(covariate.levels) <= 4 else _("{name}: {count} different words")
     return text.format(

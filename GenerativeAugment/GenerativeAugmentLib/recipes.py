@@ -1,6 +1,7 @@
 """The methods the extension offers, read from genaug/recipes/*.toml: what a panel shows before a model exists."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,11 @@ def familyTitle(family: str) -> str:
         "translation": _("Translation"),
         "regression": _("Regression"),
     }[family]
+
+
+def adviceTitle(name: str, recipes: Mapping[str, RecipeInfo]) -> str:
+    """What to show for a recipe that was advised, or for lesion mixing, which is none."""
+    return recipes[name].title if name in recipes else {"carvemix": _("Lesion mixing (Lesions panel)")}.get(name, name)
 
 
 def listRecipes(task: str | None = None, folder: Path = FOLDER) -> list[RecipeInfo]:

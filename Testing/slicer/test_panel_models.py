@@ -24,7 +24,7 @@ def select(panel, name):
 
 
 def test_the_table_shows_what_is_installed_and_the_card_of_the_chosen_one(shell, panel):
-    assert installed(panel) == {"vae", "spade", "pix2pix"}
+    assert installed(panel) == {"vae", "spade", "pix2pix", "mm-gan"}
     select(panel, "pix2pix")
     assert panel.parameters.model == "pix2pix"
     assert "pix2pix" in panel.ui.cardBrowser.plainText
@@ -57,7 +57,7 @@ def test_a_damaged_package_is_refused_with_the_reason_and_leaves_nothing(shell, 
     panel.ui.importPathEdit.currentPath = str(broken)
     panel.ui.importButton.click()
     assert "SHA-256" in shell.ui.reasonLabel.text
-    assert len(list(models.iterdir())) == 3
+    assert len(list(models.iterdir())) == 4
 
 
 def test_a_license_that_is_not_permissive_is_accepted_once(shell, panel, models):

@@ -118,14 +118,19 @@ def declare(models, name, task=None, **roles):
 
 
 def test_a_form_has_a_row_for_each_covariate_and_the_job_says_what_was_chosen(shell, panel, models, tmp_path):
+    import qt
     from genaug.covariates import Covariate
     from genaug.parameters import SynthesisParameters
 
+    rows = panel.ui.conditionsLayout.rowCount()
     declare(models, "vae", covariates=[Covariate(**one).model_dump(mode="json") for one in COVARIATES])
     shell.services.modelsChanged()
     choose(panel.ui.modelSelector, "vae")
     sex, age, report = [control.widget for control in panel.conditions.rows]
-    assert panel.ui.conditionsLayout.rowCount() == 3 and not panel.ui.labelSelector.visible
+    assert not panel.ui.labelSelector.visible and panel.ui.conditionsLayout.rowCount() == rows + 3
+    fields = [panel.ui.conditionsLayout.itemAt(row, qt.QFormLayout.FieldRole) for row in range(rows + 3)]
+    places = [next(row for row, field in enumerate(fields) if field and field.widget() is each) for each in (sex, age)]
+    assert places == [4, 5], "in the order in which the model declares them"
     assert all(widget.toolTip for widget in (sex, age, report)) and "20 to 80" in age.toolTip
     assert sex.currentText == age.text == "As a training case" and panel.ui.textEncoderEdit.visible
     assert "conditions" not in panel.apply().job.parameters
@@ -145,7 +150,7 @@ def test_a_form_has_a_row_for_each_covariate_and_the_job_says_what_was_chosen(sh
     panel.parameters.conditions["age"] = "30.0"
     assert age.value == 30.0
     choose(panel.ui.modelSelector, "spade")
-    assert panel.ui.conditionsLayout.rowCount() == 0 and not panel.ui.textEncoderEdit.visible
+    assert panel.ui.conditionsLayout.rowCount() == rows and not panel.ui.textEncoderEdit.visible
     assert panel.ui.labelSelector.visible
 
 

@@ -242,6 +242,13 @@ def test_what_was_advised_stands_first_with_its_reason(panel, cohort, tmp_path):
     assert "few cases" in panel.ui.adviceLabel.text and "fast" in panel.ui.adviceLabel.text
     panel.ui.taskSelector.currentIndex = panel.ui.taskSelector.findData("translation")
     assert panel.parameters.recipe == "pix2pix", "what was advised for a task is chosen with it"
+    panel.parameters.recipe = "rhvae"
+    panel.parameters.advice = {"carvemix": "no training", "rhvae": "few cases"}
+    assert "Recommended: Lesion mixing (Lesions panel)" in panel.ui.adviceLabel.text
+    assert "Suits as well: Geometry-aware" in panel.ui.adviceLabel.text
+    panel.parameters.advice = {"label-to-image": "label maps", "rhvae": "few cases"}
+    assert "(Images for label maps)" in panel.ui.adviceLabel.text
+    panel.parameters.recipe = "pix2pix"
     panel.parameters.cohortFolder = tmp_path
     assert not panel.advised and panel.ui.adviceButton.visible
     panel.parameters.cohortFolder = cohort

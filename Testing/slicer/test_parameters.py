@@ -81,7 +81,9 @@ def test_a_frozen_copy_does_not_follow_the_panel(node, name, tmp_path):
             setattr(pack, key, not value)
         elif isinstance(value, list):
             value_ = getattr(pack, key)
-            value_.append(Path("new"))
+            value_.append("new" if key == "covariates" else Path("new"))
+        elif isinstance(value, dict):
+            getattr(pack, key)["new"] = "changed"
     assert {key: getattr(copy, key) for key in before} == before
 
 

@@ -18,12 +18,13 @@ class ConditionControl:
     Args:
         condition: what is declared.
         ui: the form.
+        row: of the layout `conditionsLayout`, before which a row is inserted that the form does not have yet.
         onChosen: told the name of the condition and the value that the user chose.
     """
 
     widgets: tuple[str, ...] = ()
 
-    def __init__(self, condition: Condition, ui: Any, onChosen: Callable[[str, Any], None]) -> None:
+    def __init__(self, condition: Condition, ui: Any, row: int, onChosen: Callable[[str, Any], None]) -> None:
         self.condition, self.ui, self.onChosen = condition, ui, onChosen
         self._setVisible(True)
 
@@ -49,14 +50,17 @@ class ConditionControl:
 
 
 class MadeRow(ConditionControl):
-    """A row that is made for a condition, in the form's `conditionsLayout`."""
+    """A row that is made for a condition."""
 
-    def __init__(self, condition: Condition, ui: Any, onChosen: Callable[[str, Any], None]) -> None:
-        super().__init__(condition, ui, onChosen)
+    def __init__(self, condition: Condition, ui: Any, row: int, onChosen: Callable[[str, Any], None]) -> None:
+        super().__init__(condition, ui, row, onChosen)
         self.widget = self.made()
         self.widget.objectName = f"{condition.name}Condition"
         self.widget.toolTip = self.explanation()
-        ui.conditionsLayout.addRow(self.label(), self.widget)
+        ui.conditionsLayout.insertRow(row, self.label(), self.widget)
+        # At once: the layout would count a row that is shown later without the gap above it.
+        for shown in (self.widget, ui.conditionsLayout.labelForField(self.widget)):
+            shown.setVisible(True)
 
     def made(self) -> Any:
         """The widget."""
@@ -100,13 +104,14 @@ class ConditionsForm:
     Args:
         ui: the form.
         controls: kind of condition to its row.
+        row: of the form, before which the rows come that it does not have yet.
         onChosen: see ConditionControl.
     """
 
     def __init__(
-        self, ui: Any, controls: Mapping[str, type[ConditionControl]], onChosen: Callable[[str, Any], None]
+        self, ui: Any, controls: Mapping[str, type[ConditionControl]], row: int, onChosen: Callable[[str, Any], None]
     ) -> None:
-        self._ui, self._controls, self._onChosen = ui, controls, onChosen
+        self._ui, self._controls, self._row, self._onChosen = ui, controls, row, onChosen
         self._asked: tuple[Condition, ...] = ()
         self.rows: list[ConditionControl] = []
         for control in controls.values():
@@ -119,7 +124,9 @@ class ConditionsForm:
             for row in self.rows:
                 row.remove()
             self._asked = tuple(asked)
-            self.rows = [self._controls[one.kind](one, self._ui, self._onChosen) for one in asked]
+            # The last one first, for each is inserted before the one after it.
+            made = [self._controls[one.kind](one, self._ui, self._row, self._onChosen) for one in reversed(asked)]
+            self.rows = made[::-1]
         for row in self.rows:
             row.show(parameters, about)
 

@@ -18,7 +18,7 @@ from GenerativeAugmentLib.jobBuilders.cohort import channelNames, fingerprintJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.parameters import CohortSource, frozen
-from GenerativeAugmentLib.recipes import RecipeInfo, listRecipes
+from GenerativeAugmentLib.recipes import RecipeInfo, adviceTitle, listRecipes
 from GenerativeAugmentLib.sceneCases import DraftCase, distinct, draftCase, draftCases, sceneCase
 
 CASE, PATIENT, CHANNELS, VOLUMES, MASK = range(5)
@@ -53,7 +53,10 @@ class DataPanel(Panel):
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(headers)
         table.verticalHeader().setVisible(False)
-        table.horizontalHeader().setStretchLastSection(True)
+        for column in range(len(headers)):
+            table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        # What is longest gives way; all of it is in the tool tip.
+        table.horizontalHeader().setSectionResizeMode(VOLUMES, qt.QHeaderView.Stretch)
         table.itemChanged.connect(self._onItemChanged)
         self.ui.addCasesButton.clicked.connect(lambda checked=False: self._add(eachContainer=True))
         self.ui.addOneButton.clicked.connect(lambda checked=False: self._add(eachContainer=False))
@@ -162,10 +165,10 @@ class DataPanel(Panel):
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
                 if column in (VOLUMES, MASK):
                     item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
                 self.ui.casesTable.setItem(row, column, item)
-        self.ui.casesTable.resizeColumnsToContents()
         self._filling = False
         self._showSplit()
 
@@ -179,7 +182,6 @@ class DataPanel(Panel):
             draft.patient = text
         elif item.column() == CHANNELS:
             draft.channels = channelNames(text)
-        self.ui.casesTable.resizeColumnsToContents()
         self._showSplit()
         self.services.changed()
 
@@ -246,22 +248,15 @@ class DataPanel(Panel):
 
 def describeRecommendation(recommendation: dict[str, Any], recipes: dict[str, RecipeInfo]) -> str:
     """The recommended method, the alternatives and the warnings, as HTML."""
-
-    def title(name: str) -> str:
-        others = {
-            "carvemix": _("Lesion mixing (Lesions panel)"),
-            "label-to-image": _("Images drawn from label maps, without training"),
-        }
-        return recipes[name].title if name in recipes else others.get(name, name)
-
+    best = adviceTitle(recommendation["recipe"], recipes)
     parts = [
-        f"<h4>{escape(_('Recommended: {recipe}').format(recipe=title(recommendation['recipe'])))}</h4>",
+        f"<h4>{escape(_('Recommended: {recipe}').format(recipe=best))}</h4>",
         f"<p>{escape(recommendation['reason'])}</p>",
     ]
     if recommendation["warnings"]:
         parts.append(f"<p><b>{escape(_('Beware'))}</b></p>" + _list(recommendation["warnings"]))
     if recommendation["alternatives"]:
-        lines = [f"{title(name)}: {reason}" for name, reason in recommendation["alternatives"].items()]
+        lines = [f"{adviceTitle(name, recipes)}: {reason}" for name, reason in recommendation["alternatives"].items()]
         parts.append(f"<p><b>{escape(_('Alternatives'))}</b></p>" + _list(lines))
     return "".join(parts)
 

@@ -16,9 +16,6 @@ from GenerativeAugmentLib.panels.modelChooser import duration
 
 _HEADERLESS = re.compile(r"^\| *\| *\|\n\|[-| ]+\|\n((?:\|.*\|\n?)*)", re.MULTILINE)
 
-TITLE_WIDTH = 160
-"""Pixels."""
-
 
 class ModelsPanel(Panel):
     """A table of models with the chosen one's card."""
@@ -49,7 +46,11 @@ class ModelsPanel(Panel):
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(headers)
         table.verticalHeader().setVisible(False)
-        table.horizontalHeader().setStretchLastSection(True)
+        for column in range(len(headers)):
+            table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        # A long title takes more lines, and pushes nothing out of sight.
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.itemSelectionChanged.connect(self._onSelected)
         self.ui.acceptButton.clicked.connect(lambda checked=False: self._accept())
         self.ui.importButton.clicked.connect(lambda checked=False: self._import())
@@ -81,9 +82,6 @@ class ModelsPanel(Panel):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip("\n".join(part for part in (entry.title, entry.method, entry.note) if part))
                 table.setItem(row, column, item)
-        table.resizeColumnsToContents()
-        # A long title must not push everything else out of sight; all of it is in the tool tip.
-        table.setColumnWidth(0, min(table.columnWidth(0), TITLE_WIDTH))
         self._filling = False
         self._select(self.parameters.model)
 

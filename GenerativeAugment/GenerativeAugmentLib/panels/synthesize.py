@@ -13,6 +13,9 @@ from GenerativeAugmentLib.panels.conditionForm import ConditionsForm
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import frozen
 
+CONDITIONS_ROW = 4
+"""Of the form, before which the covariates of a model come."""
+
 
 class SynthesizePanel(Panel):
     """Model, number, seed, and what the model lets a case be asked to be."""
@@ -33,7 +36,7 @@ class SynthesizePanel(Panel):
     def setup(self, parentLayout: Any) -> None:
         """Load the form."""
         super().setup(parentLayout)
-        self.conditions = ConditionsForm(self.ui, CONTROLS, self._onConditionChosen)
+        self.conditions = ConditionsForm(self.ui, CONTROLS, CONDITIONS_ROW, self._onConditionChosen)
         self.models = ModelChooser(
             self.services.catalogue,
             self.ui.modelSelector,

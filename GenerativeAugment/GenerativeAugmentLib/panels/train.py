@@ -25,13 +25,16 @@ from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.conditionForm import ConditionsForm
 from GenerativeAugmentLib.panels.trainingControls import CONTROLS, ChosenRecipe, channelsProblem, conditionsOf
 from GenerativeAugmentLib.parameters import CohortSource, Purpose, frozen, isCohort, isSet
-from GenerativeAugmentLib.recipes import FAMILIES, TASKS, RecipeInfo, familyTitle, listRecipes, taskTitle
+from GenerativeAugmentLib.recipes import FAMILIES, TASKS, RecipeInfo, adviceTitle, familyTitle, listRecipes, taskTitle
 
 CURVE_SECONDS = 1.0
 """Least time between two looks at the curves."""
 
 CURVE_SIZE = (380, 170)
 PREVIEW_WIDTH = 380
+
+CONDITIONS_ROW = 7
+"""Of the form, before which what a recipe is conditioned on comes."""
 
 LIST_ROWS = 7
 """Recipes that are seen at once."""
@@ -75,7 +78,7 @@ class TrainPanel(Panel):
         self._finished: Path | None = None
         self._content: tuple[Any, CohortContent | None, str] = (None, None, "")
         self._shown: tuple[Any, ...] = ()
-        self.conditions = ConditionsForm(self.ui, CONTROLS, self._onConditionChosen)
+        self.conditions = ConditionsForm(self.ui, CONTROLS, CONDITIONS_ROW, self._onConditionChosen)
         for task in TASKS:
             self.ui.taskSelector.addItem(taskTitle(task), task)
         self.ui.taskSelector.connect("currentIndexChanged(int)", self._onTaskChosen)
@@ -253,9 +256,11 @@ class TrainPanel(Panel):
         for recipe in found:
             if family and recipe.family != family:
                 continue
-            item = qt.QListWidgetItem(_adviceTitle(recipe, self.parameters.advice if recipe.name in advised else {}))
+            item = qt.QListWidgetItem(recipe.title)
+            if recipe.name in advised:
+                item.setText(_advised(recipe.title, recipe.name, self.parameters.advice))
             item.setData(qt.Qt.UserRole, recipe.name)
-            item.setToolTip(recipe.distinct)
+            item.setToolTip(f"{recipe.title}\n{recipe.distinct}")
             self.ui.recipeList.addItem(item)
         if not self.ui.recipeList.count:
             item = qt.QListWidgetItem(_("No recipe of this task has these words and this family."))
@@ -267,12 +272,17 @@ class TrainPanel(Panel):
         self._filling = False
 
     def _adviceText(self, advised: dict[str, str]) -> str:
-        """Why which recipe is recommended."""
+        """Which recipe is recommended and why, be it for another task, and why the chosen one suits; as HTML."""
         if not advised:
-            return _("Which one suits the cohort? Its description tells.")
-        told = [next(iter(advised)), *([self.parameters.recipe] if self.parameters.recipe in advised else [])]
-        titles = {name: _adviceTitle(self._recipes[name], self.parameters.advice) for name in told}
-        return "\n".join(f"{title}. {advised[name]}" for name, title in titles.items())
+            return escape(_("Which one suits the cohort? Its description tells."))
+        advice, chosen = self.parameters.advice, self.parameters.recipe
+        lines = []
+        for name in dict.fromkeys((next(iter(advice)), *((chosen,) if chosen in advised else ()))):
+            title = adviceTitle(name, self._recipes)
+            if name in self._recipes and name not in advised:
+                title = f"{title} ({taskTitle(self._recipes[name].task)})"
+            lines.append(f"<b>{escape(_advised(title, name, advice))}.</b> {escape(advice[name])}")
+        return "<br>".join(lines)
 
     def _suggest(self) -> None:
         """What there is no choice about: the second channel from the first of two, the one covariate of words."""
@@ -397,9 +407,7 @@ def describeRecipe(recipe: RecipeInfo) -> str:
     return "<br>".join(f"<b>{escape(title)}:</b> {escape(text)}" for title, text in parts)
 
 
-def _adviceTitle(recipe: RecipeInfo, advice: Mapping[str, str]) -> str:
-    """The title of a recipe, with what the advice makes of it."""
-    if recipe.name not in advice:
-        return recipe.title
-    isFirst = next(iter(advice)) == recipe.name
-    return (_("Recommended: {title}") if isFirst else _("Suits as well: {title}")).format(title=recipe.title)
+def _advised(title: str, name: str, advice: Mapping[str, str]) -> str:
+    """The title of a recipe that was advised, with whether it was in the first place."""
+    isFirst = next(iter(advice)) == name
+    return (_("Recommended: {title}") if isFirst else _("Suits as well: {title}")).format(title=title)

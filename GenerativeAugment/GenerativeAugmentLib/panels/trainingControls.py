@@ -217,6 +217,7 @@ class SentencesControl(MadeRow):
         """The covariates that are words, or another name."""
         box = qt.QComboBox()
         box.setEditable(True)
+        box.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
         for name in self.condition.levels:
             box.addItem(name)
         box.connect("currentTextChanged(QString)", lambda text: self.chosen(text.strip()))
