@@ -25,7 +25,7 @@ from GenerativeAugmentLib.files import explained, readJson, writeJson, writeText
 from GenerativeAugmentLib.frozen import FORMATS, FrozenSegmentation, FrozenVolume
 from GenerativeAugmentLib.labelMaps import presentValues
 from GenerativeAugmentLib.provenance import isSynthetic, recordOf
-from GenerativeAugmentLib.steps import Steps, finish
+from GenerativeAugmentLib.steps import Steps
 
 __all__ = [
     "MANIFEST",
@@ -38,7 +38,6 @@ __all__ = [
     "readCohort",
     "realPatients",
     "safeName",
-    "writeCohortFromScene",
 ]
 
 RECORD_SUFFIX = ".record.json"
@@ -56,6 +55,7 @@ class SceneCase:
         images: channel to volume node, all on one voxel grid.
         label: label map volume on that grid, or a segmentation, or None.
         modality: channel to modality, such as "MR" or "CT"; what the scene knows where it is not said.
+        covariates: what is known of the case, such as {"age": 60, "sex": "F"}, for models that are conditioned on it.
     """
 
     patient: str
@@ -63,6 +63,7 @@ class SceneCase:
     images: Mapping[str, Any]
     label: Any = None
     modality: Mapping[str, str] = field(default_factory=dict)
+    covariates: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class _FrozenCase:
         labelNames: label value to name, of a label map.
         synthetic: whether a generator made it.
         record: text of its Record, "" without one.
+        covariates: what is known of it.
     """
 
     patient: str
@@ -86,6 +88,7 @@ class _FrozenCase:
     labelNames: Mapping[int, str]
     synthetic: bool
     record: str
+    covariates: dict[str, float | str]
 
     @property
     def files(self) -> Iterator[tuple[str, FrozenVolume | FrozenSegmentation]]:
@@ -174,13 +177,9 @@ class FrozenCohort:
             "images": {channel: paths[channel] for channel in case.images},
             "label": paths.get("label"),
             "origin": "synthetic" if case.synthetic else "real",
+            **({"covariates": case.covariates} if case.covariates else {}),
         }
         return {**entry, **_descent(case, place, folder)}
-
-
-def writeCohortFromScene(items: Sequence[SceneCase], folder: Path, name: str = "", fileFormat: str = "nrrd") -> Path:
-    """Write a cohort at once, see `FrozenCohort`; returns its folder."""
-    return finish(FrozenCohort(items, name, fileFormat).writing(folder))
 
 
 def realPatients(items: Sequence[SceneCase]) -> set[str]:
@@ -243,7 +242,8 @@ def _frozenCase(item: SceneCase) -> _FrozenCase:
     elif item.label is not None:
         _requireGeometry(item, item.label, reference)
         label, names = FrozenVolume(item.label, synthetic), labelNamesOf(item.label)
-    return _FrozenCase(item.patient, item.caseId, images, label, names, synthetic, _recordText(item))
+    text, covariates = _recordText(item), dict(item.covariates)
+    return _FrozenCase(item.patient, item.caseId, images, label, names, synthetic, text, covariates)
 
 
 def _recordText(item: SceneCase) -> str:

@@ -467,7 +467,10 @@ class Console:
             >>> case = SceneCase("patient1", "case1", {"A": volumeNode}, tissueNode, {"A": "MR"})
             >>> logic.cohortFromScene([case], workFolder / "from scene").name
             'from scene'
-            >>> cases = [SceneCase(f"patient{n}", f"case{n}", {"A": volumeNode}) for n in range(5)]
+            >>> cases = [
+            ...     SceneCase(f"patient{n}", f"case{n}", {"A": volumeNode}, covariates={"age": 50 + n})
+            ...     for n in range(5)
+            ... ]
             >>> cohort = logic.cohortFromScene(cases, workFolder / "divided", testShare=20)
             >>> logic.fingerprint(cohort)["fingerprint"]["parts"]["test"]
             1

@@ -126,6 +126,24 @@ def familyTitle(family: str) -> str:
     }[family]
 
 
+def needs(recipe: RecipeInfo) -> str:
+    """What a recipe is conditioned on and takes, in a few words; "" for nothing but images."""
+    words = {
+        "label_map": _("a label map of every case"),
+        "image": _("channels to start from"),
+        "images": _("several channels to start from, of which a case may lack some"),
+        "covariates": _("a class or a number of every case"),
+        "text": _("a sentence about every case and a text encoder"),
+        "neighbours": _("volumes, for the planes beside a plane"),
+    }
+    parts = [words[condition] for condition in recipe.asked]
+    if recipe.unpaired:
+        parts.append(_("no pairs"))
+    if recipe.dimensions == (2,):
+        parts.append(_("planes: volumes are taken plane by plane"))
+    return ", ".join(parts)
+
+
 def adviceTitle(name: str, recipes: Mapping[str, RecipeInfo]) -> str:
     """What to show for a recipe that was advised, or for lesion mixing, which is none."""
     return recipes[name].title if name in recipes else {"carvemix": _("Lesion mixing (Lesions panel)")}.get(name, name)

@@ -62,9 +62,10 @@ def sceneCase(caseId="c0", **changes):
 
 
 def write(items, folder, **options):
-    from GenerativeAugmentLib.cohorts import writeCohortFromScene
+    from GenerativeAugmentLib.cohorts import FrozenCohort
+    from GenerativeAugmentLib.steps import finish
 
-    return writeCohortFromScene(items, folder, **options)
+    return finish(FrozenCohort(items, **options).writing(folder))
 
 
 @pytest.mark.parametrize("fileFormat", ["nrrd", "nii.gz"])
@@ -73,13 +74,15 @@ def test_the_worker_reads_what_the_scene_wrote(scene, tmp_path, fileFormat):
     for index in range(2):
         images = {"T1": addVolume(f"t1 {index}", index), "CT": addVolume(f"ct {index}", 9)}
         segmentation = addSegmentation(images["T1"], [("core", 0, 2), ("edema", 2, 3)])
-        items.append(sceneCase(f"c{index}", patient="anna", images=images, label=segmentation, modality={"CT": "CT"}))
+        about = {"modality": {"CT": "CT"}, "covariates": {"age": 60 + index, "sex": "F"}}
+        items.append(sceneCase(f"c{index}", patient="anna", images=images, label=segmentation, **about))
     folder = write(items, tmp_path / "cohort", name="my cases", fileFormat=fileFormat)
     cohort = Cohort.read(folder)
     assert cohort.name == "my cases" and cohort.channels == {"T1": "MR", "CT": "CT"}
     assert cohort.label_names == {1: "core", 2: "edema"} and cohort.patients == ["anna"]
     cohort.check()
     for index, case in enumerate(cohort.cases):
+        assert case.covariates == {"age": 60 + index, "sex": "F"}
         assert case.origin == "real" and case.images["T1"] == folder / case.id / f"T1.{fileFormat}"
         volume = case.volume("T1")
         np.testing.assert_array_equal(volume.array, np.random.default_rng(index).integers(-1000, 2000, SHAPE))

@@ -111,6 +111,8 @@ def test_parameters_survive_saving_and_loading_the_scene(node, tmp_path):
     node.lesions.source = LesionSource.BANK
     node.lesions.diameter.setRange(3.0, 4.0)
     node.export.syntheticCohorts = [tmp_path]
+    node.train.advice = {"rhvae": "few", "ae": "another", "vae": "more, and more"}
+    node.train.covariates = ["age", "sex"]
     node.parameterNode.SetName("kept")
     slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(0)
@@ -119,6 +121,8 @@ def test_parameters_survive_saving_and_loading_the_scene(node, tmp_path):
     assert again.lesions.source is LesionSource.BANK
     assert (again.lesions.diameter.minimum, again.lesions.diameter.maximum) == (3.0, 4.0)
     assert list(again.export.syntheticCohorts) == [tmp_path]
+    assert list(again.train.advice) == ["rhvae", "ae", "vae"], "the recommended recipe stays the first"
+    assert list(again.train.covariates) == ["age", "sex"]
     assert again.lesions.tissueNode is None
 
 

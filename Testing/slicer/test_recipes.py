@@ -54,7 +54,11 @@ def test_what_a_recipe_asks_for_and_where_words_find_it(recipes):
     found = {recipe.name: recipe for recipe in recipes.listRecipes()}
     assert found["red-gan"].asked == ("label_map", "covariates")
     assert found["mcgan"].asked[0] == found["brainspade"].asked[0] == "label_map"
-    assert found["vae"].asked == ()
+    assert found["vae"].asked == () and recipes.needs(found["vae"]) == ""
+    assert "class" in recipes.needs(found["cvae"]) and "no pairs" in recipes.needs(found["cyclegan"])
+    assert "planes" in recipes.needs(found["endo-vae"]) and all(
+        map(recipes.needs, (found["mm-gan"], found["text-ldm"]))
+    )
     assert found["pix2pix"].needsSources and not found["madgan"].needsSources and not found["vae"].needsSources
     assert found["wavelet-diffusion"].matches("WAVELET diffusion") and not found["vae"].matches("wavelet")
     assert all(recipes.taskTitle(recipe.task) and recipes.familyTitle(recipe.family) for recipe in found.values())

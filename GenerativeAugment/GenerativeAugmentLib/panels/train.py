@@ -25,7 +25,16 @@ from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.conditionForm import ConditionsForm
 from GenerativeAugmentLib.panels.trainingControls import CONTROLS, ChosenRecipe, channelsProblem, conditionsOf
 from GenerativeAugmentLib.parameters import CohortSource, Purpose, frozen, isCohort, isSet
-from GenerativeAugmentLib.recipes import FAMILIES, TASKS, RecipeInfo, adviceTitle, familyTitle, listRecipes, taskTitle
+from GenerativeAugmentLib.recipes import (
+    FAMILIES,
+    TASKS,
+    RecipeInfo,
+    adviceTitle,
+    familyTitle,
+    listRecipes,
+    needs,
+    taskTitle,
+)
 
 CURVE_SECONDS = 1.0
 """Least time between two looks at the curves."""
@@ -401,10 +410,11 @@ def describeRecipe(recipe: RecipeInfo) -> str:
         (recipe.title, recipe.distinct),
         (_("Suits"), recipe.suits),
         (_("Does not suit"), recipe.unsuited),
+        (_("Needs"), needs(recipe)),
         (_("Iterations"), iterations),
         (_("Paper"), recipe.citation),
     )
-    return "<br>".join(f"<b>{escape(title)}:</b> {escape(text)}" for title, text in parts)
+    return "<br>".join(f"<b>{escape(title)}:</b> {escape(text)}" for title, text in parts if text)
 
 
 def _advised(title: str, name: str, advice: Mapping[str, str]) -> str:
