@@ -63,7 +63,7 @@ class Row:
 SYNTHESIS = (
     Row("vae", "vae", {"vae": 1000}),
     Row("wgan-gp", "wgan-gp", {"gan": 400}),
-    Row("ldm", "ldm", {"autoencoder": 1500, "denoiser": 2500}),
+    Row("ldm", "ldm", {"autoencoder": 2000, "denoiser": 6000}),
     Row("ldm, untrained", "ldm", {"autoencoder": 1, "denoiser": 1}, {"learning_rate": 1e-12}),
     Row("ddpm", "ddpm", {"denoiser": 300}, {"batch_size": 4}, "dpmpp_2m", 30),
     Row("spade", "spade", {"spade": 300}),

@@ -76,7 +76,13 @@ STARTERS = (
             "stages": {
                 "autoencoder": {
                     "network": {
-                        "options": {"latent_channels": 8, "channels": [64, 64], "res_blocks": 1, "deform": True}
+                        "options": {
+                            "latent_channels": 8,
+                            "channels": [64, 64],
+                            "res_blocks": 1,
+                            "haar_levels": 2,
+                            "deform": True,
+                        }
                     },
                     "loss": {
                         "kl": 1e-4,
@@ -87,7 +93,7 @@ STARTERS = (
                     "training": {"learning_rate": 2e-3, "ema": 0.98, "shift": 0},
                 },
                 "denoiser": {
-                    "network": {"options": {"channels": [48, 64]}},
+                    "network": {"options": {"channels": [48, 64], "haar_levels": 0}},
                     "training": {"batch_size": 16, "learning_rate": 1e-3, "ema": 0.99},
                 },
             }
