@@ -123,7 +123,7 @@ def test_recipes_stay_short_and_tell_what_they_suit():
     for recipe in list_recipes():
         from genaug.recipe import FOLDER
 
-        lines = (FOLDER / f"{recipe.name}.toml").read_text().splitlines()
+        lines = (FOLDER / f"{recipe.name}.toml").read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 56, recipe.name
         assert recipe.suits and recipe.unsuited and recipe.citation
 

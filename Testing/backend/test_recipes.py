@@ -111,5 +111,5 @@ def make(recipe: Recipe, package: Path, data: Cohort, output: Path, encoder: Pat
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
 def test_a_recipe_is_short_and_tells_what_it_is_and_suits(recipe):
-    assert len((FOLDER / f"{recipe.name}.toml").read_text().splitlines()) <= 56
+    assert len((FOLDER / f"{recipe.name}.toml").read_text(encoding="utf-8").splitlines()) <= 56
     assert all((recipe.title, recipe.citation, recipe.distinct, recipe.suits, recipe.unsuited))

@@ -463,7 +463,7 @@ def test_every_epoch_is_its_own_permutation_of_all_items():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"channels": ["C"]}, "channel 'C'"),
+        ({"channels": ["X"]}, "channel 'X'"),
         ({"iterations": {"gan": 1}}, "stage 'gan'"),
         ({"window": (16, 16, 16)}, "window"),
         ({"precision": "bf16-mixed"}, "32-true on the device cpu"),

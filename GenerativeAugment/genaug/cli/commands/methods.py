@@ -12,6 +12,9 @@ import click
 if TYPE_CHECKING:
     from genaug.methods import Method
 
+SHORTEST_TITLE = 20
+"""Characters of a title that are shown however narrow the terminal is."""
+
 INDENT = 12
 """Column of the texts on a method's page."""
 
@@ -77,7 +80,7 @@ def _table(methods: tuple[Method, ...]) -> None:
             cells = [cell.ljust(widths[i]) for i, cell in enumerate(row[:5])]
             line = f"  {'  '.join(cells)}  {row[5]}"
             # A title may be cut; a name and what was measured may not.
-            room = max(width, 4 + sum(widths) + 8)
+            room = max(width, sum(widths) + 12 + SHORTEST_TITLE)
             click.echo(line if len(line) <= room else f"{line[: room - 3]}...")
         click.echo()
 
