@@ -145,7 +145,7 @@ STARTERS = (
         {
             "stages": {
                 "translator": {
-                    "network": {"options": {"features": [16, 16, 32, 64, 64, 16]}},
+                    "network": {"options": {"features": [16, 16, 32, 64, 64, 16], "from_source": True}},
                     "training": {"learning_rate": 0.0006},
                 }
             }

@@ -279,13 +279,22 @@ NEW = ["translator", "cascade_translator", "fusion_translator", "global_local_tr
 @pytest.mark.parametrize("kind", NEW)
 @pytest.mark.parametrize(("dimension", "window"), [(2, (32, 64)), (3, (64, 32, 32))])
 def test_a_translator_starts_at_its_source_and_takes_other_windows(kind, dimension, window):
-    system = build_system(tiny_network(kind), Signature(dimension, window, 1, 0, 1)).eval()
+    options = {"from_source": True} if kind == "translator" else {}
+    system = build_system(tiny_network(kind, **options), Signature(dimension, window, 1, 0, 1)).eval()
     batch = Batch(images(size=window), source=images(size=window, seed=1))
     with torch.no_grad():
         outputs = system(batch, torch.Generator())
         torch.testing.assert_close(outputs["generated"], torch.tanh(batch.source))
         alone = system(Batch(batch.target[:1], source=batch.source[:1]), torch.Generator())
     torch.testing.assert_close(alone["generated"], outputs["generated"][:1])
+
+
+def test_a_translator_that_is_not_told_to_start_at_its_source_does_not():
+    system = build_system(tiny_network("translator"), SIGNATURE).eval()
+    batch = Batch(images(), source=images(seed=1))
+    with torch.no_grad():
+        outputs = system(batch, torch.Generator())
+    assert not torch.allclose(outputs["generated"], torch.tanh(batch.source), atol=0.1)
 
 
 def test_a_plane_of_attention_reaches_across_the_window():

@@ -47,8 +47,8 @@ class CyclePair(ImageToImage):
             label_channels=0,
             condition_channels=signature.channels + signature.vector_length,
         )
-        self.there = Translator(signature, features, norm, dropout)
-        self.back = Translator(mirrored, features, norm, dropout)
+        self.there = Translator(signature, features, norm, dropout, from_source=True)
+        self.back = Translator(mirrored, features, norm, dropout, from_source=True)
         self.identity = identity and sources == signature.channels
 
     def translated(self, batch: Batch) -> Tensor:

@@ -32,7 +32,7 @@ class HoleFiller(OnePass):
         super().__init__(signature)
         self.noise_channels = noise_channels
         wider = replace(signature, condition_channels=signature.condition_channels + noise_channels)
-        self.translator = Translator(wider, features)
+        self.translator = Translator(wider, features, from_source=True)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(noise_channels, *window / 4)."""
