@@ -131,8 +131,7 @@ class SpatialAutoencoder(Autoencoder):
         d = signature.dimension
         width = channels[0]
         self.factor = 2 ** (len(channels) - 1 + haar_levels)
-        if any(n % self.factor for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {self.factor}")
+        self.code_size = signature.reduced(self.factor)
         self.latent_channels = latent_channels
         self.front = to_features(signature.channels, width, d, haar_levels)
         self.back = TemplateHead(width, signature, haar_levels, deform)
@@ -161,7 +160,7 @@ class SpatialAutoencoder(Autoencoder):
 
     def noise_shape(self) -> tuple[int, ...]:
         """(latent_channels, *code size)."""
-        return (self.latent_channels, *(n // self.factor for n in self.signature.window))
+        return (self.latent_channels, *self.code_size)
 
     def codes(self, batch: Batch) -> Tensor:
         """Means of the posterior, (B, latent_channels, *code size)."""

@@ -116,6 +116,12 @@ class Signature:
         """Channels of the generated tensor."""
         return self.image_channels + self.label_channels
 
+    def reduced(self, factor: int) -> tuple[int, ...]:
+        """The window at 1 / `factor` of the resolution; raises ValueError where it is not divisible."""
+        if any(n % factor for n in self.window):
+            raise ValueError(f"window {self.window} is not divisible by {factor}")
+        return tuple(n // factor for n in self.window)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON."""
         return {**vars(self), "window": list(self.window), "vector": [list(part) for part in self.vector]}
@@ -197,6 +203,15 @@ class OnePass(System):
         if callback is not None:
             callback(1, 1)
         return result
+
+
+class FromNoise(OnePass):
+    """A generator: what it learns from are cases that it makes from noise, never the batch's own."""
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """As many fakes as the batch has cases."""
+        raw = self.generate(draw((len(batch.target), *self.noise_shape()), batch.target, generator), batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
 
 
 @runtime_checkable

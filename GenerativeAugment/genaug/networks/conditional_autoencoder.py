@@ -34,9 +34,8 @@ class CodeTranslator(ImageToImage):
     def __init__(self, signature: Signature, channels: Sequence[int] = (32, 64, 128), haar_levels: int = 1) -> None:
         super().__init__(signature)
         d = signature.dimension
-        factor = 2 ** (len(channels) - 1 + haar_levels)
-        if any(n % factor for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {factor}")
+        # For the refusal of windows that do not divide.
+        signature.reduced(2 ** (len(channels) - 1 + haar_levels))
         layers: list[nn.Module] = [to_features(signature.condition_channels, channels[0], d, haar_levels)]
         for before, after in pairwise(channels):
             layers.append(ResidualUnit(d, before, after, strides=2, norm=NORM, act="leakyrelu"))

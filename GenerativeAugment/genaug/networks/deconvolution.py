@@ -10,13 +10,13 @@ import torch
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, FromNoise, Signature
 from genaug.networks.critics import Critic
 from genaug.networks.generator import with_vector
 from genaug.networks.template import TemplateHead
 
 
-class DeconvolutionGenerator(OnePass):
+class DeconvolutionGenerator(FromNoise):
     """Noise vector to case by transposed convolutions of kernel 4 and stride 2 with batch normalisation and ReLU.
 
     The paper's last layer makes the image from nothing; here it makes the deviation from the mean case, see
@@ -35,10 +35,8 @@ class DeconvolutionGenerator(OnePass):
         super().__init__(signature)
         d = signature.dimension
         factor = 2 ** (len(channels) - 1 + haar_levels)
-        if any(n % factor for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {factor}")
         self.latent = latent
-        self.start = tuple(n // factor for n in signature.window)
+        self.start = signature.reduced(factor)
         self.first = nn.Linear(latent + signature.vector_length, channels[0] * math.prod(self.start))
         layers: list[nn.Module] = [Norm[Norm.BATCH, d](channels[0]), nn.ReLU()]
         for before, after in pairwise(channels):
@@ -59,11 +57,6 @@ class DeconvolutionGenerator(OnePass):
         """Raw output (B, C, *window) for noise (B, latent) and the batch's vector."""
         x = self.first(with_vector(noise, batch)).unflatten(1, (-1, *self.start))
         return torch.as_tensor(self.head(self.layers(x)))
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """As many fakes as the batch has cases."""
-        raw = self.generate(draw((len(batch.target), self.latent), batch.target, generator), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
 
 
 class NormedCritic(Critic):

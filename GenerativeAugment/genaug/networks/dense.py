@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, FromNoise, Signature
 from genaug.networks.critics import seen_channels
 from genaug.networks.generator import with_vector
 from genaug.networks.template import TemplateHead
 
 
-class DenseGenerator(OnePass):
+class DenseGenerator(FromNoise):
     """Fully connected layers from the noise vector to feature maps, of which every voxel's bands are a mixture.
 
     Args:
@@ -28,10 +28,8 @@ class DenseGenerator(OnePass):
         self, signature: Signature, latent: int = 32, hidden: int = 128, features: int = 16, haar_levels: int = 2
     ) -> None:
         super().__init__(signature)
-        if any(n % 2**haar_levels for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {2**haar_levels}")
         self.latent = latent
-        self.size = tuple(n // 2**haar_levels for n in signature.window)
+        self.size = signature.reduced(2**haar_levels)
         self.layers = nn.Sequential(
             nn.Linear(latent + signature.vector_length, hidden),
             nn.LeakyReLU(0.2),
@@ -52,11 +50,6 @@ class DenseGenerator(OnePass):
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output (B, C, *window) for noise (B, latent) and the batch's vector."""
         return torch.as_tensor(self.head(self.layers(with_vector(noise, batch)).unflatten(1, (-1, *self.size))))
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """As many fakes as the batch has cases."""
-        raw = self.generate(draw((len(batch.target), self.latent), batch.target, generator), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
 
 
 class DenseCritic(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from monai.networks.blocks import ResidualUnit
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, FromNoise, Signature
 from genaug.networks.template import TemplateHead
 
 NORM = ("group", {"num_groups": 8})
@@ -46,9 +46,7 @@ class UpPath(nn.Module):
         super().__init__()
         d = signature.dimension
         factor = 2 ** (len(channels) - 1 + haar_levels)
-        self.start = tuple(n // factor for n in signature.window)
-        if any(n % factor for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {factor}")
+        self.start = signature.reduced(factor)
         self.first = nn.Linear(latent, start * math.prod(self.start))
         layers: list[nn.Module] = []
         before = start
@@ -72,7 +70,7 @@ def with_vector(code: Tensor, batch: Batch) -> Tensor:
     return code if batch.vector is None else torch.cat([code, batch.vector], dim=1)
 
 
-class LatentGenerator(OnePass):
+class LatentGenerator(FromNoise):
     """The generator of a GAN: normal noise vector in, images and label maps out."""
 
     def __init__(
@@ -100,8 +98,3 @@ class LatentGenerator(OnePass):
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output (B, C, *window) for noise (B, latent) and the batch's vector."""
         return torch.as_tensor(self.up(with_vector(noise, batch)))
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """As many fakes as the batch has cases."""
-        raw = self.generate(draw((len(batch.target), self.latent), batch.target, generator), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, FromNoise, Signature
 from genaug.networks.generator import LatentGenerator
 
 
-class GeneratorMixture(OnePass):
+class GeneratorMixture(FromNoise):
     """Generators of which every case draws one, all judged by the same critics (Hoang 2018, MGAN, arXiv:1708.02556).
 
     A generator that has lost a part of the cohort need not find it again: another one can make it. The last number of
@@ -58,11 +58,6 @@ class GeneratorMixture(OnePass):
         chosen = self.chosen(noise)
         made = torch.stack([one.generate(noise[:, :-1], batch) for one in self._all()])
         return made[chosen, torch.arange(len(noise), device=noise.device)]
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """As many fakes as the batch has cases."""
-        raw = self.generate(draw((len(batch.target), self.latent + 1), batch.target, generator), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
 
     def _all(self) -> list[LatentGenerator]:
         return [one for one in self.generators if isinstance(one, LatentGenerator)]

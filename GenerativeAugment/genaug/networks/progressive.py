@@ -17,7 +17,7 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, FromNoise, Signature
 from genaug.networks.critics import seen_channels
 from genaug.networks.generator import NORM, with_vector
 from genaug.networks.haar import to_features
@@ -48,7 +48,7 @@ class Growth:
         return max(level for level in range(self.levels) if self.share(level) > 0)
 
 
-class ProgressiveGenerator(OnePass):
+class ProgressiveGenerator(FromNoise):
     """Noise vector to case, one level after the other, each adding its part to the mean case.
 
     Every level is told the maps of the condition at its own resolution: label maps, sources. The last level makes the
@@ -74,9 +74,7 @@ class ProgressiveGenerator(OnePass):
         self.latent, self.growth = latent, Growth(len(channels))
         d = signature.dimension
         factor = 2 ** (len(channels) - 1 + haar_levels)
-        if any(n % factor for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {factor}")
-        self.size = tuple(n // factor for n in signature.window)
+        self.size = signature.reduced(factor)
         self.first = nn.Linear(latent + signature.vector_length, start * math.prod(self.size))
         maps = signature.condition_channels - signature.vector_length
         befores = (start, *channels)
@@ -118,11 +116,6 @@ class ProgressiveGenerator(OnePass):
             return torch.as_tensor(self.head(x)) - self.head.template
         mode = "bilinear" if self.signature.dimension == 2 else "trilinear"
         return F.interpolate(self.parts[level](x), size=self.signature.window, mode=mode, align_corners=False)
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """As many fakes as the batch has cases."""
-        raw = self.generate(draw((len(batch.target), self.latent), batch.target, generator), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
 
 
 class ProgressiveCritic(nn.Module):

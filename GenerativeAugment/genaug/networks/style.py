@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, FromNoise, Signature
 from genaug.networks.template import TemplateHead
 
 
@@ -38,7 +38,7 @@ class StyleLayer(nn.Module):
         return torch.as_tensor(F.instance_norm(x) * (1 + scale) + shift)
 
 
-class StyleGenerator(OnePass):
+class StyleGenerator(FromNoise):
     """Style vectors steer a learnt constant, level by level; noise of its own gives every voxel its grain.
 
     A mapping network turns the normal noise and what is known of the case into the style. One draw holds the normal
@@ -63,13 +63,8 @@ class StyleGenerator(OnePass):
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
-        factor = 2 ** (len(channels) - 1 + haar_levels)
-        if any(n % factor for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {factor}")
         self.latent = latent
-        self.sizes = [
-            tuple(n // 2 ** (haar_levels + level) for n in signature.window) for level in reversed(range(len(channels)))
-        ]
+        self.sizes = [signature.reduced(2 ** (haar_levels + level)) for level in reversed(range(len(channels)))]
         layers: list[nn.Module] = []
         for index in range(mapping):
             known = signature.vector_length if index == 0 else 0
@@ -103,8 +98,3 @@ class StyleGenerator(OnePass):
                 x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = layer(x, style, values.view(-1, 1, *size))
         return torch.as_tensor(self.head(x))
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """As many fakes as the batch has cases."""
-        raw = self.generate(draw((len(batch.target), *self.noise_shape()), batch.target, generator), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}

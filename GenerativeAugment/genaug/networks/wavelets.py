@@ -43,14 +43,12 @@ class WaveletDenoiser(System):
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
-        if any(n % 2**wavelet_levels for n in signature.window):
-            raise ValueError(f"window {signature.window} is not divisible by {2**wavelet_levels}")
         self.split, self.merge = Haar(wavelet_levels), Haar(wavelet_levels, inverse=True)
         self.low = 2.0 ** (d * wavelet_levels / 2)
         maps = signature.condition_channels - signature.vector_length
         bands = replace(
             signature,
-            window=tuple(n // 2**wavelet_levels for n in signature.window),
+            window=signature.reduced(2**wavelet_levels),
             image_channels=band_channels(signature.channels, d, wavelet_levels),
             label_channels=0,
             condition_channels=band_channels(maps, d, wavelet_levels) + signature.vector_length,
