@@ -20,7 +20,7 @@ from genaug.synthesis import synthesize
 from genaug.volume import label_volumes
 
 from benchmarks.data import ROOT, hippocampus
-from benchmarks.methods import WORK, iterations_for, train_row
+from benchmarks.methods import WORK, plan_for, train_row
 from benchmarks.suites import Suite, with_sizes
 from demo.console import Console
 
@@ -32,7 +32,7 @@ GOAL = 0.8
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(METHODS))
-@click.option("--minutes", default=5.0, show_default=True)
+@click.option("--minutes", default=10.0, show_default=True)
 def main(only: tuple[str, ...], minutes: float) -> None:
     """Train, ask for 64 volumes, and print how well the answers follow."""
     console = Console()
@@ -42,7 +42,7 @@ def main(only: tuple[str, ...], minutes: float) -> None:
     suite = Suite("hippocampus volumes", cohort, options, channel)
     for name in only or METHODS:
         recipe = load_recipe(name)
-        iterations = iterations_for(f"{name}-volumes", recipe, suite, minutes, console)
+        iterations = plan_for(f"{name}-volumes", recipe, suite, minutes, console).iterations
         package = train_row(f"{name}-volumes", recipe, suite, iterations, 1, console)
         rows = ask(package, WORK / "cases" / f"{name}-volumes")
         found = {region: float(np.corrcoef(np.array(pairs).T)[0, 1]) for region, pairs in rows.items()}

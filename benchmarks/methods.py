@@ -2,9 +2,10 @@
 
     python -m benchmarks.methods                    every row that has no result yet
     python -m benchmarks.methods --only stylegan    one row, again
-    python -m benchmarks.methods --minutes 2        another budget; rows of other budgets are measured again
+    python -m benchmarks.methods --minutes 4        another budget; rows of other budgets are measured again
 
-The iterations that fill the budget are found by a short training first and kept, so a run that was stopped goes on
+The budget is minutes of one core, so that rows measured on one thread, two at a time, stand beside rows measured on two
+threads. The iterations that fill it are found by a short training first and kept, so a run that was stopped goes on
 where it was. A method that asks for what this machine does not have says so in its row.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,11 @@ PROBE = 8
 
 
 def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None:
-    """Train one method for `minutes`, make cases, score them and the untrained network's, and write the row."""
+    """Train one method for `minutes` of a core, make cases, score them and the untrained network's, write the row."""
     suite = suite_of(recipe, WORK / "data")
     name = recipe.name if seed == 1 else f"{recipe.name}-seed{seed}"
-    iterations = iterations_for(recipe.name, recipe, suite, minutes, console)
+    plan = plan_for(recipe.name, recipe, suite, minutes, console)
+    iterations = plan.iterations
     package = train_row(name, recipe, suite, iterations, seed, console)
     untrained = train_row(f"{name}-untrained", recipe, suite, dict.fromkeys(iterations, 1), seed, Silent(), rate=1e-12)
     cases, seconds, refused = _make(package, suite, seed, console)
@@ -70,7 +73,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
             "seed": seed,
             "budget_minutes": minutes,
             "iterations": iterations,
-            "training_seconds": sum(stage.seconds for stage in info.stages.values()),
+            "core_minutes": sum(plan.core_seconds[name] * count for name, count in iterations.items()) / 60,
             "parameters": sum(p.numel() for s in load_package(package).systems.values() for p in s.parameters()),
             "seconds_per_case": seconds,
             "network_calls": _network_calls(info.recipe.sampler),
@@ -84,20 +87,31 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
     )
 
 
-def iterations_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: Console) -> dict[str, int]:
+@dataclass(frozen=True)
+class Plan:
+    """Iterations of every stage, and the seconds of one core that an iteration of it costs."""
+
+    iterations: dict[str, int]
+    core_seconds: dict[str, float]
+
+
+def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: Console) -> Plan:
     """How many iterations of each stage fill the budget, shared as the recipe shares them; measured once and kept."""
     kept = WORK / "plans" / f"{name}-{minutes:g}.json"
     if not kept.is_file():
         console.log(f"{recipe.name}: what an iteration costs")
+        shutil.rmtree(WORK / "packages" / f"{name}-probe", ignore_errors=True)
+        wall, processor = time.perf_counter(), time.process_time()
         probe = train_row(f"{name}-probe", recipe, suite, dict.fromkeys(recipe.stages, PROBE), 1, Silent())
+        # The clock on the wall also counts what others did meanwhile.
+        cores = (time.process_time() - processor) / (time.perf_counter() - wall)
         stages = read_info(probe).stages
-        costs = {name: max(stage.seconds, 1e-3) / max(1, stage.iterations) for name, stage in stages.items()}
+        costs = {name: cores * stage.seconds / max(1, stage.iterations) for name, stage in stages.items()}
         wanted = {name: stage.training.iterations for name, stage in recipe.stages.items()}
-        whole = sum(wanted[name] * costs[name] for name in wanted)
-        share = 60 * minutes / whole
-        write_json(kept, {name: max(1, round(count * share)) if count > 1 else count for name, count in wanted.items()})
-    found: dict[str, int] = json.loads(kept.read_text(encoding="utf-8"))
-    return found
+        share = 60 * minutes / sum(wanted[name] * costs[name] for name in wanted)
+        planned = {name: max(1, round(count * share)) if count > 1 else count for name, count in wanted.items()}
+        write_json(kept, {"iterations": planned, "core_seconds": costs})
+    return Plan(**json.loads(kept.read_text(encoding="utf-8")))
 
 
 def train_row(
@@ -174,7 +188,7 @@ def _measured(name: str, minutes: float) -> bool:
 
 @click.command()
 @click.option("--only", multiple=True, help="Measure these recipes, again if need be.")
-@click.option("--minutes", default=5.0, show_default=True, help="Training of each method, on this machine.")
+@click.option("--minutes", default=10.0, show_default=True, help="Training of each method, in minutes of one core.")
 @click.option("--seed", "seeds", multiple=True, type=int, default=(1,), show_default=True)
 @click.option("--table", is_flag=True, help="Only write the tables from the results that are there.")
 def main(only: tuple[str, ...], minutes: float, seeds: tuple[int, ...], table: bool) -> None:

@@ -32,7 +32,7 @@ class Measured(Strict):
         score: "kid" for new cases, "mae" for translations.
         value: of the score, on cases held out.
         seconds_per_case: of making one, on the benchmark's machine.
-        budget_minutes: of training.
+        budget_minutes: of training, on one core.
     """
 
     suite: str

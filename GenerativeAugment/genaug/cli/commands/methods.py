@@ -101,7 +101,7 @@ def _page(method: Method, axes: tuple[tuple[str, str], ...]) -> str:
             "measured",
             method.cost
             if found is None
-            else f"{method.cost} per case, on {found.suite} after {found.budget_minutes:g} minutes of training",
+            else f"{method.cost} per case, on {found.suite} after {found.budget_minutes:g} minutes on one core",
         ),
         ("citation", method.citation),
     )
