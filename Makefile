@@ -21,7 +21,7 @@ STARTER := build/starter
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo demo-short starter slicer-demo screenshots packaging test lint format bench-main bench-methods clean
+.PHONY: help venv demo demo-short starter slicer-demo screenshots packaging test lint format bench bench-main bench-methods clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ lint: $(STAMP)  ## Check style and types
 format: $(STAMP)  ## Put the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Time the engine beside its peers (docs/PERFORMANCE.md); resumes
+	$(BIN)/python -m benchmarks.performance $(BENCH_FLAGS)
 
 bench-methods: $(STAMP)  ## Measure every method under one budget (docs/METHODS_RESULTS.md); resumes
 	$(BIN)/python -m benchmarks.methods $(BENCH_FLAGS)

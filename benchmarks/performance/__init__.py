@@ -1,0 +1,1 @@
+"""How fast and how lean the engine is, beside plain MONAI, ITK and torchmetrics doing the same work."""

@@ -1,0 +1,78 @@
+"""docs/PERFORMANCE.md from the JSON of the rows: the text around the tables is kept, the tables are made anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from genaug.files import write_text
+
+from benchmarks.data import ROOT
+from benchmarks.performance.row import Result
+from benchmarks.performance.suite import SPECS
+from benchmarks.table import between, markdown
+
+RESULTS = ROOT / "benchmarks" / "results" / "performance"
+DOCUMENT = ROOT / "docs" / "PERFORMANCE.md"
+COLUMNS = ("row", "what is done", "peer", "ours", "peer's", "ratio", "goal", "difference of the results")
+
+
+def write_document(results: Path = RESULTS, document: Path = DOCUMENT) -> None:
+    """Replace what stands between the markers."""
+    rows = read_results(results)
+    text = document.read_text(encoding="utf-8")
+    for kind in ("exact", "approximate", "memory"):
+        text = between(text, kind, markdown(COLUMNS, [_cells(row) for row in rows if row.kind == kind]))
+    text = between(text, "short", _short(rows))
+    text = between(text, "gpu", _gpu(rows))
+    write_text(document, text)
+
+
+def read_results(results: Path) -> list[Result]:
+    """The rows that were measured, in the order of the suite."""
+    found = []
+    for spec in SPECS:
+        for name in spec.rows:
+            path = results / f"{name}.json"
+            if path.is_file():
+                found.append(Result.model_validate(json.loads(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def _cells(row: Result) -> list[str]:
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    return [
+        f"`{row.row}`",
+        row.title,
+        row.peer_title,
+        _amount(row.ours, row.ours_spread, row.unit),
+        _amount(row.peer, row.peer_spread, row.unit),
+        f"**{ratio}**" if row.reached else ratio,
+        "" if row.goal is None else f"{row.goal:g}",
+        "; ".join(f"{name} {_number(value)}" for name, value in row.error.items()),
+    ]
+
+
+def _amount(value: float | None, spread: tuple[float, float] | None, unit: str) -> str:
+    """Median with quartiles in one unit that reads well."""
+    if value is None:
+        return "not possible"
+    factor, name = (1e3, "ms") if unit == "s" and value < 1 else (1.0, unit)
+    text = f"{factor * value:.3g} {name}"
+    return text if spread is None else f"{text} [{factor * spread[0]:.3g}, {factor * spread[1]:.3g}]"
+
+
+def _number(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _short(rows: list[Result]) -> str:
+    lines = [f"- `{row.row}`: {row.note or 'no reason was looked for'}" for row in rows if row.reached is False]
+    return "\n".join(lines) or "None of the rows measured."
+
+
+def _gpu(rows: list[Result]) -> str:
+    measured = {row.row for row in rows}
+    names = [name for spec in SPECS if spec.gpu for name in spec.rows]
+    missing = [name for name in names if name not in measured]
+    return f"No GPU: {', '.join(f'`{name}`' for name in missing)}." if missing else "All measured."

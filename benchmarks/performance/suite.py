@@ -1,0 +1,7 @@
+"""All rows, in the order of the table."""
+
+from __future__ import annotations
+
+from benchmarks.performance.row import Spec
+
+SPECS: tuple[Spec, ...] = ()
