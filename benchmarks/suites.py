@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort, Part
+from genaug.files import writing_folder
 from genaug.readers import read_cohort
 from genaug.recipe import Recipe
 from genaug.split import split_by_ids
@@ -97,26 +98,24 @@ def slices(folder: Path) -> Cohort:
         return Cohort.read(folder)
     whole = hippocampus()
     channel = next(iter(whole.channels))
-    cases: list[Case] = []
-    for case in whole.cases:
-        image, label = case.volume(channel), case.label_map()
-        assert label is not None  # every hippocampus has one
-        present = np.flatnonzero(label.array.any(axis=(0, 1)))
-        for number, place in enumerate(PLACES):
-            plane = int(present[int(place * (len(present) - 1))])
-            cut, marked = _plane(image, plane), _plane(label, plane)
-            cases.append(
-                write_case(
-                    folder,
-                    f"{case.id}-{number}",
-                    case.patient,
-                    {channel: cut},
-                    marked,
-                    covariates=_sizes(marked, whole.label_names, "mm2"),
-                )
-            )
-    made = whole.with_cases(cases).model_copy(update={"name": "hippocampus slices", "root": folder})
-    made.write(folder)
+    # All or nothing: two benchmarks at a time may both be the first to need them.
+    with writing_folder(folder, replace=True) as written:
+        cases = [made for case in whole.cases for made in _planes_of(case, channel, whole.label_names, written)]
+        whole.with_cases(cases).model_copy(update={"name": "hippocampus slices", "root": written}).write(written)
+    return Cohort.read(folder)
+
+
+def _planes_of(case: Case, channel: str, names: dict[int, str], folder: Path) -> list[Case]:
+    """The planes of one hippocampus as cases in `folder`."""
+    image, label = case.volume(channel), case.label_map()
+    assert label is not None  # every hippocampus has one
+    present = np.flatnonzero(label.array.any(axis=(0, 1)))
+    made: list[Case] = []
+    for number, place in enumerate(PLACES):
+        plane = int(present[int(place * (len(present) - 1))])
+        cut, marked = _plane(image, plane), _plane(label, plane)
+        sizes = _sizes(marked, names, "mm2")
+        made.append(write_case(folder, f"{case.id}-{number}", case.patient, {channel: cut}, marked, covariates=sizes))
     return made
 
 
