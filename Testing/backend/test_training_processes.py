@@ -184,6 +184,14 @@ def test_two_processes_train_stop_together_and_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_a_network_that_grows_trains_in_two_processes(tmp_path: Path) -> None:
+    """Its finer levels take no part at first, which must not keep the processes waiting for their gradients."""
+    data = blob_cohort(tmp_path / "data", count=4)
+    train(data, tiny_options("pggan", 3, devices=2), tmp_path / "pggan", "cpu", Silent())
+    assert read_info(tmp_path / "pggan").stages["gan"].iterations == 3
+
+
+@pytest.mark.timeout(300)
 def test_what_the_training_refuses_in_its_own_process_is_refused_here(tmp_path: Path) -> None:
     folder = tmp_path / "vae.training"
     folder.mkdir()

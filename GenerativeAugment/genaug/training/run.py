@@ -215,8 +215,8 @@ def make_fabric(options: TrainingOptions, device: str) -> Fabric:
         accelerator=kind,
         devices=[int(index)] if index else options.devices,
         # A critic sees real and generated cases before it goes back; exchanging its buffers in between would change
-        # what that step needs.
-        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+        # what that step needs. A network that grows has levels that do not count yet and get no gradient.
+        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True) if several else "auto",
         precision=precision,
         # Not what a cluster's scheduler says of the job that this training is a part of.
         plugins=[LightningEnvironment()] if several else None,
