@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from benchmarks.performance import exchange, lesion, metrics
 from benchmarks.performance.row import Spec
 
-SPECS: tuple[Spec, ...] = ()
+SPECS: tuple[Spec, ...] = (
+    lesion.SPEC,
+    exchange.SPEC,
+    metrics.SPEC,
+)

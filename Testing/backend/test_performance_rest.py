@@ -1,0 +1,48 @@
+"""Both ways of a row do the same thing: insertion of a lesion, distances, similarity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from genaug.evaluation.coverage import coverage
+from genaug.evaluation.diversity import pairwise_ms_ssim, scale_plan
+from genaug.evaluation.frechet import frechet_distance
+from genaug.evaluation.kid import kid
+
+from benchmarks.performance import lesion, metrics
+
+
+def test_carvemix_gives_the_same_lesion_at_the_same_place() -> None:
+    given = lesion.ground(64)
+    before = given.host.array.copy()
+    peer = lesion.Peer(given, lesion.ours(given))
+    peer()
+    lesion.compare(given, peer)
+    assert peer.lesion.sum() > 3000
+    assert not np.array_equal(given.image, before)
+    assert np.array_equal(given.host.array, before)
+
+
+def test_a_lesion_elsewhere_is_noticed() -> None:
+    given = lesion.ground(64)
+    peer = lesion.Peer(given, lesion.ours(given))
+    peer.lesion = np.roll(peer.lesion, 3, axis=0)
+    peer()
+    with pytest.raises(AssertionError, match="mask voxels"):
+        lesion.compare(given, peer)
+
+
+def test_distances_are_those_of_the_packages() -> None:
+    real, synthetic = metrics.features(120, 24)
+    for ours, peer in (
+        (kid, metrics.torchmetrics_kid),
+        (frechet_distance, metrics.torchmetrics_frechet),
+        (lambda a, b: coverage(a, b).means(), metrics.prdc_package),
+    ):
+        assert metrics.difference(ours(real, synthetic), peer(real, synthetic)) <= metrics.TOLERANCE
+
+
+def test_pairs_are_those_of_monai_in_the_same_order() -> None:
+    images = metrics.volumes(5, 16)
+    plan = scale_plan(images[0].shape[1:])
+    assert metrics.difference(pairwise_ms_ssim(images, plan).values, metrics.monai_ms_ssim(images, plan)) <= 1e-4
