@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import writing
+from genaug.gzipping import best_way, gzipped
 from genaug.storage import SYNTHETIC_MARK, Sink, not_finite, require_orthogonal, storable, write_voxels
 from genaug.volume import Volume
 
@@ -81,7 +82,7 @@ def write_nifti(path: Path, volume: Volume, compress: bool = True, synthetic: bo
     array = storable(volume)
     with writing(path) as temporary, temporary.open("wb") as stream:
         if compress:
-            with gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=4, mtime=0) as packed:
+            with gzipped(stream, best_way(array)) as packed:
                 _write(packed, volume, array.dtype, synthetic)
                 write_voxels(packed, array)
         else:

@@ -6,7 +6,6 @@ left-posterior-superior, as ITK and Slicer write them; the volume's affine is RA
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import writing
+from genaug.gzipping import best_way, gzipped
 from genaug.storage import (
     MODALITY_KEY,
     SYNTHETIC_KEY,
@@ -66,7 +66,7 @@ def write_nrrd(path: Path, volume: Volume, compress: bool = False, synthetic: bo
     with writing(path) as temporary, temporary.open("wb") as stream:
         stream.write(_header(volume, array.dtype, "gzip" if compress else "raw", synthetic))
         if compress:
-            with gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=4, mtime=0) as packed:
+            with gzipped(stream, best_way(array)) as packed:
                 write_voxels(packed, array)
         else:
             write_voxels(stream, array)

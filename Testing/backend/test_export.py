@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from genaug.case import Case
 from genaug.cohort import Cohort, Part, write_case
-from genaug.errors import GenaugError, Reason
+from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.export import export_cohort, read_manifest
 from genaug.files import sha256_file
 from genaug.imageio import is_marked_synthetic, read_volume, write_volume
@@ -393,3 +393,41 @@ def test_a_mask_changed_after_its_review_is_refused(tmp_path: Path, real: Cohort
     with pytest.raises(GenaugError, match="changed after its review") as caught:
         export(real, [made], tmp_path / "out")
     assert caught.value.subject == str(path)
+
+
+class Impatient(Silent):
+    """Cancels when so many cases are done."""
+
+    def __init__(self, after: int) -> None:
+        self.after, self.seen = after, []
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.seen.append((done, total, note))
+        if done == self.after:
+            raise Cancelled("job")
+
+
+def test_several_cases_are_written_at_a_time_and_told_in_order(tmp_path: Path, real: Cohort) -> None:
+    reporter = Impatient(-1)
+    folder, _ = export_cohort(real, [], tmp_path / "out", ExportParameters(file_format="nrrd"), reporter)
+    names = [f"writing {case.id}" for case in real.cases]
+    assert reporter.seen == [(n, 7, note) for n, note in enumerate([*names, "writing the manifest"])]
+    alone, _ = export_cohort(real, [], tmp_path / "again", ExportParameters(file_format="nrrd"), Silent())
+    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.nrrd")}
+    assert files == {path.relative_to(alone): path.read_bytes() for path in alone.rglob("*.nrrd")}
+
+
+def test_a_cancelled_export_leaves_nothing(tmp_path: Path, real: Cohort) -> None:
+    with pytest.raises(Cancelled):
+        export_cohort(real, [], tmp_path / "out", ExportParameters(file_format="nrrd"), Impatient(2))
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_several_broken_cases_the_first_is_named(tmp_path: Path, real: Cohort) -> None:
+    for case in (real.cases[4], real.cases[1]):
+        assert case.label is not None
+        case.label.write_bytes(b"damaged")
+    with pytest.raises(GenaugError) as caught:
+        export(real, [], tmp_path / "out", file_format="nrrd")
+    assert str(caught.value.subject) == str(real.cases[1].label)
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,13 @@ from genaug.errors import GenaugError, Reason
 from genaug.export.folds import Fold
 from genaug.export.placing import place_image, place_label
 from genaug.export.selection import Chosen, Selection
+from genaug.imageio import read_header
+from genaug.parallel import each_in_order, threads_for
 from genaug.parameters import ExportParameters
 from genaug.progress import Reporter
+
+_COPIES = 3
+"""Of a volume, in single precision, while it is read and written."""
 
 
 @dataclass
@@ -32,17 +38,26 @@ class Layout:
     label_values: set[int] = field(default_factory=set)
 
     def place(self, image: Callable[[Chosen, str], Path], label: Callable[[Chosen], Path]) -> None:
-        """Write the files of every case where `image` (of a channel) and `label` say, and remember them."""
-        for done, chosen in enumerate(self.selection.kept):
-            self.reporter.progress(done, len(self.selection.kept), f"writing {chosen.name}")
+        """Write the files of every case where `image` (of a channel) and `label` say, and remember them.
+
+        Several cases are written at a time; progress and errors come in the order of the cases.
+        """
+        kept = self.selection.kept
+        for chosen in kept:
             files = self.files.setdefault(chosen.name, {})
-            for channel in self.selection.channels:
-                files[channel] = image(chosen, channel)
-                place_image(chosen, channel, files[channel])
+            files.update({channel: image(chosen, channel) for channel in self.selection.channels})
             if chosen.label is not None:
                 files["label"] = label(chosen)
-                self._note_values(chosen, place_label(chosen, files["label"]))
-        self.reporter.progress(len(self.selection.kept), len(self.selection.kept), "writing the manifest")
+            # Now, because of two writers that make a folder the one that fails would remove it.
+            for path in files.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+        self._tell(0)
+
+        def told(number: int, chosen: Chosen, values: Sequence[int]) -> None:
+            self._note_values(chosen, values)
+            self._tell(number + 1)
+
+        each_in_order(self._write, kept, threads_for(len(kept), self._bytes_of_a_case()), told)
 
     def label_names(self) -> dict[int, str]:
         """Value to name without the background; values that nobody named are called by their number."""
@@ -52,6 +67,23 @@ class Layout:
     def relative(self, name: str, role: str) -> str:
         """A placed file, relative to the export and in POSIX form."""
         return self.files[name][role].relative_to(self.folder).as_posix()
+
+    def _write(self, chosen: Chosen) -> list[int]:
+        """Write one case; the values in its label map."""
+        files = self.files[chosen.name]
+        for channel in self.selection.channels:
+            place_image(chosen, channel, files[channel])
+        return place_label(chosen, files["label"]) if chosen.label is not None else []
+
+    def _tell(self, done: int) -> None:
+        kept = self.selection.kept
+        note = f"writing {kept[done].name}" if done < len(kept) else "writing the manifest"
+        self.reporter.progress(done, len(kept), note)
+
+    def _bytes_of_a_case(self) -> int:
+        """Memory that writing a case takes, of the largest one."""
+        firsts = [next(iter(chosen.case.images.values())) for chosen in self.selection.kept]
+        return _COPIES * 4 * max((_voxels(path) for path in firsts), default=0)
 
     def _note_values(self, chosen: Chosen, values: Sequence[int]) -> None:
         names = self.selection.label_names
@@ -65,3 +97,10 @@ class Layout:
                 "Correct the label map, or name these labels in the cohort.",
             )
         self.label_values.update(values)
+
+
+def _voxels(path: Path) -> int:
+    """How many an image has; of a DICOM series, which had to be read to know it, as many as bytes."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.iterdir())
+    return math.prod(read_header(path).shape)
