@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from genaug.evaluation.coverage import coverage
@@ -9,7 +11,7 @@ from genaug.evaluation.diversity import pairwise_ms_ssim, scale_plan
 from genaug.evaluation.frechet import frechet_distance
 from genaug.evaluation.kid import kid
 
-from benchmarks.performance import lesion, metrics
+from benchmarks.performance import export, lesion, metrics
 
 
 def test_carvemix_gives_the_same_lesion_at_the_same_place() -> None:
@@ -46,3 +48,13 @@ def test_pairs_are_those_of_monai_in_the_same_order() -> None:
     images = metrics.volumes(5, 16)
     plan = scale_plan(images[0].shape[1:])
     assert metrics.difference(pairwise_ms_ssim(images, plan).values, metrics.monai_ms_ssim(images, plan)) <= 1e-4
+
+
+def test_both_exports_have_the_same_files_voxels_and_places(tmp_path: Path) -> None:
+    given = export.cohort(tmp_path / "cohort", 5, 2, 24)
+    first, second = export.ours(given, tmp_path / "ours"), export.peer(given, tmp_path / "peer")
+    assert export.compare(first, second) == {"files that differ": 0}
+    assert export.size(first) > 0
+    next(second.rglob("*.nii.gz")).unlink()
+    with pytest.raises(AssertionError, match="other files"):
+        export.compare(first, second)

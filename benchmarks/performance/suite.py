@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.performance import exchange, lesion, metrics
+from benchmarks.performance import exchange, export, lesion, metrics
 from benchmarks.performance.row import Spec
 
 SPECS: tuple[Spec, ...] = (
     lesion.SPEC,
     exchange.SPEC,
+    export.SPEC,
     metrics.SPEC,
 )
