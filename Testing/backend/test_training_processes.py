@@ -12,13 +12,14 @@ import psutil
 import pytest
 import torch
 from engine_data import blob_cohort, tiny_options
+from genaug import processes
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.package import load_package, read_info
+from genaug.processes import run_command
 from genaug.progress import Silent
-from genaug.training import processes, run_training, train, training_folder
+from genaug.training import run_training, train, training_folder
 from genaug.training.checkpoint import load_checkpoint
 from genaug.training.loop import StageRun, derive
-from genaug.training.processes import run_command
 
 FAILURE = {
     "event": "failed",

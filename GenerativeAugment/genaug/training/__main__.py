@@ -18,9 +18,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from genaug.jobs.events import BaseEvent, EventReporter, Failed, to_line
+from genaug.jobs.events import EventReporter, Failed
 from genaug.jobs.failures import explain
 from genaug.parameters import TrainingOptions
+from genaug.processes import stop_with_input, tell
 from genaug.progress import Silent
 from genaug.training.plan import TrainingPlan
 from genaug.training.processes import LOG
@@ -43,8 +44,8 @@ def _run(told: argparse.Namespace) -> int:
         # The first one tells the others to stop when it does.
         signal.signal(number, lambda *_: stop.set() if first else None)
     if first and told.attended:
-        threading.Thread(target=_wait_for_end_of_input, args=(stop,), name="stdin", daemon=True).start()
-    events = EventReporter(_send, stop=stop)
+        stop_with_input(stop)
+    events = EventReporter(tell, stop=stop)
     try:
         options = TrainingPlan.read(told.folder).options
         if told.options is not None:
@@ -65,7 +66,7 @@ def _run(told: argparse.Namespace) -> int:
             torch.distributed.destroy_process_group()
     except BaseException as error:
         traceback.print_exc()
-        _send(Failed.of(explain(error, told.folder, told.folder / LOG)))
+        tell(Failed.of(explain(error, told.folder, told.folder / LOG)))
         if first:
             _end_the_others()
         return 1
@@ -83,21 +84,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--note", default="", help="first paragraph of the model card")
     parser.add_argument("--attended", action="store_true", help="stop when stdin is closed")
     return parser.parse_args()
-
-
-def _wait_for_end_of_input(stop: threading.Event) -> None:
-    while os.read(0, 4096):
-        pass
-    stop.set()
-
-
-def _send(event: BaseEvent) -> None:
-    # In one piece, because all processes write to the same pipe.
-    try:
-        os.write(1, (to_line(event) + "\n").encode())
-    except OSError as error:
-        # Whoever listened is gone; with --attended this process stops by itself.
-        print(f"event not delivered ({error}): {to_line(event)}", file=sys.stderr)
 
 
 def _end_the_others() -> None:
