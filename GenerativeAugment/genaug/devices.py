@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from genaug import convolution
 from genaug.errors import GenaugError, Reason
 
 
@@ -48,13 +49,17 @@ def require_devices(device: str, count: int) -> None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What a Record says of the machine: device, system, vector instructions and number of threads."""
+    """What a Record says of the machine: device, system, instructions, threads, and the route of convolutions."""
+    route: dict[str, str] = {"convolution": convolution.current_route()} if device.type == "cpu" else {}
+    if route and convolution.problem():
+        route["convolution_problem"] = convolution.problem()
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
         "platform": platform.platform(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        **route,
     }
 
 
@@ -77,13 +82,15 @@ def computing_threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def as_recorded(recorded: Mapping[str, Any]) -> Iterator[str]:
-    """Compute as a case was computed: yields the device, and keeps to the number of threads, that `machine` noted.
+    """Compute as a case was computed: yields the device, and keeps to the threads and the route, that `machine` noted.
+
+    A Record that names no route is older than the choice and was made torch's own way.
 
     Raises:
         GenaugError: BAD_PARAMETER when torch does not see a device of this kind.
     """
     device = resolve_device(str(recorded.get("device", "cpu")))
-    with computing_threads(recorded.get("threads")):
+    with computing_threads(recorded.get("threads")), convolution.following(recorded.get("convolution", "native")):
         yield device
 
 

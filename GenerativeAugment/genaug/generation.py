@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genaug.convolution import sampling
 from genaug.devices import reproducible_kernels
 from genaug.errors import GenaugError, Reason
 from genaug.networks.base import Autoencoder, Batch, System, activate
@@ -52,6 +53,7 @@ class CodeScale(Strict):
 
 @torch.no_grad()
 @reproducible_kernels()
+@sampling()
 def generate(
     recipe: Recipe,
     systems: Mapping[str, System],
@@ -64,7 +66,8 @@ def generate(
 ) -> Tensor:
     """Cases (B, C, *window) in model space, the same bits whenever the same is asked of the same machine.
 
-    Every sampling passes through here, so this is where cuDNN is held to reproducible kernels.
+    Every sampling passes through here, so this is where cuDNN is held to reproducible kernels, and where convolutions
+    on the CPU take the route of `genaug.convolution`.
 
     Args:
         recipe: names the stages in order.

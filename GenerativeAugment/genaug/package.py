@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from genaug.card import model_card
+from genaug.convolution import route_convolutions
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, sha256_file, write_bytes, write_json, write_text, writing_folder
 from genaug.generation import CodeScale
@@ -122,6 +123,7 @@ class Package:
                 f"the weights of a {self.info.recipe.stages[name].network.kind}",
                 "Get the package again from where it came.",
             ) from error
+        route_convolutions(system)
         return system.to(self.device).eval().requires_grad_(False)
 
 

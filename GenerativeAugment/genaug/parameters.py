@@ -53,6 +53,9 @@ class SynthesisParameters(Strict):
 
     count: int = Field(default=1, ge=1)
     start: int = Field(default=0, ge=0, description="index of the first case; case 17 is the same alone or in a series")
+    workers: int = Field(
+        default=1, ge=1, description="processes that make the cases, on the CPU, each with its share of the threads"
+    )
     sampler: str | None = Field(default=None, description="as the package says when null")
     steps: int | None = Field(default=None, ge=1)
     sampler_options: dict[str, Any] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ import torch
 
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
+from genaug.convolution import current_route, tell_of_problem
 from genaug.covariates import encode, require_known
 from genaug.devices import as_recorded, machine, resolve_device
 from genaug.errors import GenaugError, Reason
@@ -27,13 +28,13 @@ from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
 from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
 from genaug.samplers import Callback, find_sampler
+from genaug.synthesis_workers import make_in_workers
 from genaug.tensors import without_hole
 from genaug.text import TextReader
 from genaug.volume import Volume, label_volumes
 
-MICRO_BATCH = 2
-"""Cases per network call, always: alone or in a series of a thousand a case goes through the same arithmetic, so it
-comes out the same bit for bit. Two, because on a CPU two small volumes together take less time than one."""
+FORMER_MICRO_BATCH = 2
+"""Cases per network call of Records that do not name it."""
 
 LABEL_TOLERANCE = 0.25
 """A label volume may leave the range of the training cases by this share before the check fails."""
@@ -86,7 +87,7 @@ def synthesize(
         output: folder for the cases and their cohort.json.
         parameters: count, sampler, ...
         seed: of the job; case i is drawn from `case_seed(seed, i)`, whatever else is made with it.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu" or "cuda"; with several workers "cpu".
         reporter: told of every network call.
         given: the cases to follow, in turn: their label maps for a package conditioned on those, with their images
             where it fills what the label maps cover; their covariates, where `parameters` ask for no others.
@@ -98,25 +99,14 @@ def synthesize(
     package = load_package(package_folder, resolve_device(device))
     info = package.info
     _require_task(package, given)
-    sampler = chosen_sampler(package, parameters)
+    chosen_sampler(package, parameters)
     require_known(info.roles.covariates, list(parameters.conditions))
-    texts = TextReader(parameters.text_encoder)
+    tell_of_problem(package.device, reporter)
     indices = range(parameters.start, parameters.start + parameters.count)
-    groups = _groups(indices)
-    calls = len(groups)
-    cases: list[Case] = []
-    for done, group in enumerate(groups):
-        asked = [_asked(package, parameters, texts, given, index, case_seed(seed, index)) for index in group]
-
-        def tell(step: int, steps: int, done: int = done) -> None:
-            reporter.progress(done * steps + step, calls * steps, f"case {len(cases) + 1} of {parameters.count}")
-
-        made = _generate_group(package, [case_seed(seed, i) for i in group], asked, sampler, tell)
-        for index, array, one in zip(group, made, asked, strict=True):
-            if index in indices:
-                case = _write(package, parameters, sampler, seed, index, array, one, output)
-                cases.append(case)
-                reporter.product("case", output / case.id)
+    if parameters.workers == 1:
+        cases = make_cases(package, output, parameters, indices, seed, reporter, given)
+    else:
+        cases = make_in_workers(package, output, parameters, indices, seed, reporter, given)
     prefix = parameters.prefix or info.name
     known = {label.value: label.name for label in info.trained_on.labels}
     cohort = Cohort(
@@ -129,6 +119,37 @@ def synthesize(
     )
     cohort.write(output)
     return cohort
+
+
+def make_cases(
+    package: Package,
+    output: Path,
+    parameters: SynthesisParameters,
+    indices: range,
+    seed: int,
+    reporter: Reporter,
+    given: Cohort | None = None,
+) -> list[Case]:
+    """Make and write the cases of these indices, in this process; see `synthesize`."""
+    sampler = chosen_sampler(package, parameters)
+    texts = TextReader(parameters.text_encoder)
+    batch = micro_batch(package.device)
+    groups = _groups(indices, batch)
+    calls = len(groups)
+    cases: list[Case] = []
+    for done, group in enumerate(groups):
+        asked = [_asked(package, parameters, texts, given, index, case_seed(seed, index)) for index in group]
+
+        def tell(step: int, steps: int, done: int = done) -> None:
+            reporter.progress(done * steps + step, calls * steps, f"case {len(cases) + 1} of {len(indices)}")
+
+        made = _generate_group(package, [case_seed(seed, i) for i in group], asked, sampler, tell)
+        for index, array, one in zip(group, made, asked, strict=True):
+            if index in indices:
+                case = _write(package, parameters, sampler, seed, batch, index, array, one, output)
+                cases.append(case)
+                reporter.product("case", output / case.id)
+    return cases
 
 
 def remake(record: Record, package_folder: Path, given: Case | None = None) -> dict[str, Volume]:
@@ -147,7 +168,7 @@ def remake(record: Record, package_folder: Path, given: Case | None = None) -> d
         index = int(record.parameters["index"])
         sampler = Sampler.model_validate(record.parameters["sampler"])
         parameters = SynthesisParameters.model_validate(record.parameters["synthesis"])
-        (group,) = _groups(range(index, index + 1))
+        (group,) = _groups(range(index, index + 1), int(record.parameters.get("micro_batch", FORMER_MICRO_BATCH)))
         cohort = None if given is None else Cohort(name="given", channels=given.modalities, cases=[given])
         # A case of a batch is the same whatever its neighbour is, so all are given what is asked of this one.
         own = record.draws.get("covariates", {})
@@ -156,6 +177,15 @@ def remake(record: Record, package_folder: Path, given: Case | None = None) -> d
         made = _generate_group(package, seeds, [asked for _ in group], sampler, lambda done, total: None)
         field = _field_of_view(package, case_seed(record.seed, index), asked.given)
         return _volumes(package, made[group.index(index)], asked.given, field)
+
+
+def micro_batch(device: torch.device) -> int:
+    """Cases per network call, always: alone or in a series of a thousand a case goes through the same arithmetic.
+
+    So it comes out the same bit for bit, and the Record names the number. It is two where a second volume costs little
+    or nothing: on a GPU, and on a CPU whose convolutions torch chooses, which for one volume takes the slow one.
+    """
+    return 1 if device.type == "cpu" and current_route() == "onednn" else 2
 
 
 def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler:
@@ -218,10 +248,10 @@ def require_weights(package: Package, record: Record) -> None:
         )
 
 
-def _groups(indices: range) -> list[list[int]]:
-    """Aligned groups of MICRO_BATCH indices that cover `indices`: a case always has the same neighbours and place."""
-    first, last = indices.start // MICRO_BATCH, (indices.stop - 1) // MICRO_BATCH
-    return [[g * MICRO_BATCH + slot for slot in range(MICRO_BATCH)] for g in range(first, last + 1)]
+def _groups(indices: range, batch: int) -> list[list[int]]:
+    """Aligned groups of `batch` indices that cover `indices`: a case always has the same neighbours and place."""
+    first, last = indices.start // batch, (indices.stop - 1) // batch
+    return [[g * batch + slot for slot in range(batch)] for g in range(first, last + 1)]
 
 
 def _generate_group(
@@ -345,6 +375,7 @@ def _write(
     parameters: SynthesisParameters,
     sampler: Sampler,
     seed: int,
+    batch: int,
     index: int,
     array: npt.NDArray[np.float32],
     asked: Asked,
@@ -368,6 +399,7 @@ def _write(
         seed=seed,
         parameters={
             "index": index,
+            "micro_batch": batch,
             "synthesis": parameters.model_dump(mode="json"),
             "sampler": sampler.model_dump(mode="json"),
         },

@@ -1,0 +1,135 @@
+"""Cases made by several processes: the same as by one, one cohort, and none of the processes is left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from engine_data import blob_cohort, tiny_options
+from genaug.cohort import MANIFEST, Cohort
+from genaug.devices import computing_threads
+from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.parameters import SynthesisParameters
+from genaug.progress import Silent
+from genaug.record import Record
+from genaug.synthesis import synthesize
+from genaug.synthesis_workers import _run_all, make_in_workers, stretches
+from genaug.training import train
+
+
+class Listener(Silent):
+    """Writes down what it is told; asks to stop when so many cases are there."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.shares: list[float] = []
+        self.cases: list[str] = []
+        self.stop_after = stop_after
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.shares.append(done / total)
+        if len(self.cases) == self.stop_after:
+            raise Cancelled()
+
+    def product(self, role: str, path: Path) -> None:
+        self.cases.append(path.name)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Cohort:
+    return blob_cohort(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def package(data, tmp_path_factory) -> Path:
+    return train(data, tiny_options("spade", 2), tmp_path_factory.mktemp("package") / "spade", "cpu", Silent())
+
+
+def children() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.timeout(300)
+def test_two_workers_make_what_one_process_makes(package, data, tmp_path, monkeypatch):
+    """With the same threads, whatever a case follows, and with a Record that replays."""
+    with computing_threads(1):
+        alone = synthesize(package, tmp_path / "alone", SynthesisParameters(count=3, start=2), 5, "cpu", given=data)
+    monkeypatch.chdir(tmp_path)
+    listener = Listener()
+    with computing_threads(2):
+        asked = SynthesisParameters(count=3, start=2, workers=2)
+        together = synthesize(package, Path("together"), asked, 5, "cpu", listener, data)
+    assert [case.id for case in together.cases] == [case.id for case in alone.cases]
+    for one, other in zip(together.cases, alone.cases, strict=True):
+        assert np.array_equal(one.volume("A").array, other.volume("A").array)
+        assert one.images["A"] == Path("together") / one.id / "A.nii.gz"
+        first, second = Record.read(one.record), Record.read(other.record)
+        assert first.machine == second.machine and first.inputs == second.inputs and first.parents == second.parents
+    assert Path("together", MANIFEST).read_text() == Path("alone", MANIFEST).read_text()
+    assert sorted(path.name for path in Path("together").iterdir()) == sorted([MANIFEST, *listener.cases])
+    assert listener.shares == sorted(listener.shares) and listener.shares[-1] == 1
+    assert not children()
+
+
+@pytest.mark.timeout(300)
+def test_what_one_worker_refuses_ends_all(package, data, tmp_path):
+    (tmp_path / f"{package.name}-0003").mkdir()
+    (tmp_path / f"{package.name}-0003" / "notes.txt").write_text("somebody's")
+    with pytest.raises(GenaugError, match=f"{package.name}-0003") as caught:
+        synthesize(package, tmp_path, SynthesisParameters(count=4, workers=2), 5, "cpu", given=data)
+    assert caught.value.reason is Reason.BAD_PARAMETER
+    assert not (tmp_path / MANIFEST).exists() and not children()
+
+
+@pytest.mark.timeout(300)
+def test_a_stopped_job_leaves_whole_cases_and_no_process(package, data, tmp_path):
+    listener = Listener(stop_after=1)
+    with pytest.raises(Cancelled):
+        synthesize(package, tmp_path, SynthesisParameters(count=200, workers=2), 5, "cpu", listener, data)
+    made = [folder for folder in tmp_path.iterdir() if not folder.name.startswith(".")]
+    assert 0 < len(made) < 200 and all((folder / f"{folder.name}.record.json").is_file() for folder in made)
+    assert not children()
+
+
+def test_stretches_cover_all_indices_in_order_and_evenly():
+    for count in range(1, 9):
+        parts = stretches(range(3, 11), count)
+        assert [i for part in parts for i in part] == list(range(3, 11))
+        assert {len(part) for part in parts} <= {8 // count, -(-8 // count)}
+
+
+def test_workers_are_for_the_cpu(tmp_path):
+    package = SimpleNamespace(device=torch.device("cuda"))
+    with pytest.raises(GenaugError, match="keeps a GPU busy"):
+        make_in_workers(package, tmp_path, SynthesisParameters(workers=2), range(2), 0, Silent())
+
+
+def test_the_first_failure_is_told_and_not_that_the_others_were_stopped():
+    def fails(reporter):
+        raise GenaugError(Reason.DISK_FULL, "disk", "full", "room", "Make room.")
+
+    def waits(reporter):
+        while True:
+            reporter.progress(1, 2)
+            time.sleep(0.01)
+
+    with pytest.raises(GenaugError) as caught:
+        _run_all([waits, fails, waits], Silent(), 3)
+    assert caught.value.reason is Reason.DISK_FULL
+
+
+def test_what_workers_say_is_told_by_the_thread_that_asked():
+
+    told = []
+
+    class Here(Silent):
+        def log(self, message):
+            told.append((message, threading.current_thread() is threading.main_thread()))
+
+    _run_all([lambda reporter, n=n: reporter.log(str(n)) for n in range(3)], Here(), 3)
+    assert sorted(told) == [("0", True), ("1", True), ("2", True)]
