@@ -28,6 +28,7 @@ from pydantic import ValidationError, model_validator
 
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.files import invalid
+from genaug.importing import collector_off
 from genaug.jobs.events import BaseEvent, Failed, Log, Queued, Ready, to_line
 from genaug.jobs.kinds import KINDS, Kind
 from genaug.jobs.run import run_job
@@ -238,11 +239,14 @@ def _lines(descriptor: int) -> Iterator[str]:
 
 def _ready(modules: tuple[str, ...]) -> Ready:
     missing = []
-    for name in modules:
-        try:
-            import_module(name)
-        except ImportError as error:
-            missing.append(f"{name}: {error}")
+    with collector_off():
+        for name in modules:
+            try:
+                import_module(name)
+            except ImportError as error:
+                missing.append(f"{name}: {error}")
+        # What was imported stays, so that no collection of a job has to look at it.
+        gc.freeze()
     return Ready(versions=software_versions(), devices=_devices(), missing=missing)
 
 

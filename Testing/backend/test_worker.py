@@ -25,7 +25,10 @@ from genaug.progress import Reporter
 from genaug.worker import Worker
 
 HANDLERS = """
-import os, subprocess, sys, time
+import gc, os, subprocess, sys, time
+
+def frugal(task, reporter):
+    return {"collects": gc.isenabled(), "frozen": gc.get_freeze_count() > 1000}
 
 def quick(task, reporter):
     reporter.progress(1, 1)
@@ -57,12 +60,12 @@ def broken(task, reporter):
 def hungry(task, reporter):
     raise MemoryError
 
-NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry")
+NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry", "frugal")
 
 def chosen_by_seed(task, reporter):
     return globals()[NAMES[task.job.seed]](task, reporter)
 """
-NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry")
+NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry", "frugal")
 MAIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -151,6 +154,12 @@ def test_a_second_job_starts_within_300_ms_of_being_sent(session: Session) -> No
     # The best of three, because the machine has other things to do.
     print(f"a further job started {1000 * min(delays):.0f} ms after it was sent")
     assert min(delays) < 0.3
+
+
+def test_garbage_is_collected_in_a_job_but_not_looked_for_in_what_was_imported(session: Session) -> None:
+    session.run("frugal", "job")
+    result = Path(session.last("job")[1]["result"])
+    assert json.loads(result.read_text())["summary"] == {"collects": True, "frozen": True}
 
 
 def test_a_running_job_is_cancelled_within_2_s_and_the_worker_lives_on(session: Session) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from genaug.importing import collector_off
 from genaug.progress import Reporter
 
 Handler = Callable[["Any", Reporter], Mapping[str, Any]]
@@ -108,4 +109,5 @@ KINDS: dict[str, Kind] = {
 
 def _load(name: str) -> Any:
     module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+    with collector_off():
+        return getattr(import_module(module), attribute)
