@@ -11,7 +11,7 @@ from genaug.evaluation.diversity import pairwise_ms_ssim, scale_plan
 from genaug.evaluation.frechet import frechet_distance
 from genaug.evaluation.kid import kid
 
-from benchmarks.performance import export, lesion, metrics
+from benchmarks.performance import cold_start, export, lesion, metrics
 
 
 def test_carvemix_gives_the_same_lesion_at_the_same_place() -> None:
@@ -58,3 +58,13 @@ def test_both_exports_have_the_same_files_voxels_and_places(tmp_path: Path) -> N
     next(second.rglob("*.nii.gz")).unlink()
     with pytest.raises(AssertionError, match="other files"):
         export.compare(first, second)
+
+
+def test_a_start_is_timed_until_the_first_word() -> None:
+    way = cold_start.UntilFirstLine("-c", "print(1, flush=True); import time; time.sleep(0.5)")
+    way()
+    assert 0 < way.seconds[0] < 0.5
+
+
+def test_a_worker_that_is_ready_has_imported_what_any_job_needs() -> None:
+    assert cold_start.imported_later() == []

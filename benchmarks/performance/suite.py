@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.performance import exchange, export, lesion, metrics
+from benchmarks.performance import cold_start, exchange, export, lesion, metrics
 from benchmarks.performance.row import Spec
 
 SPECS: tuple[Spec, ...] = (
@@ -10,4 +10,5 @@ SPECS: tuple[Spec, ...] = (
     exchange.SPEC,
     export.SPEC,
     metrics.SPEC,
+    cold_start.SPEC,
 )
