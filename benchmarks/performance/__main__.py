@@ -2,6 +2,7 @@
 
 python -m benchmarks.performance                    every row that has no result yet
 python -m benchmarks.performance --only denoiser    these rows, again
+python -m benchmarks.performance --growth           how costs grow, again
 python -m benchmarks.performance --table            only the table, from the results that are there
 """
 
@@ -12,7 +13,8 @@ import psutil
 import torch
 from genaug.files import write_json
 
-from benchmarks.performance.document import RESULTS, write_document
+from benchmarks.performance.document import GROWTH, RESULTS, write_document
+from benchmarks.performance.growth import measure as measure_growth
 from benchmarks.performance.row import Result, Spec
 from benchmarks.performance.suite import SPECS
 
@@ -46,10 +48,13 @@ def _wanted(spec: Spec, only: tuple[str, ...]) -> bool:
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice([spec.name for spec in SPECS]), help="Measure these, again.")
+@click.option("--growth", is_flag=True, help="Only measure how costs grow, again.")
 @click.option("--table", is_flag=True, help="Only write the table from the results that are there.")
-def main(only: tuple[str, ...], table: bool) -> None:
+def main(only: tuple[str, ...], growth: bool, table: bool) -> None:
     """Measure the engine beside its peers."""
-    for spec in () if table else SPECS:
+    if growth:
+        write_json(RESULTS / f"{GROWTH}.json", measure_growth().model_dump(mode="json"))
+    for spec in () if table or growth else SPECS:
         if not _wanted(spec, only):
             continue
         click.echo(spec.name)

@@ -8,12 +8,18 @@ from pathlib import Path
 from genaug.files import write_text
 
 from benchmarks.data import ROOT
+from benchmarks.performance.arithmetic import table as expected_table
+from benchmarks.performance.growth import Growth
+from benchmarks.performance.growth import table as growth_table
 from benchmarks.performance.row import Result
 from benchmarks.performance.suite import SPECS
 from benchmarks.table import between, markdown
 
 RESULTS = ROOT / "benchmarks" / "results" / "performance"
 DOCUMENT = ROOT / "docs" / "PERFORMANCE.md"
+GROWTH = "growth"
+"""Name of the JSON with how costs grow."""
+
 COLUMNS = ("row", "what is done", "peer", "ours", "peer's", "ratio", "goal", "difference of the results")
 
 
@@ -25,6 +31,11 @@ def write_document(results: Path = RESULTS, document: Path = DOCUMENT) -> None:
         text = between(text, kind, markdown(COLUMNS, [_cells(row) for row in rows if row.kind == kind]))
     text = between(text, "short", _short(rows))
     text = between(text, "gpu", _gpu(rows))
+    path = results / f"{GROWTH}.json"
+    if path.is_file():
+        growth = Growth.model_validate_json(path.read_text(encoding="utf-8"))
+        text = between(text, "growth", markdown(*growth_table(growth.curves)))
+        text = between(text, "h100", markdown(*expected_table(growth.expected)))
     write_text(document, text)
 
 
