@@ -155,7 +155,7 @@ class TensorStore:
         stacked = np.stack([image for image, _, _ in parts])
         if self.roles.unpaired:
             stacked = np.concatenate([stacked, np.stack([self._cut(*one, rng)[0] for one in given])], axis=1)
-        images = torch.from_numpy(stacked).float() / SCALE
+        images = torch.from_numpy(stacked).float().div_(SCALE)
         found = [label for _, label, _ in parts if label is not None]
         labels = torch.from_numpy(np.stack(found)) if found else None
         inside = torch.from_numpy(np.stack([part for _, _, part in parts]))
@@ -242,11 +242,11 @@ class TensorStore:
 
     def _inside(self, case: int, start: Sequence[int]) -> npt.NDArray[np.bool_]:
         """(1, *window): where a window that starts at `start` shows what was scanned."""
-        inside = np.ones((1, *self.window), dtype=bool)
-        for axis, (first, n) in enumerate(zip(start, self.window)):
-            before, size = self._fields[case][0][axis], self._fields[case][1][axis]
-            positions = np.arange(first, first + n)
-            inside.swapaxes(0, axis + 1)[(positions < before) | (positions >= before + size)] = False
+        inside = np.zeros((1, *self.window), dtype=bool)
+        before, size = self._fields[case]
+        ends = zip(start, before, size, strict=False)
+        scanned = tuple(slice(max(b - first, 0), max(b + n - first, 0)) for first, b, n in ends)
+        inside[(slice(None), *scanned)] = True
         return inside
 
 
@@ -295,10 +295,14 @@ def assemble(
     source = images[:, len(roles.target) :] if roles.source else None
     one_hot = None
     if labels is not None:
-        one_hot = torch.nn.functional.one_hot(labels.long(), len(roles.label_values)).movedim(-1, 1).float()
+        values = torch.arange(len(roles.label_values), dtype=labels.dtype, device=labels.device)
+        is_value = labels.unsqueeze(1) == values.view(-1, *[1] * (labels.ndim - 1))
         if roles.generate_labels:
-            targets.append(2 * one_hot - 1)
+            targets.append(torch.where(is_value, 1.0, -1.0))
+        if roles.given_labels or roles.hole:
+            one_hot = is_value.float()
         if roles.hole:
+            assert one_hot is not None
             source = without_hole(images[:, : len(roles.target)], one_hot)
     parts = [] if vectors is None else [torch.from_numpy(vectors)]
     if available is not None and source is not None:
@@ -308,7 +312,7 @@ def assemble(
             *source.shape[:2], *[1] * (images.ndim - 2)
         )
     return Batch(
-        target=torch.cat(targets, dim=1),
+        target=torch.cat(targets, dim=1) if len(targets) > 1 else targets[0],
         source=source,
         label_map=one_hot if roles.given_labels else None,
         vector=torch.cat(parts, dim=1) if parts else None,
@@ -413,11 +417,22 @@ def _window(
 
     `background` replaces the edge where it is given, for label maps.
     """
-    result = array
-    for axis, (first, n, moved, size) in enumerate(zip(start, window, shift, array.shape[1:]), start=1):
-        positions = np.arange(first + moved, first + moved + n)
-        result = result.take(positions.clip(0, size - 1), axis=axis)
-        if background is not None:
-            outside = (positions < 0) | (positions >= size)
-            result.swapaxes(0, axis)[outside] = background
+    result = np.empty((len(array), *window), dtype=array.dtype)
+    # Where the window has voxels of the array: from `low` to before `high`, in the window and along every axis.
+    origin = [first + moved for first, moved in zip(start, shift, strict=True)]
+    low = [min(max(-at, 0), n - 1) for at, n in zip(origin, window, strict=True)]
+    high = [max(min(size - at, n), 1) for at, n, size in zip(origin, window, array.shape[1:], strict=True)]
+    own = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    read = tuple(
+        slice(min(max(a + at, 0), size - 1), min(max(a + at, 0), size - 1) + b - a)
+        for a, b, at, size in zip(low, high, origin, array.shape[1:], strict=True)
+    )
+    result[(slice(None), *own)] = array[(slice(None), *read)]
+    for axis, (a, b, at, size) in enumerate(zip(low, high, origin, array.shape[1:], strict=True), start=1):
+        # Axis by axis: what is not filled yet along the later ones is overwritten by them.
+        planes = result.swapaxes(0, axis)
+        if background is None:
+            planes[:a], planes[b:] = planes[a : a + 1], planes[b - 1 : b]
+        else:
+            planes[: max(-at, 0)], planes[max(size - at, 0) :] = background, background
     return result
