@@ -33,7 +33,7 @@ def adversarial(
             the non-saturating form).
         fake: which output is judged.
     """
-    scores: Tensor = play.critics[critic](judged(named(fake, outputs, batch), batch))
+    scores = play.judgement(critic, fake, outputs, batch)[-1]
     if game in ("wasserstein", "hinge"):
         return -scores.mean()
     if game == "least_squares":
@@ -86,14 +86,10 @@ def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "
     """L1 between the patch critic's inner features of real and fake (Wang 2018)."""
     judge = play.critics[critic]
     with torch.no_grad():
-        real = _features(judge, judged(batch.target, batch))
-    fake = _features(judge, judged(outputs["generated"], batch))
-    return torch.stack([F.l1_loss(f, r) for f, r in zip(fake, real)]).mean()
-
-
-def _features(critic: nn.Module, x: Tensor) -> list[Tensor]:
-    # Without the scores.
-    return list(critic.layers(x)[:-1])  # type: ignore[operator]
+        # Without the scores.
+        real = judge.layers(judged(batch.target, batch))[:-1]  # type: ignore[operator]
+    fake = play.judgement(critic, "generated", outputs, batch)[:-1]
+    return torch.stack([F.l1_loss(f, r) for f, r in zip(fake, real, strict=True)]).mean()
 
 
 def _gradient_norm(critic: nn.Module, at: Tensor, batch: Batch) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,16 @@ class Play:
     generator: torch.Generator
     iteration: int
     teacher: System | None = None
+    judgements: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
+    """What critics have made of the network's fakes in this update, by critic and fake: several terms ask for it."""
+
+    def judgement(self, critic: str, fake: str, outputs: Outputs, batch: Batch) -> list[Tensor]:
+        """What every layer of a critic makes of a fake, its scores last; the scores alone where it shows no layers."""
+        if (critic, fake) not in self.judgements:
+            judge, seen = self.critics[critic], judged(named(fake, outputs, batch), batch)
+            shows = callable(getattr(type(judge), "layers", None))
+            self.judgements[critic, fake] = judge.layers(seen) if shows else [judge(seen)]  # type: ignore[operator]
+        return self.judgements[critic, fake]
 
     def images(self, x: Tensor) -> Tensor:
         """The image channels of a generated or target tensor."""

@@ -73,7 +73,8 @@ def _pairs(
     false, true = named(fake, outputs, batch), named(real, outputs, batch)
     with torch.no_grad():
         wanted = list(_features(true, batch, play, critic))
-    return zip(_features(false, batch, play, critic), wanted, strict=True)
+    made = _features(false, batch, play, None) if critic is None else play.judgement(critic, fake, outputs, batch)[:-1]
+    return zip(made, wanted, strict=True)
 
 
 def _features(x: Tensor, batch: Batch, play: Play, critic: str | None) -> Iterable[Tensor]:

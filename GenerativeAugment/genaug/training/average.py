@@ -38,10 +38,13 @@ class Average(AveragedModel):
         """Move towards the model's present weights; the first time, and what is not a fraction, take them."""
         done = int(self.n_averaged)
         weight = average_weight(self._decay, done)
-        for average, value in zip(_tensors(self.module), _tensors(model), strict=True):
-            if done and average.is_floating_point():
-                average.lerp_(value.to(average.dtype), weight)
-            else:
+        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+        moved = [pair for pair in pairs if done and pair[0].is_floating_point()]
+        if moved:
+            # All in one call: on a GPU hundreds of small kernels would take longer than what they do.
+            torch._foreach_lerp_([average for average, _ in moved], [value for _, value in moved], weight)
+        for average, value in pairs:
+            if not (done and average.is_floating_point()):
                 average.copy_(value)
         self.n_averaged += 1
 

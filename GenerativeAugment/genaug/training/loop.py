@@ -14,7 +14,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from genaug.causes import is_out_of_memory
 from genaug.errors import Cancelled, GenaugError, Reason
-from genaug.networks import Batch, Growing, System
+from genaug.networks import Batch, Growing, Outputs, System
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
 from genaug.progress import Reporter
 from genaug.recipe import Stage, Term
@@ -105,7 +105,7 @@ class StageRun:
         try:
             while self.iteration < total and not self._anywhere(self._out_of_time()):
                 started = time.monotonic()
-                losses = self._iterate()
+                losses = self.step()
                 self.iteration += 1
                 self._check(losses)
                 curves.add(self.iteration, losses)
@@ -131,8 +131,8 @@ class StageRun:
         """The network with averaged weights, in evaluation mode."""
         return self.average.system
 
-    def _iterate(self) -> dict[str, float | Tensor]:
-        """One iteration: the critics' updates, then the network's."""
+    def step(self) -> dict[str, float | Tensor]:
+        """What an iteration does: the critics' updates, then the network's; returns the terms for the curves."""
         self._set_rates()
         torch.manual_seed(self._seed("global"))
         generator = torch.Generator().manual_seed(self._seed("draws"))
@@ -143,9 +143,13 @@ class StageRun:
             if isinstance(module, Growing):
                 module.grow(self.iteration / self.stage.training.iterations)
         losses: dict[str, float | Tensor] = {}
-        for update in range(self._extra_batches()):
-            losses.update(self._update_critics(self._batch(update + 1), play))
-        losses.update(self._update_network(self._batch(0), play))
+        for update in range(1, self._batches()):
+            losses.update(self._update_critics(self.batch(update), play))
+        batch = self.batch(0)
+        outputs: Outputs = self._players["network"](batch, play.generator)
+        # The critics' last update is on what the network's is on (as in Isola 2017): a pass and a batch less.
+        losses.update(self._update_critics(batch, play, outputs))
+        losses.update(self._update_network(batch, play, outputs))
         self.average.update_parameters(self._plain)
         return losses
 
@@ -155,16 +159,21 @@ class StageRun:
         own = [f"process {rank}"] if rank else []
         return derive(self.setting.seed, self.name, self.iteration, purpose, *own)
 
-    def _update_critics(self, batch: Batch, play: Play) -> dict[str, float | Tensor]:
-        """One update of every critic that has a term by now."""
+    def _update_critics(self, batch: Batch, play: Play, made: Outputs | None = None) -> dict[str, float | Tensor]:
+        """One update of every critic that has a term by now, on what the network has made of the batch.
+
+        Without `made` the network makes it here.
+        """
         active = {
             name: {key: term for key, term in terms.items() if self._counts(term)}
             for name, terms in self.stage.critic_loss.items()
         }
         if not any(active.values()):
             return {}
-        with torch.no_grad():
-            outputs = self._players["network"](batch, play.generator)
+        if made is None:
+            with torch.no_grad():
+                made = self._players["network"](batch, play.generator)
+        outputs = {name: value.detach() for name, value in made.items()}
         losses: dict[str, float | Tensor] = {}
         for name, terms in active.items():
             critic = self._players[name]
@@ -187,10 +196,10 @@ class StageRun:
                 for parameter in critic.parameters():
                     parameter.clamp_(-limit, limit)
 
-    def _update_network(self, batch: Batch, play: Play) -> dict[str, float | Tensor]:
+    def _update_network(self, batch: Batch, play: Play, outputs: Outputs) -> dict[str, float | Tensor]:
         for critic in self.critics.values():
             critic.requires_grad_(False)
-        outputs = self._players["network"](batch, play.generator)
+        play = replace(play, judgements={})
         with self.setting.fabric.autocast():
             terms = {
                 name: self._weigh(term, LOSSES[term.kind or name](outputs, batch, play, **term.options))
@@ -223,9 +232,9 @@ class StageRun:
         optimizer.step()
         return {f"{player}/{name}": value.detach() for name, (value, _) in terms.items()}
 
-    def _batch(self, update: int) -> Batch:
-        """Batch of this iteration; `update` counts the further batches that critics are given."""
-        size, per_iteration = self.stage.training.batch_size, 1 + self._extra_batches()
+    def batch(self, update: int) -> Batch:
+        """Batch of this iteration: 0 is everybody's, the others are the critics' alone."""
+        size, per_iteration = self.stage.training.batch_size, self._batches()
         first = (self.iteration * per_iteration + update) * size * self.setting.fabric.world_size
         first += self.setting.fabric.global_rank * size
         items = [shuffled_item(self.setting.seed, self.name, first + i, len(self.data)) for i in range(size)]
@@ -236,8 +245,8 @@ class StageRun:
             batch = batch.known_where(torch.from_numpy(rng.random(size) >= hidden))
         return batch.to(self.setting.fabric.device)
 
-    def _extra_batches(self) -> int:
-        return self.stage.training.critic_updates if self.critics else 0
+    def _batches(self) -> int:
+        return self.stage.training.critic_updates if self.critics else 1
 
     def _set_rates(self) -> None:
         t = self.stage.training

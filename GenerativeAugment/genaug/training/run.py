@@ -293,7 +293,37 @@ def _train_stage(
     options: TrainingOptions,
     teacher: System | None,
 ) -> StageRun:
-    """Build the players from a seed, start from given weights where asked, and train."""
+    """Build the players and train them."""
+    run = stage_run(name, stage, signature, data, setting, options, teacher)
+    run.train()
+    averaged = run.averaged()
+    if isinstance(averaged, Remembering):
+        rng = np.random.default_rng(derive(options.seed, name, "remembered"))
+        groups = (range(first, min(first + CODE_BATCH, len(data))) for first in range(0, len(data), CODE_BATCH))
+        averaged.remember(data.batch(items, rng).to(setting.fabric.device) for items in groups)
+    return run
+
+
+def stage_run(
+    name: str,
+    stage: Stage,
+    signature: Signature,
+    data: StageData | CodeStore,
+    setting: Setting,
+    options: TrainingOptions,
+    teacher: System | None = None,
+) -> StageRun:
+    """A stage about to be trained: its players, built from a seed, start from given weights where asked.
+
+    Args:
+        name: of the stage.
+        stage: of the recipe.
+        signature: shapes to build for.
+        data: what it is trained on.
+        setting: where and how.
+        options: seed and initial weights.
+        teacher: the averaged network of the stage that this one follows.
+    """
     torch.manual_seed(derive(options.seed, name, "weights"))
     system = build_system(stage.network, signature)
     critics = {key: build_critic(critic, signature) for key, critic in stage.critics.items()}
@@ -312,14 +342,7 @@ def _train_stage(
             for parameter in module.parameters():
                 if parameter.ndim == 5:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-    run = StageRun(name, stage, system, critics, data, setting, teacher)
-    run.train()
-    averaged = run.averaged()
-    if isinstance(averaged, Remembering):
-        rng = np.random.default_rng(derive(options.seed, name, "remembered"))
-        groups = (range(first, min(first + CODE_BATCH, len(data))) for first in range(0, len(data), CODE_BATCH))
-        averaged.remember(data.batch(items, rng).to(setting.fabric.device) for items in groups)
-    return run
+    return StageRun(name, stage, system, critics, data, setting, teacher)
 
 
 def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, least: float) -> None:
