@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.performance import cold_start, exchange, export, lesion, metrics
+from benchmarks.performance import cold_start, exchange, export, lesion, metrics, preprocessing, training_step
 from benchmarks.performance.row import Spec
 
 SPECS: tuple[Spec, ...] = (
+    training_step.SPEC,
+    preprocessing.SPEC,
     lesion.SPEC,
     exchange.SPEC,
     export.SPEC,
