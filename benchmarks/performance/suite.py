@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from benchmarks.performance import cold_start, exchange, export, lesion, metrics, preprocessing, training_step
+from benchmarks.performance import (
+    cohort_workers,
+    cold_start,
+    denoiser,
+    exchange,
+    export,
+    lesion,
+    metrics,
+    preprocessing,
+    training_step,
+    volume,
+)
 from benchmarks.performance.row import Spec
 
 SPECS: tuple[Spec, ...] = (
+    denoiser.SPEC,
+    volume.SPEC,
+    cohort_workers.SPEC,
     training_step.SPEC,
     preprocessing.SPEC,
     lesion.SPEC,
