@@ -34,10 +34,10 @@ THOROUGH = Way(4, zlib.Z_DEFAULT_STRATEGY)
 WAYS = (Way(4, zlib.Z_RLE), Way(1, zlib.Z_DEFAULT_STRATEGY), THOROUGH)
 """The quickest first."""
 
-LOSS = 1.02
+LOSS = 1.03
 """How much larger than the smallest a quicker way's result may be."""
 
-PIECES, PIECE_BYTES = 8, 1 << 16
+PIECES, PIECE_BYTES = 8, 1 << 15
 """The sample: so many pieces of so many bytes, spread over the volume; deflate looks back 32 KiB."""
 
 _PORTION = 1 << 22
@@ -46,7 +46,7 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 def best_way(array: AnyArray) -> Way:
     """The way in which to pack an (I, J, K) array; the thorough one where the choice would cost more than it saves."""
-    if array.nbytes <= 4 * PIECES * PIECE_BYTES:
+    if array.nbytes <= 8 * PIECES * PIECE_BYTES:
         return THOROUGH
     sample = _sample(array)
     sizes = [_size(sample, way) for way in WAYS]

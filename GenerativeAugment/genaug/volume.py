@@ -113,6 +113,18 @@ def label_volumes(label: Volume, values: Sequence[int]) -> list[float]:
     return [float(np.count_nonzero(label.array == value)) * voxel for value in values]
 
 
+def label_values(array: AnyArray) -> list[int]:
+    """The values in a label map, ascending; an order of magnitude sooner than `np.unique` of it.
+
+    Eight bytes of it are looked at as one number, of which there are few different ones, because labels are coherent.
+    """
+    # In the order of memory: files are read with I fastest, and to flatten such an array takes longest of all.
+    flat = array.ravel(order="K")
+    whole = flat.size * flat.itemsize // 8 * 8 // flat.itemsize
+    words = np.unique(flat[:whole].view(np.uint64))
+    return [int(value) for value in np.unique(np.concatenate([words.view(flat.dtype), flat[whole:]]))]
+
+
 def require_same_grid(image: Volume, label: Volume) -> None:
     """Raise GEOMETRY_MISMATCH, naming both files, unless the two volumes share one grid."""
     difference = geometry_difference(image, label)

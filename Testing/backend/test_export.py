@@ -23,7 +23,7 @@ from genaug.progress import Silent
 from genaug.readers import read_cohort
 from genaug.record import Check, Record, Weights
 from genaug.review import REVIEWS, Review, append_review
-from genaug.volume import LABEL, Volume
+from genaug.volume import LABEL, Volume, label_values
 
 AFFINE = np.array([[0, 0, 2.5, -10], [-1.2, 0, 0, 30], [0, 0.9, 0, 5], [0, 0, 0, 1]])
 
@@ -431,3 +431,11 @@ def test_of_several_broken_cases_the_first_is_named(tmp_path: Path, real: Cohort
         export(real, [], tmp_path / "out", file_format="nrrd")
     assert str(caught.value.subject) == str(real.cases[1].label)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int64"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 3, 3), (5, 7, 2), (8, 8, 8)])
+def test_the_values_of_a_label_map_are_found_whatever_its_type_and_order(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    for one in (array, np.asfortranarray(array), array[::2]):
+        assert label_values(one) == np.unique(one).tolist()

@@ -7,12 +7,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from genaug.errors import GenaugError, Reason
 from genaug.export.selection import Chosen
 from genaug.imageio import image_suffix, read_header, read_volume, write_volume
-from genaug.volume import LABEL, require_same_grid
+from genaug.volume import LABEL, label_values, require_same_grid
 
 
 def place_image(chosen: Chosen, channel: str, target: Path) -> None:
@@ -48,7 +46,7 @@ def place_label(chosen: Chosen, target: Path) -> list[int]:
         _copy(chosen.label, target)
     else:
         write_volume(target, replace(label, modality=LABEL), synthetic=chosen.synthetic)
-    return [int(value) for value in np.unique(label.array)]
+    return label_values(label.array)
 
 
 def _copyable(source: Path, target: Path) -> bool:
