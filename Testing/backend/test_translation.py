@@ -58,6 +58,16 @@ def test_the_record_makes_the_translation_again(package, data, tmp_path):
         remake(record, package, data.cases[0])
 
 
+@pytest.mark.parametrize(("layout", "later"), [("channels_last", "contiguous"), ("contiguous", "channels_last")])
+def test_a_replay_follows_the_memory_layout_that_the_record_names(package, data, tmp_path, monkeypatch, layout, later):
+    monkeypatch.setattr("genaug.channels_last.faster_layout", lambda: layout)
+    made = translate(package, data.with_cases(data.cases[:1]), tmp_path / "out", TranslationParameters(), 5, "cpu")
+    record = Record.read(made.cases[0].record)
+    assert record.machine["memory_layout"] == layout
+    monkeypatch.setattr("genaug.channels_last.faster_layout", lambda: later)
+    assert np.array_equal(remake(record, package, data.cases[0])["B"].array, made.cases[0].volume("B").array)
+
+
 def test_translations_of_test_patients_stay_test_cases_and_can_be_trained_on_like_their_source(data, tmp_path):
     split = split_by_ids(data, test=["patient2"])
     package = train(split, tiny_options("pix2pix", 1), tmp_path / "t", "cpu", Silent())

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
+from genaug.channels_last import to_layout
 from genaug.cohort import Cohort
 from genaug.devices import computing_threads, require_devices, resolve_device
 from genaug.errors import GenaugError, Reason
@@ -337,11 +338,9 @@ def stage_run(
         kept = not stage.training.iterations
         _start_from(system, name, options.initial, setting.reporter, 1.0 if kept else LEAST_SHARED)
     if setting.fabric.device.type == "cpu" and signature.dimension == 3:
-        # 1.5 times faster training on CPUs; the values differ in rounding only.
+        # Up to 1.5 times faster training on CPUs and nowhere slower; the values differ in rounding only.
         for module in (system, *critics.values()):
-            for parameter in module.parameters():
-                if parameter.ndim == 5:
-                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+            to_layout(module, "channels_last")
     return StageRun(name, stage, system, critics, data, setting, teacher)
 
 
