@@ -12,6 +12,7 @@ from benchmarks.performance import (
     metrics,
     preprocessing,
     training_step,
+    translation,
     volume,
 )
 from benchmarks.performance.row import Spec
@@ -22,6 +23,7 @@ SPECS: tuple[Spec, ...] = (
     cohort_workers.SPEC,
     training_step.SPEC,
     preprocessing.SPEC,
+    translation.SPEC,
     lesion.SPEC,
     exchange.SPEC,
     export.SPEC,
