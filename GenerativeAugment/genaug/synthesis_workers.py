@@ -1,7 +1,4 @@
-"""Cases made by several processes at once, on the CPU: each makes a stretch of them with its share of the threads.
-
-`python -m genaug.synthesis_workers SHARE` is one of them; it is started by `make_in_workers` and by nobody else.
-"""
+"""Cases made by several processes at once, on the CPU: each makes a stretch of them with its share of the threads."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import queue
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -20,38 +16,16 @@ import torch
 
 from genaug.case import Case
 from genaug.cohort import Cohort
-from genaug.devices import computing_threads
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.files import read_json, write_json
-from genaug.jobs.events import EventReporter, Failed
-from genaug.jobs.failures import explain
-from genaug.package import Package, load_package
+from genaug.package import Package
 from genaug.parameters import SynthesisParameters
-from genaug.processes import run_command, stop_with_input, tell
+from genaug.processes import run_command
 from genaug.progress import Part, Reporter
-from genaug.strict import Strict
+from genaug.synthesis_share import Made, Share
 
 LISTEN_SECONDS = 0.5
 """Between two looks whether the job shall stop, while the workers say nothing."""
-
-
-class Share(Strict):
-    """What one worker does: `parameters` as they are for the whole job, of which it makes the cases first to last."""
-
-    package: Path
-    output: Path
-    parameters: SynthesisParameters
-    first: int
-    last: int
-    seed: int
-    threads: int
-    given: Cohort | None
-
-
-class Made(Strict):
-    """What one worker has made."""
-
-    cases: list[Case]
 
 
 def make_in_workers(
@@ -111,7 +85,7 @@ def stretches(indices: range, count: int) -> list[range]:
 
 def _command(folder: Path) -> Callable[[Reporter], None]:
     def run(reporter: Reporter) -> None:
-        command = [sys.executable, "-m", "genaug.synthesis_workers", str(folder / "share.json")]
+        command = [sys.executable, "-m", "genaug.synthesis_share", str(folder / "share.json")]
         log = folder / "log.txt"
         try:
             run_command(command, log, reporter)
@@ -203,30 +177,3 @@ def _placed(case: Case, resolved: Path, output: Path) -> Case:
             "record": None if case.record is None else moved(case.record),
         }
     )
-
-
-def main() -> int:
-    """Make the cases of the share that is named on the command line; the exit code is 0 when all are there."""
-    from genaug.synthesis import make_cases
-
-    path = Path(sys.argv[1])
-    stop = threading.Event()
-    stop_with_input(stop)
-    events = EventReporter(tell, stop=stop)
-    try:
-        share = read_json(path, Share)
-        with computing_threads(share.threads):
-            package = load_package(share.package, "cpu")
-            indices = range(share.first, share.last + 1)
-            cases = make_cases(package, share.output, share.parameters, indices, share.seed, events, share.given)
-        write_json(path.parent / "made.json", Made(cases=cases).model_dump(mode="json"))
-        events.flush()
-    except BaseException as error:
-        traceback.print_exc()
-        tell(Failed.of(explain(error, path, path.parent / "log.txt")))
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,7 @@ from genaug.imageio import read_volume
 from genaug.package import Package, load_package
 from genaug.progress import Silent
 from genaug.record import case_seed
+from genaug.split import split_by_ids
 from genaug.training import train
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 
@@ -77,3 +78,23 @@ def test_volumes_are_kept_and_made_once(package: Package, tmp_path: Path) -> Non
     for _ in range(2):
         assert volume._kept(tmp_path / "kept", range(8, 12), make).shape == (4, 1, 4, 4, 4)
     assert made == [[case_seed(volume.SEED, index) for index in range(8, 12)]]
+
+
+def test_the_judge_finds_what_lies_further_from_the_real_cases(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the held-out cases; and the fewest steps are those whose distance the peer's interval allows."""
+    cohort = blob_cohort(tmp_path / "data", count=12)
+    split = split_by_ids(cohort, test=[case.patient for case in cohort.cases[:6]])
+    monkeypatch.setattr(volume, "hippocampus", lambda: split)
+    monkeypatch.setattr(latent, "WORK", tmp_path)
+    judge = volume.Judge(package)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(64, 1, *package.info.grid.size, generator=generator) * 2 - 1
+    ours = judge.kid("ours", 8, lambda seeds: volume.ours(package, seeds, 2))
+    far = judge.kid("noise", 8, lambda seeds: noise[: len(seeds)])
+    assert ours.value < far.value and far.interval[0] <= far.value <= far.interval[1]
+    steps, found, tried = volume.fewest_steps(judge, far, 8)
+    assert steps == volume.STEPS[0] and tried == {steps: found}
+    with pytest.raises(AssertionError, match="no number of steps"):
+        volume.fewest_steps(judge, volume.Kid(0, (-9.0, -9.0), None), 8)

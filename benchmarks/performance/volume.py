@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from genaug.case import write_case
-from genaug.cohort import Cohort
-from genaug.evaluation.cohorts import evaluate_cohorts
+from genaug.evaluation.arrays import CaseArrays
+from genaug.evaluation.features import Standardisation, default_features, make_extractor
+from genaug.evaluation.floors import real_splits
+from genaug.evaluation.realism import Features, kid_score
 from genaug.files import writing
 from genaug.generation import generate
 from genaug.package import Package, load_package
-from genaug.parameters import EvaluationParameters
-from genaug.progress import Silent
 from genaug.recipe import Sampler
 from genaug.record import case_seed
 from genaug.samplers import find_sampler
+from genaug.volume import FloatArray, Volume
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
@@ -41,6 +41,15 @@ TOLERANCE = 1e-4
 
 BATCH = 8
 """Cases a call while volumes are made for their KID, by either; one at a time while they are timed."""
+
+
+@dataclass(frozen=True)
+class Kid:
+    """Kernel distance with its 95 % interval, and that of real cases to other real ones."""
+
+    value: float
+    interval: tuple[float, float]
+    floor: float | None
 
 
 @dataclass(frozen=True)
@@ -92,16 +101,17 @@ def measure() -> list[Result]:
     package = load_package(latent.package())
     peer = Peer(package)
     apart = agreement(package, peer)
-    return [_row(package, peer, against, apart) for against in ROWS]
+    judge = Judge(package)
+    return [_row(package, peer, judge, against, apart) for against in ROWS]
 
 
-def _row(package: Package, peer: Peer, against: Against, apart: float) -> Result:
+def _row(package: Package, peer: Peer, judge: Judge, against: Against, apart: float) -> Result:
     def by_peer(seeds: Sequence[int]) -> Tensor:
         torch.manual_seed(seeds[0])
         return peer(peer.noise(list(seeds)), peer.scheduler(against.scheduler, against.steps))
 
-    theirs = Kid.of(package, f"peer-{against.steps}", against.cases, by_peer)
-    steps, found, tried = fewest_steps(package, theirs, against.cases)
+    theirs = judge.kid(f"peer-{against.steps}", against.cases, by_peer)
+    steps, found, tried = fewest_steps(judge, theirs, against.cases)
     seed = case_seed(SEED, 0)
     times = interleaved(
         lambda: ours(package, [seed], steps), lambda: by_peer([seed]), against.repetitions, against.warm_ups
@@ -131,7 +141,7 @@ def _row(package: Package, peer: Peer, against: Against, apart: float) -> Result
             "network calls of the peer": against.steps,
             "sampler": SAMPLER,
             "KID by steps": {count: {"kid": kid.value, "interval": kid.interval} for count, kid in tried.items()},
-            "KID of the training cases": theirs.floor,
+            "KID of real cases": theirs.floor,
             "cases for the KID": against.cases,
             "ratio at 20 network calls each": few[1].median / few[0].median,
             "model": _model(package),
@@ -146,37 +156,53 @@ def _model(package: Package) -> dict[str, Any]:
     return {name: {"iterations": stage.iterations, "seconds": stage.seconds} for name, stage in stages}
 
 
-@dataclass(frozen=True)
-class Kid:
-    """Kernel distance of volumes to the real cases held out, with its interval, and that of the training cases."""
+class Judge:
+    """Kernel distance of volumes to the real cases held out, all in model space and cut to what a scan shows."""
 
-    value: float
-    interval: tuple[float, float]
-    floor: Any
+    def __init__(self, package: Package) -> None:
+        self.package = package
+        self.name = next(iter(package.info.roles.target))
+        self._extract = make_extractor(default_features(3)[0], 3)
+        real = [self._features(case.volume(self.name)) for case in hippocampus().part("test")]
+        self._standardise = Standardisation(np.stack(real))
+        self._real = self._standardise(np.stack(real))
 
-    @classmethod
-    def of(cls, package: Package, name: str, count: int, make: Callable[[Sequence[int]], Tensor]) -> Kid:
+    def kid(self, name: str, count: int, make: Callable[[Sequence[int]], Tensor]) -> Kid:
         """Of the first `count` cases, which are made unless an earlier run has kept them."""
-        folder = latent.WORK / f"volumes-{package.sha256[:12]}" / name
+        folder = latent.WORK / f"volumes-{self.package.sha256[:12]}" / name
         arrays = [made for first in range(0, count, BATCH) for made in _kept(folder, range(first, first + BATCH), make)]
-        made = _as_cohort(package, arrays[:count], folder.parent / f"{name}.cases")
-        real = latent.images_of(hippocampus())
-        asked = EvaluationParameters(
-            channel=next(iter(real.channels)), spacing=latent.SPACING, reference_part="test", held_out_part="test"
-        )
-        score = evaluate_cohorts(real, made, asked, SEED, Silent()).find("kid")
+        made = self._standardise(np.stack([self._made(index, array) for index, array in enumerate(arrays[:count])]))
+        rng = np.random.Generator(np.random.PCG64(SEED))
+        patients = [str(index) for index in range(len(self._real))]
+        score = kid_score(Features(name, self._real, made, patients, real_splits(len(patients), count, rng)), rng)
         assert score.interval is not None
-        return cls(float(score.value), (float(score.interval[0]), float(score.interval[1])), score.floor)
+        return Kid(score.value, score.interval, score.floor)
+
+    def _made(self, index: int, array: npt.NDArray[np.float32]) -> FloatArray:
+        """Of a case as `genaug synthesize` would write it: with the field of view of one of the training cases."""
+        grid = self.package.info.grid
+        rng = np.random.Generator(np.random.PCG64(case_seed(SEED, index)))
+        field = grid.fields[int(rng.integers(len(grid.fields)))] if grid.fields else None
+        return self._features(grid.new_volume(array[0], self.name, field))
+
+    def _features(self, volume: Volume) -> FloatArray:
+        grid = self.package.info.grid
+        image = grid.map_in(volume, grid.place(volume), self.name)[np.newaxis].astype(np.float32)
+        return self._extract(CaseArrays("", "", image))
 
 
-def fewest_steps(package: Package, theirs: Kid, count: int) -> tuple[int, Kid, dict[int, Kid]]:
+def fewest_steps(judge: Judge, theirs: Kid, count: int) -> tuple[int, Kid, dict[int, Kid]]:
     """The fewest steps whose KID is not above the peer's interval, that KID, and all that were tried."""
     tried: dict[int, Kid] = {}
     for steps in STEPS:
-        tried[steps] = Kid.of(package, f"ours-{steps}", count, lambda seeds, steps=steps: ours(package, seeds, steps))  # type: ignore[misc]
+        tried[steps] = judge.kid(f"ours-{steps}", count, partial(_few, judge.package, steps))
         if tried[steps].value <= theirs.interval[1]:
             return steps, tried[steps], tried
     raise AssertionError(f"no number of steps reaches the peer's KID: {tried}")
+
+
+def _few(package: Package, steps: int, seeds: Sequence[int]) -> Tensor:
+    return ours(package, seeds, steps)
 
 
 def _kept(folder: Path, indices: range, make: Callable[[Sequence[int]], Tensor]) -> npt.NDArray[np.float32]:
@@ -189,19 +215,6 @@ def _kept(folder: Path, indices: range, make: Callable[[Sequence[int]], Tensor])
             np.save(stream, array)
     kept: npt.NDArray[np.float32] = np.load(path)
     return kept
-
-
-def _as_cohort(package: Package, arrays: Sequence[npt.NDArray[np.float32]], folder: Path) -> Cohort:
-    """The volumes as cases on disk, each cut to the field of view of a training case as `genaug synthesize` does."""
-    shutil.rmtree(folder, ignore_errors=True)
-    info, (name,) = package.info, package.info.roles.target
-    cases = []
-    for index, array in enumerate(arrays):
-        rng = np.random.Generator(np.random.PCG64(case_seed(SEED, index)))
-        field = info.grid.fields[int(rng.integers(len(info.grid.fields)))] if info.grid.fields else None
-        volume = info.grid.new_volume(array[0], name, field)
-        cases.append(write_case(folder, f"case-{index:03d}", f"case-{index:03d}", {name: volume}, file_format="nrrd"))
-    return Cohort(name=folder.name, root=folder, channels=dict(info.trained_on.modalities), cases=cases)
 
 
 SPEC = Spec("volume", tuple(against.row for against in ROWS), measure)
