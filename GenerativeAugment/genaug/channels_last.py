@@ -1,9 +1,9 @@
-"""Networks of 3D convolutions with the channels of a voxel beside one another in memory, on the CPU.
+"""Networks of 3D convolutions with the channels of a voxel beside one another in memory.
 
-In this order oneDNN's convolutions need no reordering of what they read and write. What spoils it is torch's instance
-norm, which copies every map to the usual order and back; normalising groups of one channel is the same arithmetic and
-keeps the order. Its sums are taken in another order, too, so results differ in rounding: a Record names the layout that
-a case was translated in, and a replay follows it.
+In this order oneDNN's convolutions, and a GPU's tensor cores, need no reordering of what they read and write. What
+spoils it is torch's instance norm, which copies every map to the usual order and back; normalising groups of one
+channel is the same arithmetic and keeps the order. Its sums are taken in another order, too, so results differ in
+rounding: a Record names the layout that a case was translated in, and a replay follows it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ TOLERANCE = 1e-3
 MARGIN = 0.85
 """The share of the usual layout's time that channels last may take, or it is not used: a gain that does not flip."""
 
+CPU = torch.device("cpu")
 TRIALS = 5
 PROBE = (2, 32, 40, 40, 40)
 """What is tried: (cases, channels, *voxels), as a U-Net has them at full resolution."""
@@ -55,28 +56,28 @@ def to_layout(network: nn.Module, layout: Layout) -> None:
 
 
 @cache
-def problem() -> str:
-    """Why channels last is not used here, found out once a process and warned of; empty where it is sound."""
-    usual, last = _probes()
-    x = _probe_input()
-    with torch.no_grad():
+def problem(device: torch.device = CPU) -> str:
+    """Why channels last is not used on a device, found out once a process and warned of; empty where it is sound."""
+    usual, last = _probes(device)
+    x = _probe_input(device)
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
         expected, found = usual(x), last(x)
     difference = float((expected - found).abs().max())
     if difference <= TOLERANCE:
         return ""
     text = f"channels-last convolutions differ by {difference:.2g} from the usual ones, {TOLERANCE:g} is allowed"
-    warnings.warn(f"Translation on the CPU is slower than it could be: {text}.", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"Volumes on {device.type} are slower than they could be: {text}.", RuntimeWarning, stacklevel=2)
     return text
 
 
 @cache
-def faster_layout() -> Layout:
-    """The layout that takes clearly less time here, measured once a process; the usual one where it is not sound."""
-    if problem():
+def faster_layout(device: torch.device = CPU) -> Layout:
+    """The layout that takes clearly less time on a device, found out once a process; the usual one where not sound."""
+    if problem(device):
         return "contiguous"
-    x = _probe_input()
+    x = _probe_input(device)
     seconds = []
-    for network in _probes():
+    for network in _probes(device):
         with torch.no_grad():
             network(x)
             seconds.append(min(_seconds(network, x) for _ in range(TRIALS)))
@@ -88,7 +89,7 @@ def choose(usual: float, last: float) -> Layout:
     return "channels_last" if last <= MARGIN * usual else "contiguous"
 
 
-def _probes() -> tuple[nn.Module, nn.Module]:
+def _probes(device: torch.device) -> tuple[nn.Module, nn.Module]:
     """Two convolutions with their norms, in the usual layout and in channels last."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -103,17 +104,19 @@ def _probes() -> tuple[nn.Module, nn.Module]:
                     nn.LeakyReLU(0.1),
                 )
             )
-        )
+        ).to(device)
     last = copy.deepcopy(usual)
     to_layout(last, "channels_last")
     return usual, last
 
 
-def _probe_input() -> Tensor:
-    return torch.randn(PROBE, generator=torch.Generator().manual_seed(0))
+def _probe_input(device: torch.device) -> Tensor:
+    return torch.randn(PROBE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _seconds(network: nn.Module, x: Tensor) -> float:
     started = time.perf_counter()
     network(x)
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
     return time.perf_counter() - started

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from genaug import convolution
+from genaug import acceleration, convolution
 from genaug.errors import GenaugError, Reason
 
 
@@ -49,10 +49,12 @@ def require_devices(device: str, count: int) -> None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What a Record says of the machine: device, system, instructions, threads, and the route of convolutions."""
-    route: dict[str, str] = {"convolution": convolution.current_route()} if device.type == "cpu" else {}
+    """What a Record says of the machine: device, system, instructions, threads, and the arithmetic that was chosen."""
+    route: dict[str, Any] = {"convolution": convolution.current_route()} if device.type == "cpu" else {}
     if route and convolution.problem():
         route["convolution_problem"] = convolution.problem()
+    if device.type == "cuda":
+        route = {"acceleration": acceleration.for_sampling(device).model_dump()}
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
@@ -90,7 +92,11 @@ def as_recorded(recorded: Mapping[str, Any]) -> Iterator[str]:
         GenaugError: BAD_PARAMETER when torch does not see a device of this kind.
     """
     device = resolve_device(str(recorded.get("device", "cpu")))
-    with computing_threads(recorded.get("threads")), convolution.following(recorded.get("convolution", "native")):
+    with (
+        computing_threads(recorded.get("threads")),
+        convolution.following(recorded.get("convolution", "native")),
+        acceleration.following(recorded.get("acceleration")),
+    ):
         yield device
 
 

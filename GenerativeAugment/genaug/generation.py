@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genaug.acceleration import accelerated
 from genaug.convolution import sampling
 from genaug.devices import reproducible_kernels
 from genaug.errors import GenaugError, Reason
@@ -67,7 +68,7 @@ def generate(
     """Cases (B, C, *window) in model space, the same bits whenever the same is asked of the same machine.
 
     Every sampling passes through here, so this is where cuDNN is held to reproducible kernels, and where convolutions
-    on the CPU take the route of `genaug.convolution`.
+    on the CPU take the route of `genaug.convolution` and a GPU the arithmetic of `genaug.acceleration`.
 
     Args:
         recipe: names the stages in order.
@@ -79,6 +80,20 @@ def generate(
         sampler: how to draw.
         callback: called at every network call, with the calls of one chain; raising stops at once.
     """
+    with accelerated(batch.target.device):
+        return _generate(recipe, systems, code_scale, generators, batch, roles, sampler, callback)
+
+
+def _generate(
+    recipe: Recipe,
+    systems: Mapping[str, System],
+    code_scale: CodeScale | None,
+    generators: Sequence[torch.Generator] | NoiseOf,
+    batch: Batch,
+    roles: Roles,
+    sampler: Sampler,
+    callback: Callback | None,
+) -> Tensor:
     target = batch.target
     for chain in chains(recipe, systems):
         last = maker(recipe, chain, systems, sampler)

@@ -25,6 +25,7 @@ from genaug.convolution import route_convolutions
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, sha256_file, write_bytes, write_json, write_text, writing_folder
 from genaug.generation import CodeScale
+from genaug.graphs import graph_denoisers
 from genaug.grid import Grid
 from genaug.networks import Signature, System, build_system
 from genaug.recipe import Recipe
@@ -124,6 +125,8 @@ class Package:
                 "Get the package again from where it came.",
             ) from error
         route_convolutions(system)
+        if self.device.type == "cuda":
+            graph_denoisers(system)
         return system.to(self.device).eval().requires_grad_(False)
 
 

@@ -10,6 +10,8 @@ from pydantic import Field
 from genaug.strict import Strict
 
 FileFormat = Literal["nii.gz", "nrrd"]
+Acceleration = Literal["auto", "off"]
+"""Whether a device's faster arithmetic may be chosen, see `genaug.acceleration`."""
 
 
 class TrainingOptions(Strict):
@@ -43,6 +45,9 @@ class TrainingOptions(Strict):
     checkpoint_every: int = Field(default=500, ge=1, description="iterations")
     preview_every: int = Field(default=500, ge=1, description="iterations")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    acceleration: Acceleration = Field(
+        default="auto", description="faster arithmetic of the device that differs in rounding; off is plain arithmetic"
+    )
     devices: int = Field(default=1, ge=1, description="GPUs to train on, each by its own process")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
     seed: int = 0
@@ -64,6 +69,9 @@ class SynthesisParameters(Strict):
         default_factory=dict, description="covariates to ask for; others are drawn from those of a training case"
     )
     text_encoder: Path | None = Field(default=None, description="the one the model was trained with, to read a text")
+    acceleration: Acceleration = Field(
+        default="auto", description="faster arithmetic of a GPU that differs in rounding; off is plain arithmetic"
+    )
     prefix: str | None = Field(default=None, description="start of the case ids; the package's name when null")
     file_format: FileFormat = "nii.gz"
 
@@ -78,6 +86,9 @@ class TranslationParameters(Strict):
     )
     difference: bool = Field(
         default=False, description="also write input minus result, which shows a lesion that the model has taken away"
+    )
+    acceleration: Acceleration = Field(
+        default="auto", description="faster arithmetic of the device that differs in rounding; off is plain arithmetic"
     )
     prefix: str | None = None
     file_format: FileFormat = "nii.gz"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genaug.acceleration import wanted
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
 from genaug.convolution import current_route, tell_of_problem
@@ -104,7 +105,8 @@ def synthesize(
     tell_of_problem(package.device, reporter)
     indices = range(parameters.start, parameters.start + parameters.count)
     if parameters.workers == 1:
-        cases = make_cases(package, output, parameters, indices, seed, reporter, given)
+        with wanted(parameters.acceleration):
+            cases = make_cases(package, output, parameters, indices, seed, reporter, given)
     else:
         cases = make_in_workers(package, output, parameters, indices, seed, reporter, given)
     prefix = parameters.prefix or info.name

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genaug import channels_last
+from genaug.acceleration import is_wanted, wanted
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort
 from genaug.covariates import encode, require_known
@@ -65,7 +66,19 @@ def translate(
     Raises:
         GenaugError: BAD_PACKAGE, UNPAIRED, WRONG_MODALITY, FIELD_OF_VIEW, GEOMETRY_MISMATCH, CANCELLED.
     """
-    reporter = reporter or Silent()
+    with wanted(parameters.acceleration):
+        return _translate(package_folder, inputs, output, parameters, seed, device, reporter or Silent())
+
+
+def _translate(
+    package_folder: Path,
+    inputs: Cohort,
+    output: Path,
+    parameters: TranslationParameters,
+    seed: int,
+    device: str,
+    reporter: Reporter,
+) -> Cohort:
     package = load_package(package_folder, resolve_device(device))
     info = package.info
     _require_translation(package)
@@ -155,9 +168,9 @@ def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
 
 
 def _layout(package: Package) -> channels_last.Layout:
-    """How the networks are to lie in memory: as is faster here, for volumes on the CPU."""
-    volumes = package.info.grid.dimension == 3 and package.device.type == "cpu"
-    return channels_last.faster_layout() if volumes else "contiguous"
+    """How the networks are to lie in memory: as is faster on the device, for volumes, unless acceleration is off."""
+    chosen = package.info.grid.dimension == 3 and is_wanted()
+    return channels_last.faster_layout(package.device) if chosen else "contiguous"
 
 
 def _lay_out(package: Package, layout: channels_last.Layout) -> None:

@@ -69,7 +69,7 @@ def test_only_a_clear_gain_counts():
 
 def test_a_machine_where_the_results_differ_keeps_the_usual_layout_and_says_so(monkeypatch):
     monkeypatch.setattr(channels_last, "TOLERANCE", -1.0)
-    with pytest.warns(RuntimeWarning, match="slower than it could be"):
+    with pytest.warns(RuntimeWarning, match="slower than they could be"):
         assert channels_last.faster_layout() == "contiguous"
     assert channels_last.problem()
 

@@ -60,11 +60,11 @@ def test_the_record_makes_the_translation_again(package, data, tmp_path):
 
 @pytest.mark.parametrize(("layout", "later"), [("channels_last", "contiguous"), ("contiguous", "channels_last")])
 def test_a_replay_follows_the_memory_layout_that_the_record_names(package, data, tmp_path, monkeypatch, layout, later):
-    monkeypatch.setattr("genaug.channels_last.faster_layout", lambda: layout)
+    monkeypatch.setattr("genaug.channels_last.faster_layout", lambda device: layout)
     made = translate(package, data.with_cases(data.cases[:1]), tmp_path / "out", TranslationParameters(), 5, "cpu")
     record = Record.read(made.cases[0].record)
     assert record.machine["memory_layout"] == layout
-    monkeypatch.setattr("genaug.channels_last.faster_layout", lambda: later)
+    monkeypatch.setattr("genaug.channels_last.faster_layout", lambda device: later)
     assert np.array_equal(remake(record, package, data.cases[0])["B"].array, made.cases[0].volume("B").array)
 
 

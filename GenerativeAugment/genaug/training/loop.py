@@ -23,6 +23,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from genaug.acceleration import PLAIN, Acceleration
 from genaug.causes import is_out_of_memory
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.networks import Batch, Growing, Outputs, System
@@ -55,6 +56,8 @@ class Setting:
     """A later stage has begun with this one's codes, so this one stays as its checkpoint says, however far it came."""
     codes_of: str = ""
     """The weights that made the codes a stage in the latent space sees; its checkpoint is of no use with others."""
+    acceleration: Acceleration = PLAIN
+    """What of the device's faster arithmetic is on."""
 
 
 @dataclass
@@ -243,7 +246,7 @@ class StageRun:
         hidden = self.stage.training.drop_condition
         if hidden:
             batch = batch.known_where(torch.from_numpy(rng.random(size) >= hidden))
-        return batch.to(self.setting.fabric.device)
+        return batch.to(self.setting.fabric.device, self.setting.acceleration.pinned)
 
     def _batches(self) -> int:
         return self.stage.training.critic_updates if self.critics else 1

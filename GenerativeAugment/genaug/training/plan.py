@@ -436,7 +436,16 @@ def _key(cohort: Cohort, options: TrainingOptions, recipe: Recipe, files: dict[s
     """
     told = options.model_dump(
         mode="json",
-        exclude={"checkpoint_every", "preview_every", "devices", "threads", "minutes", "precision", "initial"},
+        exclude={
+            "acceleration",
+            "checkpoint_every",
+            "devices",
+            "initial",
+            "minutes",
+            "precision",
+            "preview_every",
+            "threads",
+        },
     )
     start = None if options.initial is None else weights_sha256(read_info(options.initial))
     parts = [cohort.sha256(), told, recipe.model_dump(mode="json"), start, contents(files)]
