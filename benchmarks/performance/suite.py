@@ -8,6 +8,7 @@ from benchmarks.performance import (
     denoiser,
     exchange,
     export,
+    gpu,
     lesion,
     metrics,
     preprocessing,
@@ -29,4 +30,5 @@ SPECS: tuple[Spec, ...] = (
     export.SPEC,
     metrics.SPEC,
     cold_start.SPEC,
+    *gpu.SPECS,
 )

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from genaug.acceleration import Acceleration, for_training
 from genaug.cohort import Cohort
 from genaug.networks import Batch, SpatialAutoencoder
 from genaug.networks.denoising import DenoisingSystem
@@ -69,10 +70,22 @@ def planned(cohort: Cohort, recipe: str, overrides: dict[str, Any]) -> Iterator[
         yield make_plan(cohort, options, Path(folder), Silent()), Path(folder)
 
 
-def stage_of(plan: TrainingPlan, folder: Path, name: str, autoencoder: SpatialAutoencoder | None = None) -> StageRun:
-    """A stage of the plan about to be trained; one in the latent space on the codes of `autoencoder`."""
+def stage_of(
+    plan: TrainingPlan,
+    folder: Path,
+    name: str,
+    autoencoder: SpatialAutoencoder | None = None,
+    device: str = "cpu",
+    accelerated: Acceleration | None = None,
+) -> StageRun:
+    """A stage of the plan about to be trained, as the device is chosen to do it unless `accelerated` says otherwise.
+
+    One in the latent space is trained on the codes of `autoencoder`.
+    """
     stage = plan.recipe.stages[name]
-    setting = Setting(make_fabric(plan.options, "cpu"), folder, plan.options.seed, Silent())
+    fabric = make_fabric(plan.options, device)
+    chosen = accelerated or for_training("auto", fabric.device, plan.grid.dimension)
+    setting = Setting(fabric, folder, plan.options.seed, Silent(), acceleration=chosen)
     signature = stage_signature(stage, plan.grid.dimension, plan.grid.size, plan.roles)
     data: StageData | CodeStore = StageData(
         TensorStore(folder / TENSORS, plan.grid.size, stage.training.shift, stage.training.flip), stage
