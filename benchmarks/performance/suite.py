@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.performance import (
     cohort_workers,
     cold_start,
+    decode,
     denoiser,
     exchange,
     export,
@@ -21,6 +22,7 @@ from benchmarks.performance.row import Spec
 SPECS: tuple[Spec, ...] = (
     denoiser.SPEC,
     volume.SPEC,
+    decode.SPEC,
     cohort_workers.SPEC,
     training_step.SPEC,
     preprocessing.SPEC,

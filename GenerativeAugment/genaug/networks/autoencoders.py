@@ -15,6 +15,8 @@ from genaug.networks.base import Autoencoder, Batch, Outputs, Signature, activat
 from genaug.networks.generator import NORM, UpPath, with_vector
 from genaug.networks.haar import to_features
 from genaug.networks.template import TemplateHead
+from genaug.networks.template_slabs import Headed
+from genaug.slabs import decoded, slab_plan, whole
 
 
 class VectorAutoencoder(Autoencoder):
@@ -172,7 +174,12 @@ class SpatialAutoencoder(Autoencoder):
         return mean - self.code_mean, deviation
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Raw output (B, C, *window)."""
+        """Raw output (B, C, *window), slab by slab inside `slabs.in_slabs`."""
+        asked = slab_plan()
+        if asked is not None:
+            plan, folder = asked
+            fields = (decoded(self.network, code[None] + self.code_mean, plan, folder) for code in codes)
+            return whole((Headed(field, self.back) for field in fields), plan, codes)
         return torch.as_tensor(self.back(self.network.decode(codes + self.code_mean)))
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:

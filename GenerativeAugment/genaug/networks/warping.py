@@ -39,6 +39,27 @@ def warp(images: Tensor, displacement: Tensor) -> Tensor:
         return F.grid_sample(source, grid + moved, padding_mode="border", align_corners=True)
 
 
+def warp_rows(images: Tensor, displacement: Tensor, first: int) -> Tensor:
+    """The rows from `first` on of what `warp` gives, within rounding.
+
+    Args:
+        images: (1, C, *S), whole.
+        displacement: (1, d, n, ...), in voxels, of n rows: planes along the first spatial axis.
+        first: number of the first row.
+
+    Returns:
+        (1, C, n, ...) float32.
+    """
+    size, rows = images.shape[2:], displacement.shape[2]
+    axes = [torch.linspace(-1, 1, n, device=images.device) for n in size]
+    axes[0] = axes[0][first : first + rows]
+    # grid_sample counts from -1 to 1, last axis first.
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
+    span = torch.tensor([(max(n, 2) - 1) / 2 for n in size], device=images.device)
+    moved = (displacement.float() / span.view(-1, *[1] * len(size))).flip(1).movedim(1, -1)
+    return F.grid_sample(images.float(), grid[None] + moved, padding_mode="border", align_corners=True)
+
+
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """The displacement of seeing by `first` what was seen by `second`: x goes to x + first(x), then by second."""
     return first + warp(second, first)
