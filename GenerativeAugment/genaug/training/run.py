@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
+from genaug import half_precision
 from genaug.acceleration import Acceleration, arithmetic, for_training
 from genaug.channels_last import to_layout
 from genaug.cohort import Cohort
@@ -232,6 +233,8 @@ def make_fabric(options: TrainingOptions, device: str) -> Fabric:
 def chosen_precision(options: TrainingOptions, device: str) -> Precision:
     """What the device computes in: as asked, else the half precision that a GPU has, or 32 bits elsewhere.
 
+    Half precision on a CPU has to be asked for, and is granted where `half_precision` finds no problem.
+
     Raises:
         GenaugError: BAD_PARAMETER for devices that are not there, or a precision that they do not have.
     """
@@ -241,13 +244,16 @@ def chosen_precision(options: TrainingOptions, device: str) -> Precision:
         half: Precision = "bf16-mixed" if kind == "cuda" and torch.cuda.is_bf16_supported() else "16-mixed"
         return half if kind == "cuda" else "32-true"
     if kind != "cuda" and options.precision != "32-true":
-        raise GenaugError(
-            Reason.BAD_PARAMETER,
-            "precision",
-            options.precision,
-            f"32-true on the device {kind}",
-            "Leave the precision at auto.",
-        )
+        asked = kind == "cpu" and options.precision == "bf16-mixed"
+        problem = half_precision.problem() if asked else "has no half precision to train in"
+        if problem:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "precision",
+                f"{options.precision} on a {kind} that {problem}",
+                f"32-true on the device {kind}",
+                "Leave the precision at auto.",
+            )
     return options.precision
 
 
