@@ -41,3 +41,9 @@ def test_both_critics_have_the_same_losses_after_their_updates(cohort):
     with training_step.planned(cohort, "wgan-gp", overrides("wgan-gp", "gan")) as (plan, folder):
         _, _, error = training_step.wasserstein_pair(plan, folder)
         assert error["largest"] <= error["allowed"]
+
+
+def test_half_precision_is_refused_in_words_where_the_cpu_has_none(cohort, monkeypatch):
+    monkeypatch.setattr("genaug.half_precision.problem", lambda: "has none")
+    row = training_step.half_precision_row(cohort)
+    assert row.ours is None and "has none" in row.note
