@@ -226,8 +226,10 @@ def _machine_now(record: Record) -> Mapping[str, object]:
 
     from genaug.devices import as_recorded, machine
 
+    # A translation is made again in the layout that its Record names, whatever would be chosen now.
+    followed = {name: record.machine[name] for name in ("memory_layout",) if name in record.machine}
     with as_recorded(record.machine) as device:
-        return machine(torch.device(device))
+        return {**machine(torch.device(device)), **followed}
 
 
 def _changed(then: Mapping[str, object], now: Mapping[str, object], absent: str) -> list[str]:

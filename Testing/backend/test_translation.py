@@ -11,6 +11,7 @@ from genaug.package import read_info
 from genaug.parameters import TranslationParameters
 from genaug.progress import Silent
 from genaug.record import Record
+from genaug.replay import replay
 from genaug.split import split_by_ids
 from genaug.training import train
 from genaug.translation import remake, translate
@@ -66,6 +67,8 @@ def test_a_replay_follows_the_memory_layout_that_the_record_names(package, data,
     assert record.machine["memory_layout"] == layout
     monkeypatch.setattr("genaug.channels_last.faster_layout", lambda device: later)
     assert np.array_equal(remake(record, package, data.cases[0])["B"].array, made.cases[0].volume("B").array)
+    result = replay(made.cases[0].record, tmp_path / "again", Silent(), {"package": package})
+    assert result.outputs[0].verdict == ["same"] and result.notes == [], result.lines()
 
 
 def test_translations_of_test_patients_stay_test_cases_and_can_be_trained_on_like_their_source(data, tmp_path):
