@@ -291,19 +291,23 @@ def assemble(
         vectors: (B, ...) covariates, where the roles have them.
         available: (B, sources), where sources may be missing.
     """
-    targets = [images[:, : len(roles.target)]]
+    target = images[:, : len(roles.target)]
     source = images[:, len(roles.target) :] if roles.source else None
     one_hot = None
     if labels is not None:
         values = torch.arange(len(roles.label_values), dtype=labels.dtype, device=labels.device)
         is_value = labels.unsqueeze(1) == values.view(-1, *[1] * (labels.ndim - 1))
-        if roles.generate_labels:
-            targets.append(torch.where(is_value, 1.0, -1.0))
         if roles.given_labels or roles.hole:
             one_hot = is_value.float()
         if roles.hole:
             assert one_hot is not None
-            source = without_hole(images[:, : len(roles.target)], one_hot)
+            source = without_hole(target, one_hot)
+        if roles.generate_labels:
+            # Straight into its place: a batch is never there twice.
+            joined = target.new_empty(len(target), target.shape[1] + len(values), *target.shape[2:])
+            joined[:, : target.shape[1]] = target
+            joined[:, target.shape[1] :].copy_(is_value).mul_(2).sub_(1)
+            target = joined
     parts = [] if vectors is None else [torch.from_numpy(vectors)]
     if available is not None and source is not None:
         has = torch.from_numpy(available).float()
@@ -312,7 +316,7 @@ def assemble(
             *source.shape[:2], *[1] * (images.ndim - 2)
         )
     return Batch(
-        target=torch.cat(targets, dim=1) if len(targets) > 1 else targets[0],
+        target=target,
         source=source,
         label_map=one_hot if roles.given_labels else None,
         vector=torch.cat(parts, dim=1) if parts else None,
