@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from genaug import acceleration, convolution
+from genaug import acceleration, convolution, slabs
 from genaug.errors import GenaugError, Reason
 
 
@@ -55,6 +55,9 @@ def machine(device: torch.device) -> dict[str, Any]:
         route["convolution_problem"] = convolution.problem()
     if device.type == "cuda":
         route = {"acceleration": acceleration.for_sampling(device).model_dump()}
+    plan = slabs.asked_plan()
+    if plan is not None:
+        route["slabs"] = plan.model_dump()
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
@@ -84,7 +87,7 @@ def computing_threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def as_recorded(recorded: Mapping[str, Any]) -> Iterator[str]:
-    """Compute as a case was computed: yields the device, and keeps to the threads and the route, that `machine` noted.
+    """Compute as a case was computed: yields the device, and keeps to threads, route and slabs that `machine` noted.
 
     A Record that names no route is older than the choice and was made torch's own way.
 
@@ -96,6 +99,7 @@ def as_recorded(recorded: Mapping[str, Any]) -> Iterator[str]:
         computing_threads(recorded.get("threads")),
         convolution.following(recorded.get("convolution", "native")),
         acceleration.following(recorded.get("acceleration")),
+        slabs.in_slabs(None if "slabs" not in recorded else slabs.SlabPlan.model_validate(recorded["slabs"])),
     ):
         yield device
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
 from genaug.strict import Strict
 
 FileFormat = Literal["nii.gz", "nrrd"]
+MemorySize = Annotated[ByteSize, Field(gt=0)]
+"""Bytes, or a text such as "2GB" (10^9 bytes each) or "1.5GiB" (2^30)."""
 Acceleration = Literal["auto", "off"]
 """Whether a device's faster arithmetic may be chosen, see `genaug.acceleration`."""
 
@@ -72,6 +74,9 @@ class SynthesisParameters(Strict):
     acceleration: Acceleration = Field(
         default="auto", description="faster arithmetic of a GPU that differs in rounding; off is plain arithmetic"
     )
+    max_memory: MemorySize | None = Field(
+        default=None, description="such as 2GB: keep to it by decoding in slabs, or refuse before the start"
+    )
     prefix: str | None = Field(default=None, description="start of the case ids; the package's name when null")
     file_format: FileFormat = "nii.gz"
 
@@ -89,6 +94,9 @@ class TranslationParameters(Strict):
     )
     acceleration: Acceleration = Field(
         default="auto", description="faster arithmetic of the device that differs in rounding; off is plain arithmetic"
+    )
+    max_memory: MemorySize | None = Field(
+        default=None, description="such as 2GB: keep to it by smaller batches of windows, or refuse before the start"
     )
     prefix: str | None = None
     file_format: FileFormat = "nii.gz"

@@ -29,6 +29,8 @@ from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
 from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
 from genaug.samplers import Callback, find_sampler
+from genaug.slabs import disk_of, in_slabs
+from genaug.synthesis_memory import synthesis_plan
 from genaug.synthesis_workers import make_in_workers
 from genaug.tensors import without_hole
 from genaug.text import TextReader
@@ -100,15 +102,16 @@ def synthesize(
     package = load_package(package_folder, resolve_device(device))
     info = package.info
     _require_task(package, given)
-    chosen_sampler(package, parameters)
+    sampler = chosen_sampler(package, parameters)
     require_known(info.roles.covariates, list(parameters.conditions))
     tell_of_problem(package.device, reporter)
     indices = range(parameters.start, parameters.start + parameters.count)
+    plan = synthesis_plan(package, parameters, sampler, micro_batch(package.device), reporter, given)
     if parameters.workers == 1:
-        with wanted(parameters.acceleration):
+        with wanted(parameters.acceleration), in_slabs(plan, disk_of(output)):
             cases = make_cases(package, output, parameters, indices, seed, reporter, given)
     else:
-        cases = make_in_workers(package, output, parameters, indices, seed, reporter, given)
+        cases = make_in_workers(package, output, parameters, indices, seed, reporter, given, plan)
     prefix = parameters.prefix or info.name
     known = {label.value: label.name for label in info.trained_on.labels}
     cohort = Cohort(

@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
 from genaug.case import Case
 from genaug.cohort import Cohort
@@ -30,6 +31,7 @@ class Share(Strict):
     seed: int
     threads: int
     given: Cohort | None
+    slabs: dict[str, Any] | None = None
 
 
 class Made(Strict):
@@ -59,9 +61,11 @@ def _make(share: Share, reporter: Reporter) -> Made:
     with collector_off():
         from genaug.devices import computing_threads
         from genaug.package import load_package
+        from genaug.slabs import SlabPlan, disk_of, in_slabs
         from genaug.synthesis import make_cases
 
-    with computing_threads(share.threads):
+    plan = None if share.slabs is None else SlabPlan.model_validate(share.slabs)
+    with computing_threads(share.threads), in_slabs(plan, disk_of(share.output)):
         package = load_package(share.package, "cpu")
         indices = range(share.first, share.last + 1)
         return Made(

@@ -22,6 +22,7 @@ from genaug.package import Package
 from genaug.parameters import SynthesisParameters
 from genaug.processes import run_command
 from genaug.progress import Part, Reporter
+from genaug.slabs import SlabPlan
 from genaug.synthesis_share import Made, Share
 
 LISTEN_SECONDS = 0.5
@@ -36,6 +37,7 @@ def make_in_workers(
     seed: int,
     reporter: Reporter,
     given: Cohort | None = None,
+    plan: SlabPlan | None = None,
 ) -> list[Case]:
     """Do what `synthesis.make_cases` does in `parameters.workers` processes.
 
@@ -67,6 +69,7 @@ def make_in_workers(
                 seed=seed,
                 threads=threads,
                 given=given,
+                slabs=None if plan is None else plan.model_dump(),
             )
             folders.append(Path(name) / str(number))
             folders[-1].mkdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
-from pydantic import BaseModel
+from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -74,6 +74,8 @@ def _click_type(kind: Any) -> dict[str, Any]:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind in (int, float, str):
         return {"type": kind}
+    if kind is ByteSize:
+        return {"type": str, "metavar": "SIZE"}
     if kind is Path:
         return {"type": PATH}
     if origin is Literal:

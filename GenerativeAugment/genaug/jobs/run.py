@@ -21,6 +21,7 @@ from genaug.jobs.kinds import KINDS, Kind
 from genaug.jobs.memory import PeakMemory
 from genaug.jobs.schema import LOG_FILE, RESULT_FILE, Product, Result, Task, read_job, require_job
 from genaug.record import software_versions
+from genaug.stated import hearing
 
 
 def run_job(
@@ -112,7 +113,7 @@ def _run_task(task: Task, kind: Kind, reporter: EventReporter, journal: _Journal
     started, clock = datetime.now(timezone.utc), time.perf_counter()
     if not kind.resumes:
         _remove_former_output(task)
-    with PeakMemory() as peak:
+    with PeakMemory() as peak, hearing() as stated:
         summary = dict(kind.load_handler()(task, reporter))
     reporter.flush()
     result = Result(
@@ -122,6 +123,7 @@ def _run_task(task: Task, kind: Kind, reporter: EventReporter, journal: _Journal
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.perf_counter() - clock, 3),
         peak_memory_bytes=peak.rss_bytes,
+        expected_memory_bytes=stated[-1].bytes if stated else None,
         peak_gpu_memory_bytes=peak.gpu_bytes,
         versions=software_versions(),
         platform=platform.platform(),

@@ -54,6 +54,9 @@ class Result(Strict):
     started: str = Field(description="UTC, ISO 8601")
     seconds: float
     peak_memory_bytes: int = Field(description="largest resident set of the process while the job ran")
+    expected_memory_bytes: int | None = Field(
+        default=None, description="what was said before it started, of the device that computes; null where not known"
+    )
     peak_gpu_memory_bytes: int | None
     versions: dict[str, str]
     platform: str

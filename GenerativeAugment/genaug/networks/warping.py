@@ -29,7 +29,8 @@ def warp(images: Tensor, displacement: Tensor) -> Tensor:
     """
     cases, dimension = displacement.shape[:2]
     size = displacement.shape[2:]
-    with torch.autocast(images.device.type, enabled=False):
+    # Shapes alone, on the meta device, are computed as on the CPU.
+    with torch.autocast("cpu" if images.is_meta else images.device.type, enabled=False):
         identity = torch.eye(dimension, dimension + 1, device=images.device)
         grid = F.affine_grid(identity.expand(cases, -1, -1), [cases, 1, *size], align_corners=True)
         # grid_sample counts from -1 to 1, last axis first.

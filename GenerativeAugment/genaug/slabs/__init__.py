@@ -13,6 +13,6 @@ and the enlarged field is never there. That is so cheap that it can be made agai
 """
 
 from genaug.slabs.decoding import decode_in_slabs, decoded, whole
-from genaug.slabs.plan import PLANS, SlabPlan, in_slabs, slab_plan
+from genaug.slabs.plan import PLANS, SlabPlan, asked_plan, disk_of, in_slabs, slab_plan
 
-__all__ = ["PLANS", "SlabPlan", "decode_in_slabs", "decoded", "in_slabs", "slab_plan", "whole"]
+__all__ = ["PLANS", "SlabPlan", "asked_plan", "decode_in_slabs", "decoded", "disk_of", "in_slabs", "slab_plan", "whole"]

@@ -51,6 +51,17 @@ def in_slabs(plan: SlabPlan | None, folder: Path | None = None) -> Iterator[None
         _plan.reset(token)
 
 
+def disk_of(output: Path) -> Path | None:
+    """Where temporary files of what goes to `output` may lie: on its disk, once there is something of it."""
+    return next((folder for folder in (output, output.parent) if folder.is_dir()), None)
+
+
+def asked_plan() -> SlabPlan | None:
+    """What `in_slabs` says here, for a Record."""
+    asked = _plan.get()
+    return None if asked is None else asked[0]
+
+
 def slab_plan() -> tuple[SlabPlan, Path | None] | None:
     """What `in_slabs` says here; None in training, where gradients need everything."""
     return None if torch.is_grad_enabled() else _plan.get()

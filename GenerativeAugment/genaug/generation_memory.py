@@ -1,0 +1,78 @@
+"""How much memory the sampling of cases takes, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from genaug.generation import CodeScale, generate, maker
+from genaug.networks.base import Batch, System
+from genaug.peak import on_meta, peak_bytes
+from genaug.recipe import Recipe, Sampler
+from genaug.samplers import Noise
+from genaug.slabs import SlabPlan, in_slabs
+from genaug.stages import chains
+from genaug.tensors import Roles
+
+FEW_STEPS = 6
+"""Of a sampler, instead of all: what it holds does not grow with them."""
+
+
+def sampling_bytes(
+    recipe: Recipe,
+    systems: Mapping[str, System],
+    code_scale: CodeScale | None,
+    roles: Roles,
+    sampler: Sampler,
+    size: Sequence[int],
+    cases: int,
+    plan: SlabPlan | None = None,
+) -> int:
+    """The most bytes that `generate` holds for a batch of `cases` of `size` voxels, weights and results included.
+
+    Raises:
+        RuntimeError, NotImplementedError: the networks ask for values, so their memory is not known beforehand.
+    """
+    small = _fewer_steps(recipe, systems, sampler)
+    shapes = {name: on_meta(system) for name, system in systems.items()}
+
+    def run() -> Tensor:
+        with in_slabs(plan):
+            return generate(recipe, shapes, code_scale, _noise(cases), _batch(roles, size, cases), roles, small)
+
+    return peak_bytes(run)
+
+
+def _batch(roles: Roles, size: Sequence[int], cases: int) -> Batch:
+    def maps(channels: int) -> Tensor | None:
+        return torch.zeros(cases, channels, *size, device="meta") if channels else None
+
+    sources = len(roles.target) if roles.hole else roles.source_channels
+    target = maps(len(roles.target) + roles.label_channels)
+    assert target is not None
+    length = sum(length for _, length in roles.vector)
+    return Batch(
+        target,
+        source=maps(sources),
+        label_map=maps(len(roles.label_values) if roles.given_labels else 0),
+        vector=torch.zeros(cases, length, device="meta") if length else None,
+    )
+
+
+def _noise(cases: int) -> Callable[[Sequence[int], torch.device], Noise]:
+    def of(shape: Sequence[int], device: torch.device) -> Noise:
+        # Stacked, as `samplers.CaseNoise` does it.
+        return lambda: torch.stack([torch.empty(tuple(shape), device=device) for _ in range(cases)])
+
+    return of
+
+
+def _fewer_steps(recipe: Recipe, systems: Mapping[str, System], sampler: Sampler) -> Sampler:
+    """The sampler with few steps, unless another network would then make the case."""
+    fewer = sampler.model_copy(update={"steps": min(sampler.steps, FEW_STEPS)})
+    for chain in chains(recipe, systems):
+        if maker(recipe, chain, systems, fewer) != maker(recipe, chain, systems, sampler):
+            return sampler
+    return fewer

@@ -1,0 +1,127 @@
+"""What a synthesis will hold at most, and how it keeps to a limit: by decoding in slabs, or not at all."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from genaug.cohort import Cohort
+from genaug.errors import GenaugError, Reason
+from genaug.generation_memory import sampling_bytes
+from genaug.imageio import read_header
+from genaug.networks.autoencoders import SpatialAutoencoder
+from genaug.package import Package
+from genaug.parameters import SynthesisParameters
+from genaug.peak import FRAGMENTS, LIBRARIES, resident
+from genaug.progress import Reporter
+from genaug.recipe import Sampler
+from genaug.slabs import PLANS, SlabPlan
+from genaug.stated import Peak, state
+
+FINISHING = 6
+"""Copies of a case, in float32, that are made of it on its way into its files."""
+
+GIVEN = 24
+"""Bytes a voxel of a given case while it is read and brought to model space."""
+
+
+def synthesis_plan(
+    package: Package,
+    parameters: SynthesisParameters,
+    sampler: Sampler,
+    cases: int,
+    reporter: Reporter,
+    given: Cohort | None = None,
+) -> SlabPlan | None:
+    """How to decode, the fastest way that keeps to `parameters.max_memory`; None for at once. States what it takes.
+
+    Without a limit everything is decoded at once, so that what is made does not depend on what else the machine does.
+
+    Args:
+        package: loaded.
+        parameters: of the job, with its limit.
+        sampler: that draws.
+        cases: of one network batch.
+        reporter: told of the expected peak, or why it is not known.
+        given: cases that are followed.
+
+    Raises:
+        GenaugError: BAD_PARAMETER with the number that is needed, when nothing keeps to the limit, or when it is not
+            known whether something does.
+    """
+    limit, workers = parameters.max_memory, min(parameters.workers, parameters.count)
+    least: Peak | None = None
+    for plan in _plans(package):
+        try:
+            sampled = _sampled(package, sampler, cases, plan)
+        except (RuntimeError, NotImplementedError) as error:
+            if limit is not None:
+                raise _unknown(package, int(limit)) from error
+            reporter.log(f"memory: not known beforehand, {type(error).__name__} where shapes alone were computed")
+            return None
+        found = _peak(package, sampled, cases, given, plan, workers)
+        if limit is None or found.bytes <= limit:
+            state(found, reporter)
+            return plan
+        least = found if least is None or found.bytes < least.bytes else least
+    assert least is not None and limit is not None
+    raise GenaugError(
+        Reason.BAD_PARAMETER,
+        "max_memory",
+        f"{limit / 1e6:.0f} MB",
+        f"{least.bytes / 1e6:.0f} MB or more, which {package.info.title} takes at least: {least.of}",
+        f"Raise max_memory to {math.ceil(least.bytes / 1e8) / 10:g}GB, or leave it out.",
+    )
+
+
+def _plans(package: Package) -> tuple[SlabPlan | None, ...]:
+    """Ways to decode, the fastest first."""
+    slabs = any(isinstance(system, SpatialAutoencoder) for system in package.systems.values())
+    return (None, *PLANS) if slabs else (None,)
+
+
+def _sampled(package: Package, sampler: Sampler, cases: int, plan: SlabPlan | None) -> int:
+    info = package.info
+    return sampling_bytes(
+        info.recipe, package.systems, info.code_scale, info.roles, sampler, info.grid.size, cases, plan
+    )
+
+
+def _peak(
+    package: Package, sampled: int, cases: int, given: Cohort | None, plan: SlabPlan | None, workers: int
+) -> Peak:
+    if package.device.type == "cuda":
+        held = int(torch.cuda.memory_allocated(package.device))
+        return Peak(bytes=round(held + FRAGMENTS * sampled), of=f"of the GPU's memory, {_in_words(plan)}")
+    info = package.info
+    case = 4 * math.prod(info.grid.size) * (len(info.roles.target) + info.roles.label_channels)
+    written = cases * case + FINISHING * 4 * math.prod(info.grid.size) * max(1, len(info.roles.target))
+    followed = cases * _largest(given) * GIVEN if given is not None and info.roles.given_labels else 0
+    present = resident()
+    one = round(present + LIBRARIES + FRAGMENTS * (max(sampled, written) + followed))
+    # A worker imports what this process has imported, and loads the same model.
+    total = one if workers == 1 else present + workers * one
+    shared = "" if workers == 1 else f", of {workers} workers with {one / 1e6:.0f} MB each"
+    return Peak(bytes=total, of=f"{present / 1e6:.0f} MB of them held before the first case{shared}, {_in_words(plan)}")
+
+
+def _largest(given: Cohort) -> int:
+    """Voxels of the largest label map."""
+    return max((math.prod(read_header(case.label).shape) for case in given.cases if case.label is not None), default=0)
+
+
+def _in_words(plan: SlabPlan | None) -> str:
+    if plan is None:
+        return "decoded at once"
+    return "decoded in slabs, through a temporary file" if plan.spill else "decoded in slabs"
+
+
+def _unknown(package: Package, limit: int) -> GenaugError:
+    return GenaugError(
+        Reason.BAD_PARAMETER,
+        "max_memory",
+        f"{limit / 1e6:.0f} MB for {package.info.title}",
+        "no limit: what this model takes depends on what it draws, so nothing can be promised",
+        "Leave max_memory out.",
+    )

@@ -1,0 +1,157 @@
+"""What a job takes is said before it starts, holds afterwards, and is kept below a limit or refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from engine_data import blob_cohort, tiny_options
+from genaug.errors import GenaugError, Reason
+from genaug.package import load_package
+from genaug.parameters import SynthesisParameters, TranslationParameters
+from genaug.peak import on_meta, peak_bytes
+from genaug.progress import Silent
+from genaug.record import Record
+from genaug.slabs import PLANS
+from genaug.stated import Peak, hearing, state
+from genaug.synthesis import remake, synthesize
+from genaug.training import train
+from pydantic import ValidationError
+from torch import nn
+
+MODELS = Path(__file__).parents[2] / "Resources" / "Models"
+COMMAND = "from genaug.cli.app import main; main()"
+
+
+class Told:
+    """A reporter that remembers what was logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Nothing to remember."""
+
+    def log(self, message: str) -> None:
+        """Remember."""
+        self.lines.append(message)
+
+    def product(self, role: str, path: Path) -> None:
+        """Nothing to remember."""
+
+
+@pytest.fixture(scope="module")
+def latent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny latent diffusion in 3D."""
+    folder = tmp_path_factory.mktemp("ldm")
+    return train(
+        blob_cohort(folder / "data", 3, 16, False), tiny_options("ldm", 2), folder / "package", "cpu", Silent()
+    )
+
+
+def test_a_chain_of_layers_holds_two_of_its_tensors_at_once() -> None:
+    """Nothing that was dropped is counted on, and nothing is computed."""
+    layers = on_meta(nn.Sequential(*[nn.Linear(1000, 1000, bias=False) for _ in range(5)]))
+    assert all(parameter.is_meta for parameter in layers.parameters())
+    with torch.no_grad():
+        found = peak_bytes(lambda: layers(torch.empty(5000, 1000, device="meta")))
+    assert found == pytest.approx(3 * 5000 * 1000 * 4, rel=0.35)
+
+
+def test_a_copy_on_meta_has_no_weights_of_its_own() -> None:
+    """The network itself stays as it is."""
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2))
+    shapes = on_meta(network)
+    assert not any(value.is_meta for value in network.state_dict().values())
+    assert all(value.is_meta for value in shapes.state_dict().values())
+
+
+def test_what_is_stated_is_heard_and_logged() -> None:
+    """Beside each other in result.json stand what was expected and what was measured."""
+    told = Told()
+    with hearing() as heard:
+        state(Peak(bytes=3_000_000, of="all of it"), told)
+    assert [peak.bytes for peak in heard] == [3_000_000]
+    assert told.lines == ["memory: at most 3 MB expected, all of it"]
+
+
+@pytest.mark.parametrize("name", ["brain-t1-ldm", "brain-t1-gan"])
+def test_expected_peak_of_starter_models_holds(name: str, tmp_path: Path) -> None:
+    """In a process of its own: not less than measured, and at most half as much again."""
+    job = [sys.executable, "-c", COMMAND, "synthesize", MODELS / name, tmp_path / "out", "--count", "2"]
+    subprocess.run([*job, "--job-folder", tmp_path / "job"], check=True, capture_output=True)
+    result = json.loads((tmp_path / "job" / "result.json").read_text(encoding="utf-8"))
+    measured, expected = result["peak_memory_bytes"], result["expected_memory_bytes"]
+    assert measured <= expected <= 1.5 * measured
+
+
+def test_a_limit_that_cannot_be_kept_is_refused_with_the_number(latent: Path, tmp_path: Path) -> None:
+    """Before anything is written."""
+    with pytest.raises(GenaugError, match="max_memory") as caught:
+        synthesize(latent, tmp_path / "out", SynthesisParameters.model_validate({"max_memory": "10MB"}), 1, "cpu")
+    assert caught.value.reason is Reason.BAD_PARAMETER
+    assert "MB or more" in caught.value.expected
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_case_decoded_in_slabs_is_made_again_in_slabs(
+    latent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: object
+) -> None:
+    """The Record says how, and the same bits come out; they are those of decoding at once within rounding."""
+    once = synthesize(latent, tmp_path / "once", SynthesisParameters(), 5, "cpu")
+    monkeypatch.setattr("genaug.synthesis.synthesis_plan", lambda *_: plan)
+    made = synthesize(latent, tmp_path / "slabs", SynthesisParameters(), 5, "cpu")
+    record = Record.read(made.cases[0].record)
+    assert record.machine["slabs"] == plan.model_dump()
+    monkeypatch.undo()
+    again = remake(record, latent)
+    assert (again["A"].array == made.cases[0].volume("A").array).all()
+    first = once.cases[0].volume("A").array
+    assert abs(again["A"].array.astype(float) - first).max() <= 1e-3 * abs(first).max()
+
+
+def test_what_cannot_be_known_is_said_and_promised_to_nobody(
+    latent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network that looks at values, shapes alone tell nothing."""
+
+    def fails(*_: object) -> int:
+        raise NotImplementedError("values are needed")
+
+    monkeypatch.setattr("genaug.synthesis_memory.sampling_bytes", fails)
+    told = Told()
+    synthesize(latent, tmp_path / "out", SynthesisParameters(), 1, "cpu", told)
+    assert any("not known beforehand" in line for line in told.lines)
+    with pytest.raises(GenaugError, match="nothing can be promised"):
+        synthesize(latent, tmp_path / "other", SynthesisParameters.model_validate({"max_memory": "9GB"}), 1, "cpu")
+
+
+@pytest.mark.parametrize("model", [SynthesisParameters, TranslationParameters])
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GB", 2 * 10**9), ("1.5 GiB", 3 << 29), (4096, 4096), ("2 parsecs", None), ("0", None)]
+)
+def test_a_size_is_a_number_of_bytes_or_refused(model: type, text: object, size: int | None) -> None:
+    """Units of ten and of two."""
+    if size is None:
+        with pytest.raises(ValidationError):
+            model.model_validate({"max_memory": text})
+    else:
+        assert model.model_validate({"max_memory": text}).max_memory == size
+
+
+def test_starter_models_all_have_a_known_peak() -> None:
+    """None of them needs values to tell its size."""
+    from genaug.generation_memory import sampling_bytes
+
+    for folder in sorted(path.parents[1] for path in MODELS.glob("*/configs/genaug.json")):
+        package = load_package(folder)
+        info = package.info
+        found = sampling_bytes(
+            info.recipe, package.systems, info.code_scale, info.roles, info.recipe.sampler, info.grid.size, 1
+        )
+        assert found > 0
