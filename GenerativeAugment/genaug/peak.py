@@ -37,6 +37,11 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def device_held(device: torch.device) -> int:
+    """Bytes that tensors of this process hold on a GPU now."""
+    return int(torch.cuda.memory_allocated(device))
+
+
 def on_meta(module: Module) -> Module:
     """A copy of a network on the meta device, without copying its weights."""
     memo: dict[int, Any] = {}

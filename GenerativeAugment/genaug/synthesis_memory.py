@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from genaug.cohort import Cohort
-from genaug.errors import GenaugError, Reason
 from genaug.generation_memory import sampling_bytes
 from genaug.imageio import read_header
+from genaug.limits import refused
 from genaug.networks.autoencoders import SpatialAutoencoder
 from genaug.package import Package
 from genaug.parameters import SynthesisParameters
-from genaug.peak import FRAGMENTS, LIBRARIES, resident
+from genaug.peak import FRAGMENTS, LIBRARIES, device_held, resident
 from genaug.progress import Reporter
 from genaug.recipe import Sampler
 from genaug.slabs import PLANS, SlabPlan
@@ -57,7 +55,7 @@ def synthesis_plan(
             sampled = _sampled(package, sampler, cases, plan)
         except (RuntimeError, NotImplementedError) as error:
             if limit is not None:
-                raise _unknown(package, int(limit)) from error
+                raise refused(package, int(limit), None) from error
             reporter.log(f"memory: not known beforehand, {type(error).__name__} where shapes alone were computed")
             return None
         found = _peak(package, sampled, cases, given, plan, workers)
@@ -66,13 +64,7 @@ def synthesis_plan(
             return plan
         least = found if least is None or found.bytes < least.bytes else least
     assert least is not None and limit is not None
-    raise GenaugError(
-        Reason.BAD_PARAMETER,
-        "max_memory",
-        f"{limit / 1e6:.0f} MB",
-        f"{least.bytes / 1e6:.0f} MB or more, which {package.info.title} takes at least: {least.of}",
-        f"Raise max_memory to {math.ceil(least.bytes / 1e8) / 10:g}GB, or leave it out.",
-    )
+    raise refused(package, int(limit), least)
 
 
 def _plans(package: Package) -> tuple[SlabPlan | None, ...]:
@@ -92,7 +84,7 @@ def _peak(
     package: Package, sampled: int, cases: int, given: Cohort | None, plan: SlabPlan | None, workers: int
 ) -> Peak:
     if package.device.type == "cuda":
-        held = int(torch.cuda.memory_allocated(package.device))
+        held = device_held(package.device)
         return Peak(bytes=round(held + FRAGMENTS * sampled), of=f"of the GPU's memory, {_in_words(plan)}")
     info = package.info
     case = 4 * math.prod(info.grid.size) * (len(info.roles.target) + info.roles.label_channels)
@@ -115,13 +107,3 @@ def _in_words(plan: SlabPlan | None) -> str:
     if plan is None:
         return "decoded at once"
     return "decoded in slabs, through a temporary file" if plan.spill else "decoded in slabs"
-
-
-def _unknown(package: Package, limit: int) -> GenaugError:
-    return GenaugError(
-        Reason.BAD_PARAMETER,
-        "max_memory",
-        f"{limit / 1e6:.0f} MB for {package.info.title}",
-        "no limit: what this model takes depends on what it draws, so nothing can be promised",
-        "Leave max_memory out.",
-    )

@@ -30,6 +30,7 @@ from genaug.record import Output, Record, case_seed, hash_voxels, software_versi
 from genaug.samplers import WindowNoise
 from genaug.synthesis import require_weights, weights_of
 from genaug.tensors import neighbours
+from genaug.translation_memory import windows_at_once
 from genaug.volume import Volume, require_same_grid
 from genaug.windows import Window, apply_windows, plan_windows
 
@@ -37,7 +38,7 @@ DIFFERENCE = "-difference"
 """Ends the name of the channel that holds input minus result."""
 
 MICRO_BATCH = 2
-"""Windows per network call."""
+"""Windows per network call, where memory allows; the Record says how many."""
 
 
 def translate(
@@ -86,6 +87,7 @@ def _translate(
     _lay_out(package, layout)
     compared = _compared(package) if parameters.difference else {}
     require_known(info.roles.covariates, list(parameters.conditions))
+    at_once = windows_at_once(package, inputs, parameters, MICRO_BATCH, reporter)
     cases = []
     for index, case in enumerate(inputs.cases):
         sources = _sources(package, case, parameters)
@@ -95,14 +97,18 @@ def _translate(
             reporter.progress(index * total + done, len(inputs.cases) * total, f"{name}, window {done} of {total}")
 
         results, placement = _translate_volume(
-            package, sources, vector, parameters.overlap, case_seed(seed, index), tell
+            package, sources, vector, parameters.overlap, at_once, case_seed(seed, index), tell
         )
         results |= _differences(compared, sources, results)
         record = Record(
             case_id=f"{parameters.prefix or info.name}-{case.id}",
             kind="translate",
             seed=seed,
-            parameters={"index": index, "translation": parameters.model_dump(mode="json")},
+            parameters={
+                "index": index,
+                "translation": parameters.model_dump(mode="json"),
+                "windows_at_once": at_once,
+            },
             draws={"case_seed": case_seed(seed, index), "placement": placement.model_dump(mode="json")},
             weights=weights_of(package),
             parents=[case.id],
@@ -162,7 +168,10 @@ def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
             )
     seed = case_seed(record.seed, int(record.parameters["index"]))
     vector = _vector(package, given, sources, parameters)
-    results, _ = _translate_volume(package, sources, vector, parameters.overlap, seed, lambda done, total: None)
+    at_once = int(record.parameters.get("windows_at_once", MICRO_BATCH))
+    results, _ = _translate_volume(
+        package, sources, vector, parameters.overlap, at_once, seed, lambda done, total: None
+    )
     compared = _compared(package) if parameters.difference else {}
     return results | _differences(compared, sources, results)
 
@@ -216,6 +225,7 @@ def _translate_volume(
     sources: dict[str, Volume],
     vector: npt.NDArray[np.float32],
     overlap: float,
+    batch_size: int,
     seed: int,
     callback: Callable[[int, int], None],
 ) -> tuple[dict[str, Volume], Placement]:
@@ -224,14 +234,15 @@ def _translate_volume(
     first = next(iter(sources.values()))
     grid.require_field_of_view(first, whole=True)
     placement = grid.place(first, sources, whole=True)
-    mapped = {name: grid.map_in(volume, placement, name) for name, volume in sources.items()}
-    absent = np.zeros_like(next(iter(mapped.values())))
-    stacked = np.stack([mapped.get(name, absent) for name in info.roles.source])
+    stacked = np.zeros((len(info.roles.source), *placement.size), dtype=np.float32)
+    for place, name in zip(stacked, info.roles.source, strict=True):
+        if name in sources:
+            place[...] = grid.map_in(sources[name], placement, name)
     size = stacked.shape[1 : 1 + grid.dimension]
     places: Iterator[Window] = iter(())
 
     def function(windows: Tensor) -> Tensor:
-        padded = _full_batch(windows)
+        padded = _full_batch(windows, batch_size)
         at = list(islice(places, len(windows)))
         at += at[-1:] * (len(padded) - len(at))
         # Seeded anew, so that every window of the case, and in 2D every plane, is made from the same noise.
@@ -252,15 +263,13 @@ def _translate_volume(
 
     if grid.dimension == 3:
         places = iter(plan_windows(size, grid.size, overlap))
-        made = apply_windows(
-            function, stacked, grid.size, overlap, MICRO_BATCH, callback, device=package.device
-        ).numpy()
+        made = apply_windows(function, stacked, grid.size, overlap, batch_size, callback, device=package.device).numpy()
     else:
         planes = []
         for k in range(stacked.shape[-1]):
             plane = np.ascontiguousarray(neighbours(stacked, k, info.roles.offsets))
             places = iter(plan_windows(size, grid.size, overlap))
-            planes.append(apply_windows(function, plane, grid.size, overlap, MICRO_BATCH, device=package.device))
+            planes.append(apply_windows(function, plane, grid.size, overlap, batch_size, device=package.device))
             callback(k + 1, stacked.shape[-1])
         made = torch.stack(planes, dim=-1).numpy()
     results = {name: grid.map_out(made[i], placement, name) for i, name in enumerate(info.roles.target)}
@@ -278,9 +287,9 @@ def _vector(
     )
 
 
-def _full_batch(windows: Tensor) -> Tensor:
+def _full_batch(windows: Tensor, count: int) -> Tensor:
     """Pad the last batch, so that a window's arithmetic does not depend on how many windows there are."""
-    missing = MICRO_BATCH - len(windows)
+    missing = count - len(windows)
     return torch.cat([windows, windows[-1:].expand(missing, *windows.shape[1:])]) if missing > 0 else windows
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_data import blob_cohort, tiny_options
+from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.package import load_package
 from genaug.parameters import SynthesisParameters, TranslationParameters
@@ -20,6 +21,8 @@ from genaug.slabs import PLANS
 from genaug.stated import Peak, hearing, state
 from genaug.synthesis import remake, synthesize
 from genaug.training import train
+from genaug.translation import remake as translate_again
+from genaug.translation import translate
 from pydantic import ValidationError
 from torch import nn
 
@@ -155,3 +158,43 @@ def test_starter_models_all_have_a_known_peak() -> None:
             info.recipe, package.systems, info.code_scale, info.roles, info.recipe.sampler, info.grid.size, 1
         )
         assert found > 0
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cohort]:
+    """A tiny translation in 3D and what it was trained on."""
+    folder = tmp_path_factory.mktemp("translation")
+    cohort = blob_cohort(folder / "data", 3, 16, False, long=True)
+    return train(cohort, tiny_options("unet-l1", 2), folder / "package", "cpu", Silent()), cohort
+
+
+def test_a_translation_under_a_limit_takes_fewer_windows_and_is_made_again_so(
+    translator: tuple[Path, Cohort], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Record says how many, and what comes out differs by rounding at most."""
+    package, cohort = translator
+    cohort = cohort.with_cases(cohort.cases[:1])
+    usual = translate(package, cohort, tmp_path / "usual", TranslationParameters(), 1, "cpu")
+    monkeypatch.setattr(
+        "genaug.translation_memory.sampling_bytes", lambda *arguments: 10**10 if arguments[-1] > 1 else 10**6
+    )
+    limited = TranslationParameters.model_validate({"max_memory": "4GB"})
+    made = translate(package, cohort, tmp_path / "limited", limited, 1, "cpu")
+    record = Record.read(made.cases[0].record)
+    assert record.parameters["windows_at_once"] == 1
+    again = translate_again(record, package, cohort.cases[0])
+    array = made.cases[0].volume("B").array
+    assert (again["B"].array == array).all()
+    first = usual.cases[0].volume("B").array
+    assert abs(array - first).max() <= 1e-3 * abs(first).max()
+    with pytest.raises(GenaugError, match="MB or more"):
+        small = TranslationParameters.model_validate({"max_memory": "20MB"})
+        translate(package, cohort, tmp_path / "refused", small, 1, "cpu")
+
+
+def test_the_peak_of_a_translation_is_stated(translator: tuple[Path, Cohort], tmp_path: Path) -> None:
+    """Before its first window."""
+    package, cohort = translator
+    with hearing() as heard:
+        translate(package, cohort.with_cases(cohort.cases[:1]), tmp_path / "out", TranslationParameters(), 1, "cpu")
+    assert len(heard) == 1 and heard[0].bytes > 1e8
