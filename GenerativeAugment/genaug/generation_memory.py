@@ -40,12 +40,14 @@ def sampling_bytes(
 
     def run() -> Tensor:
         with in_slabs(plan):
-            return generate(recipe, shapes, code_scale, _noise(cases), _batch(roles, size, cases), roles, small)
+            return generate(recipe, shapes, code_scale, _noise(cases), shapes_batch(roles, size, cases), roles, small)
 
     return peak_bytes(run)
 
 
-def _batch(roles: Roles, size: Sequence[int], cases: int) -> Batch:
+def shapes_batch(roles: Roles, size: Sequence[int], cases: int) -> Batch:
+    """A batch of that many cases on the meta device: shapes and no values."""
+
     def maps(channels: int) -> Tensor | None:
         return torch.zeros(cases, channels, *size, device="meta") if channels else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import psutil
@@ -76,7 +76,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        made = _answered(func, args)
+        made = _answered(func, args, kwargs or {})
         if made is None:
             made = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
@@ -84,6 +84,9 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._track(tensor)
         if func is torch.ops.aten.convolution.default:
             self.peak = max(self.peak, self._alive + _convolution_workspace(args, made))
+        elif func is torch.ops.aten.convolution_backward.default:
+            # Copies in blocks again, of both gradients and of what was seen.
+            self.peak = max(self.peak, self._alive + 4 * sum(2 * tensor.numel() for tensor in args[:3]))
         return made
 
     def _track(self, tensor: Tensor) -> None:
@@ -100,10 +103,17 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive -= self._sizes.pop(key, 0)
 
 
-def _answered(func: Any, args: tuple[Any, ...]) -> Any:
-    """What a question for one value is answered with: a number decides how a voxel looks, not how many there are."""
+def _answered(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What a question for a few values is answered with: numbers decide how a voxel looks, not how many there are."""
+    if func is torch.ops.aten._to_copy.default and args[0].is_meta and kwargs.get("device") == torch.device("cpu"):
+        return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
     if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
         return 1.0 if args[0].is_floating_point() else 1
+    if func is torch.ops.aten.index.Tensor and args[0].is_meta and len(args[1]) == 1:
+        (mask,) = args[1]
+        if mask.dtype is torch.bool:
+            # All that may be chosen, which is the most there can be.
+            return args[0].new_empty(mask.numel(), *args[0].shape[mask.ndim :])
     return None
 
 

@@ -21,6 +21,8 @@ from genaug.slabs import PLANS
 from genaug.stated import Peak, hearing, state
 from genaug.synthesis import remake, synthesize
 from genaug.training import train
+from genaug.training.memory import state_training_peak
+from genaug.training.plan import TrainingPlan, make_plan
 from genaug.translation import remake as translate_again
 from genaug.translation import translate
 from pydantic import ValidationError
@@ -198,3 +200,19 @@ def test_the_peak_of_a_translation_is_stated(translator: tuple[Path, Cohort], tm
     with hearing() as heard:
         translate(package, cohort.with_cases(cohort.cases[:1]), tmp_path / "out", TranslationParameters(), 1, "cpu")
     assert len(heard) == 1 and heard[0].bytes > 1e8
+
+
+@pytest.mark.parametrize("recipe", ["ldm", "wgan-gp", "unet-l1", "vq-vae"])
+def test_the_peak_of_a_training_is_stated_and_grows_with_the_batch(recipe: str, tmp_path: Path) -> None:
+    """By a step on shapes alone, before the first real one."""
+    cohort = blob_cohort(tmp_path / "data", 3, 16, False, long=recipe == "unet-l1")
+    expected = []
+    for size in (2, 64):
+        with hearing() as heard:
+            options = tiny_options(recipe, 1, batch_size=size)
+            folder = tmp_path / f"package{size}.training"
+            make_plan(cohort, options, folder, Silent())
+            state_training_peak(TrainingPlan.read(folder), folder, torch.device("cpu"), Silent())
+        expected.append(heard[0].bytes)
+    assert expected[0] > 1e8
+    assert expected[1] > expected[0] + 1e7

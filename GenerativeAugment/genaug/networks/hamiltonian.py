@@ -95,7 +95,7 @@ class HamiltonianAutoencoder(VectorAutoencoder):
 
         In single precision whatever autocast says: the dynamics are driven by small differences of large energies.
         """
-        with torch.autocast(batch.target.device.type, enabled=False):
+        with torch.autocast("cpu" if batch.target.is_meta else batch.target.device.type, enabled=False):
             return self.moved(batch, generator)
 
     def moved(self, batch: Batch, generator: torch.Generator) -> Outputs:

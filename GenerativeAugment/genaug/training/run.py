@@ -33,6 +33,7 @@ from genaug.stages import StageData, blindfolded, chains, part_view, stage_signa
 from genaug.tensors import CodeStore, TensorStore
 from genaug.training.checkpoint import checkpoint_path
 from genaug.training.loop import Setting, StageRun, derive
+from genaug.training.memory import state_training_peak
 from genaug.training.plan import TENSORS, TrainingPlan, make_plan
 from genaug.training.preview import write_preview
 from genaug.training.processes import train_in_processes
@@ -127,7 +128,9 @@ def train_here(
     fabric = make_fabric(options, device)
     # After the launch, which sets the number of threads of every process to its share of the cores.
     with computing_threads(options.threads):
-        info, systems = _train_stages(plan, folder, options, fabric, reporter if fabric.is_global_zero else Silent())
+        told = reporter if fabric.is_global_zero else Silent()
+        state_training_peak(plan, folder, fabric.device, told)
+        info, systems = _train_stages(plan, folder, options, fabric, told)
         if fabric.is_global_zero:
             info = info.model_copy(update={"name": output.name, "note": note, **({"title": title} if title else {})})
             write_package(output, info, systems, half=half, replace=True)
