@@ -21,7 +21,7 @@ from benchmarks.performance.row import Spec
 
 SPECS: tuple[Spec, ...] = (
     denoiser.SPEC,
-    volume.SPEC,
+    *volume.SPECS,
     decode.SPEC,
     cohort_workers.SPEC,
     training_step.SPEC,

@@ -114,13 +114,12 @@ def agreement(package: Package, peer: Peer, steps: int = 50) -> float:
     return found
 
 
-def measure() -> list[Result]:
-    """Both rows."""
+def measure(against: Against) -> list[Result]:
+    """The row of one peer."""
     package = load_package(latent.package())
     peer = Peer(package)
     apart = agreement(package, peer)
-    judge = Judge(package)
-    return [_row(package, peer, judge, against, apart) for against in ROWS]
+    return [_row(package, peer, Judge(package), against, apart)]
 
 
 def _row(package: Package, peer: Peer, judge: Judge, against: Against, apart: float) -> Result:
@@ -235,4 +234,4 @@ def _kept(folder: Path, indices: range, make: Callable[[Sequence[int]], Tensor])
     return kept
 
 
-SPEC = Spec("volume", tuple(against.row for against in ROWS), measure)
+SPECS = tuple(Spec(against.row, (against.row,), partial(measure, against)) for against in ROWS)
