@@ -7,6 +7,7 @@ because the usual five scales of an 11-voxel window need 176 voxels along every 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,12 @@ WINDOWS = ((11, 1.5, 3), (7, 1.0, 3), (5, 0.7, 2), (3, 0.5, 1))
 
 CHUNK_BYTES = 4 << 20
 """Partners of one image that are compared at a time, in voxels of the finest scale: they stay in the cache."""
+
+PYRAMID = 3.5
+"""Memory of an image at all scales, with means and variances, over the image's own."""
+
+WORKING_BYTES = 512 << 20
+"""Images at all scales that are held at a time, however many are compared."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +85,41 @@ class PairSimilarity:
 def pairwise_ms_ssim(images: Sequence[FloatArray], plan: ScalePlan | None = None) -> PairSimilarity:
     """MS-SSIM of every pair of `images`.
 
-    Means and variances are computed once per image; only the covariance is left to each pair. Needs about
-    3.5 × the memory of the images.
+    Means and variances are computed once per image where all fit into WORKING_BYTES, and only the covariance is left to
+    each pair. Where they do not, blocks of images are compared with each other, so that memory does not grow with N.
 
     Args:
-        images: N arrays (C, *S) in [-1, 1]; they are mapped to [0, 1], on which the luminance term is defined.
+        images: N arrays (C, *S) in [-1, 1], read as they are needed; they are mapped to [0, 1], on which the luminance
+            term is defined.
         plan: None chooses by size.
     """
-    if len(images) < 2:
+    count = len(images)
+    if count < 2:
         raise ValueError("pairs need at least two images")
-    plan = plan or scale_plan(images[0].shape[1:])
-    levels = _pyramid(torch.from_numpy(np.stack(images).astype(np.float32, copy=False)).add(1).div_(2), plan)
-    first, second = np.triu_indices(len(images), 1)
-    values = [_one_against(levels, number, plan) for number in range(len(images) - 1)]
-    return PairSimilarity(np.stack([first, second], axis=1), torch.cat(values).numpy().astype(np.float64))
+    shape = images[0].shape
+    plan = plan or scale_plan(shape[1:])
+    at_once = max(2, int(WORKING_BYTES / (PYRAMID * 4 * math.prod(shape))))
+    # Two blocks are there at a time, or the only one.
+    block = count if count <= at_once else at_once // 2
+    table = torch.zeros(count, count)
+    for first in range(0, count, block):
+        own = _levels(images, first, min(first + block, count), plan)
+        for second in range(first, count, block):
+            others = own if second == first else _levels(images, second, min(second + block, count), plan)
+            for number in range(len(own[0].images)):
+                begin = number + 1 if second == first else 0
+                row = _one_against(own, number, others, begin, plan)
+                table[first + number, second + begin : second + begin + len(row)] = row
+    first_of, second_of = np.triu_indices(count, 1)
+    values = table[first_of, second_of].numpy().astype(np.float64)
+    return PairSimilarity(np.stack([first_of, second_of], axis=1), values)
+
+
+def _levels(images: Sequence[FloatArray], first: int, last: int, plan: ScalePlan) -> list[_Level]:
+    stacked = np.empty((last - first, *images[first].shape), dtype=np.float32)
+    for place, number in enumerate(range(first, last)):
+        stacked[place] = images[number]
+    return _pyramid(torch.from_numpy(stacked).add_(1).div_(2), plan)
 
 
 @dataclass(frozen=True)
@@ -116,24 +144,26 @@ def _pyramid(images: Tensor, plan: ScalePlan) -> list[_Level]:
     return levels
 
 
-def _one_against(levels: list[_Level], number: int, plan: ScalePlan) -> Tensor:
-    """(N − number − 1,) MS-SSIM of image `number` and each one after it."""
-    chunk = max(1, CHUNK_BYTES // (4 * levels[0].images[0].numel()))
-    last = len(levels[0].images)
-    values = [_similarity(levels, number, slice(start, min(start + chunk, last)), plan)
-              for start in range(number + 1, last, chunk)]  # fmt: skip
-    return torch.cat(values)
+def _one_against(own: list[_Level], number: int, others: list[_Level], begin: int, plan: ScalePlan) -> Tensor:
+    """MS-SSIM of image `number` of one block and each one of another from `begin` on."""
+    chunk = max(1, CHUNK_BYTES // (4 * own[0].images[0].numel()))
+    last = len(others[0].images)
+    values = [
+        _similarity(own, number, others, slice(start, min(start + chunk, last)), plan)
+        for start in range(begin, last, chunk)
+    ]
+    return torch.cat(values) if values else torch.zeros(0)
 
 
-def _similarity(levels: list[_Level], number: int, others: slice, plan: ScalePlan) -> Tensor:
-    result = torch.ones(others.stop - others.start)
-    dims = levels[0].images.ndim - 2
-    for scale, (level, weight) in enumerate(zip(levels, plan.weights)):
-        product = level.images[number] * level.images[others]
+def _similarity(own: list[_Level], number: int, others: list[_Level], at: slice, plan: ScalePlan) -> Tensor:
+    result = torch.ones(at.stop - at.start)
+    dims = own[0].images.ndim - 2
+    for scale, (level, other, weight) in enumerate(zip(own, others, plan.weights)):
+        product = level.images[number] * other.images[at]
         covariance = local_mean(product, dims, (plan.window,) * dims, plan.sigma)
-        covariance -= level.mean[number] * level.mean[others]
-        term = contrast(level.variance[number], level.variance[others], covariance, 1.0)
-        if scale == len(levels) - 1:
-            term = term * luminance(level.mean[number], level.mean[others], 1.0)
+        covariance -= level.mean[number] * other.mean[at]
+        term = contrast(level.variance[number], other.variance[at], covariance, 1.0)
+        if scale == len(own) - 1:
+            term = term * luminance(level.mean[number], other.mean[at], 1.0)
         result *= term.flatten(1).mean(1).clamp_min(0) ** weight
     return result

@@ -12,15 +12,18 @@ from genaug.errors import GenaugError, Reason
 from genaug.evaluation.arrays import CaseSource, checked_cases
 from genaug.evaluation.copies import thumbnail
 from genaug.evaluation.features import Extractor
+from genaug.evaluation.kept_images import KeptImages
 from genaug.evaluation.labels import label_volumes
 from genaug.progress import Reporter
 from genaug.volume import FloatArray
 
 IMAGES_KEPT = 64
 IMAGE_BYTES = 512 << 20
-"""Images kept for MS-SSIM, whatever the size of the cohort: at most so many, and in so much memory."""
+"""Images kept for MS-SSIM, whatever the size of the cohort: at most so many, and in a file of so many bytes."""
 
 FEWEST_IMAGES = 8
+
+_FIRST_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Survey:
         features: name of the extractor → (n, d) float32, not standardised.
         thumbnails: (n, v) float32, see `copies.thumbnail`.
         volumes: (n, L) volume of each label in mm³, or None without label maps.
-        images: a random sample of the images, each (C, *S).
+        images: a random sample of the images, each (C, *S), in a temporary file.
         image_patients: patient of each of those.
     """
 
@@ -42,7 +45,7 @@ class Survey:
     features: Mapping[str, FloatArray]
     thumbnails: FloatArray
     volumes: FloatArray | None
-    images: list[FloatArray]
+    images: Sequence[FloatArray]
     image_patients: list[str]
 
 
@@ -71,9 +74,8 @@ def survey(source: CaseSource, role: str, plan: Plan, reporter: Reporter, keep_i
     """
     ids: list[str] = []
     patients: list[str] = []
-    features: dict[str, list[FloatArray]] = {extractor.name: [] for extractor in plan.extractors}
-    thumbnails: list[FloatArray] = []
-    volumes: list[FloatArray] = []
+    features = {extractor.name: _Rows() for extractor in plan.extractors}
+    thumbnails, volumes = _Rows(), _Rows()
     sample = _Sample(plan.shape, plan.seed, keep_images)
     cases = source()
     expected = length_hint(cases)
@@ -96,12 +98,38 @@ def survey(source: CaseSource, role: str, plan: Plan, reporter: Reporter, keep_i
     return Survey(
         ids,
         patients,
-        {name: np.stack(rows) for name, rows in features.items()},
-        np.stack(thumbnails),
-        np.stack(volumes) if plan.labels else None,
+        {name: rows.all() for name, rows in features.items()},
+        thumbnails.all(),
+        volumes.all() if plan.labels else None,
         sample.images,
         sample.patients,
     )
+
+
+class _Rows:
+    """Vectors of one length in one array, which doubles when it is full.
+
+    As arrays of their own they would lie scattered between the large ones that come and go with every case, and keep
+    the C library from using the room of those again: a process would grow by megabytes a case for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._rows: FloatArray | None = None
+        self._count = 0
+
+    def append(self, row: FloatArray) -> None:
+        """Copy a vector behind the last."""
+        if self._rows is None:
+            self._rows = np.empty((_FIRST_ROWS, *row.shape), dtype=row.dtype)
+        elif self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[self._count] = row
+        self._count += 1
+
+    def all(self) -> FloatArray:
+        """(n, d)."""
+        assert self._rows is not None  # a survey has at least one case
+        return self._rows[: self._count].copy()
 
 
 class _Sample:
@@ -112,7 +140,7 @@ class _Sample:
         self._limit = min(IMAGES_KEPT, max(FEWEST_IMAGES, IMAGE_BYTES // size)) if keep else 0
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._seen = 0
-        self.images: list[FloatArray] = []
+        self.images = KeptImages(shape)
         self.patients: list[str] = []
 
     def offer(self, image: FloatArray, patient: str) -> None:
@@ -120,12 +148,13 @@ class _Sample:
             return
         self._seen += 1
         if len(self.images) < self._limit:
-            self.images.append(image.astype(np.float32))
+            self.images.put(len(self.images), image)
             self.patients.append(patient)
             return
         place = int(self._rng.integers(self._seen))
         if place < self._limit:
-            self.images[place], self.patients[place] = image.astype(np.float32), patient
+            self.images.put(place, image)
+            self.patients[place] = patient
 
 
 def _missing_label(role: str, case_id: str) -> GenaugError:
