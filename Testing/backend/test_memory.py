@@ -12,6 +12,10 @@ import torch
 from engine_data import blob_cohort, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
+from genaug.jobs.events import Finished
+from genaug.jobs.folder import build_job
+from genaug.jobs.run import run_job
+from genaug.jobs.schema import read_result
 from genaug.package import load_package
 from genaug.parameters import SynthesisParameters, TranslationParameters
 from genaug.peak import on_meta, peak_bytes
@@ -216,3 +220,27 @@ def test_the_peak_of_a_training_is_stated_and_grows_with_the_batch(recipe: str, 
         expected.append(heard[0].bytes)
     assert expected[0] > 1e8
     assert expected[1] > expected[0] + 1e7
+
+
+@pytest.mark.parametrize("kind", ["export", "evaluate", "fingerprint", "replay", "insert", "synthesize"])
+def test_every_kind_of_job_states_a_peak_that_holds(kind: str, latent: Path, tmp_path: Path) -> None:
+    """In its result.json the expected one stands beside the measured one."""
+    cohort = blob_cohort(tmp_path / "data", 6, 16, False)
+    made = synthesize(latent, tmp_path / "made", SynthesisParameters(count=2), 1, "cpu")
+    inputs = {
+        "export": {"real": cohort.root},
+        "evaluate": {"real": cohort.root, "synthetic": made.root},
+        "fingerprint": {"cohort": cohort.root},
+        "replay": {"case": made.cases[0].record, "package": latent},
+        "insert": {"host": cohort.root},
+        "synthesize": {"package": latent},
+    }[kind]
+    parameters = {"evaluate": {"reference_part": "all"}, "insert": {"channel": "A", "contrast": [-6, -3]}}.get(kind, {})
+    heard: list[str] = []
+    folder = build_job(tmp_path / "job", kind, parameters, inputs)
+    last = run_job(folder, lambda event: heard.append(getattr(event, "message", "")))
+    assert any(message.startswith("memory: ") for message in heard), last
+    if isinstance(last, Finished):
+        result = read_result(folder)
+        assert result.expected_memory_bytes is not None
+        assert result.peak_memory_bytes <= result.expected_memory_bytes

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genaug.evaluation.cohorts import evaluate_cohorts
+from genaug.jobs.expected import EVALUATING, evaluation_bytes, state_from_sizes
 from genaug.jobs.handlers import parameters_of
 from genaug.jobs.schema import Task
 from genaug.parameters import EvaluationParameters
@@ -18,9 +19,11 @@ EVALUATION = "evaluation.json"
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: real and synthetic cohort, optionally repeats (real too). The output folder gets evaluation.json."""
     repeats = task.optional("repeats")
+    real, synthetic = read_cohort(task.input("real")), read_cohort(task.input("synthetic"))
+    state_from_sizes([*real.cases, *synthetic.cases], EVALUATING, reporter, held=evaluation_bytes())
     evaluation = evaluate_cohorts(
-        read_cohort(task.input("real")),
-        read_cohort(task.input("synthetic")),
+        real,
+        synthetic,
         parameters_of(task.parameters, EvaluationParameters, task.job.seed),
         task.job.seed,
         reporter,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genaug.fingerprint import fingerprint
+from genaug.jobs.expected import DESCRIBING, state_from_sizes
 from genaug.jobs.handlers import parameters_of
 from genaug.jobs.parameters import FingerprintParameters
 from genaug.jobs.schema import Task
@@ -17,7 +18,9 @@ from genaug.recommend import recommend
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: cohort. Nothing is written but the summary: the fingerprint and the recommendation."""
-    found = fingerprint(read_cohort(task.input("cohort")), reporter)
+    cohort = read_cohort(task.input("cohort"))
+    state_from_sizes(cohort.cases, DESCRIBING, reporter)
+    found = fingerprint(cohort, reporter)
     wanted = parameters_of(task.parameters, FingerprintParameters).task
     recommendation = recommend(found, likely_device(task.job.device), wanted)
     return {"fingerprint": found.model_dump(mode="json"), "recommendation": recommendation.model_dump(mode="json")}

@@ -11,6 +11,7 @@ from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import image_stem, image_suffix, read_volume
 from genaug.insertion import InsertionParameters, insert_into_cohort
+from genaug.jobs.expected import INSERTING, state_from_sizes
 from genaug.jobs.handlers import parameters_of
 from genaug.jobs.handlers.inputs import parts, require_cases, require_sound
 from genaug.jobs.schema import Task
@@ -23,6 +24,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: host (an image or a cohort), optionally tissue (a label map) and bank (a cohort). Output: a cohort."""
     hosts, bank = _hosts(task.input("host")), task.optional("bank")
     parameters = parameters_of(task.parameters, InsertionParameters, task.job.seed)
+    state_from_sizes(hosts.cases, INSERTING, reporter)
     checking, making = parts(reporter)
     _require_sound(hosts, parameters, task.optional("tissue"), checking)
     cohort = insert_into_cohort(
