@@ -158,7 +158,7 @@ class TensorStore:
         images = torch.from_numpy(stacked).float().div_(SCALE)
         found = [label for _, label, _ in parts if label is not None]
         labels = torch.from_numpy(np.stack(found)) if found else None
-        inside = torch.from_numpy(np.stack([part for _, _, part in parts]))
+        inside = np.stack([part for _, _, part in parts])
         # A translation's source is carried on beyond its border as its target is: there the mapping holds, too, and is
         # needed for volumes that show a little more than those it learns from.
         whole = bool(self.roles.source) or bool(inside.all())
@@ -166,7 +166,8 @@ class TensorStore:
         cases = [entry for entry, _ in given]
         available = self._draw_available(cases, rng) if self.roles.missing else None
         vectors = self._vectors[cases] if self.roles.covariates else None
-        return assemble(images, labels, self.roles, None if whole else inside.float(), vectors, available)
+        field = None if whole else torch.from_numpy(inside).float()
+        return assemble(images, labels, self.roles, field, vectors, available)
 
     def mean(self) -> Tensor:
         """Mean target over all items, (C, *window), without augmentation; for windows of the cases' full size."""
@@ -306,7 +307,7 @@ def assemble(
             # Straight into its place: a batch is never there twice.
             joined = target.new_empty(len(target), target.shape[1] + len(values), *target.shape[2:])
             joined[:, : target.shape[1]] = target
-            joined[:, target.shape[1] :].copy_(is_value).mul_(2).sub_(1)
+            joined[:, target.shape[1] :] = is_value.view(torch.int8).mul_(2).sub_(1)
             target = joined
     parts = [] if vectors is None else [torch.from_numpy(vectors)]
     if available is not None and source is not None:
