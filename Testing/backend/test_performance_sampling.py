@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,5 +97,6 @@ def test_the_judge_finds_what_lies_further_from_the_real_cases(
     assert ours.value < far.value and far.interval[0] <= far.value <= far.interval[1]
     steps, found, tried = volume.fewest_steps(judge, far, 8)
     assert steps == volume.STEPS[0] and tried == {steps: found}
+    assert ours.above(far)[1] < 0 < far.above(ours)[0] and far.above(far) == (0, 0)
     with pytest.raises(AssertionError, match="no number of steps"):
-        volume.fewest_steps(judge, volume.Kid(0, (-9.0, -9.0), None), 8)
+        volume.fewest_steps(judge, replace(far, draws=far.draws - 1e6), 8)

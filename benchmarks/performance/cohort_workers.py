@@ -26,7 +26,7 @@ WORKERS = 2
 STEPS = 20
 SEED = 1
 GOAL = 2.5
-REPETITIONS = 3
+REPETITIONS = 2
 
 
 def ours(package: Path, folder: Path, count: int, workers: int) -> None:
@@ -63,7 +63,7 @@ def measure() -> list[Result]:
     )
     few = COUNT // 4
     alone, fewer = interleaved(
-        lambda: ours(folder, work / "one", few, 1), lambda: ours(folder, work / "few", few, WORKERS), 2, 0
+        lambda: ours(folder, work / "one", few, 1), lambda: ours(folder, work / "few", few, WORKERS), 1, 0
     )
     return [
         timed(

@@ -1,4 +1,8 @@
-"""One volume of 64^3 by latent diffusion: ours in the fewest steps of equal KID, beside MONAI's inferer."""
+"""One volume of 64^3 by latent diffusion: ours in the fewest steps of equal KID, beside MONAI's inferer.
+
+Both sample the same seeds, and the bootstrap redraws seeds and real cases alike for both. So the interval of the
+difference is far narrower than those of the two distances, and few steps have to be as good to pass.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,9 @@ from genaug.denoiser import Denoiser, guided
 from genaug.evaluation.arrays import CaseArrays
 from genaug.evaluation.features import Standardisation, default_features, make_extractor
 from genaug.evaluation.floors import real_splits
+from genaug.evaluation.kid import kid_bootstrap
 from genaug.evaluation.realism import Features, kid_score
+from genaug.evaluation.resampling import percentile_interval
 from genaug.files import writing
 from genaug.generation import generate
 from genaug.networks.autoencoders import SpatialAutoencoder
@@ -39,7 +45,7 @@ from benchmarks.performance.timing import interleaved
 SEED = 1
 SAMPLER = "dpmpp_2m"
 STEPS = (3, 4, 5, 6, 8, 10, 12, 15, 20)
-"""Tried in this order; the first whose KID is within the peer's interval is timed."""
+"""Tried in this order; the first whose KID is not above the peer's, within the interval of the difference, is timed."""
 
 TOLERANCE = 1e-4
 """Largest difference of the two ways of the same arithmetic, in model space, where images lie in [-1, 1]."""
@@ -53,11 +59,23 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Kid:
-    """Kernel distance with its 95 % interval, and that of real cases to other real ones."""
+    """Kernel distance of some volumes to real ones.
+
+    Attributes:
+        value: unbiased.
+        interval: 95 %, by the bootstrap.
+        draws: of the bootstrap; draw i redraws the same real cases and seeds for every way of sampling.
+        floor: of real cases to other real ones.
+    """
 
     value: float
     interval: tuple[float, float]
+    draws: FloatArray
     floor: float | None
+
+    def above(self, other: Kid) -> tuple[float, float]:
+        """95 % interval of how much larger this distance is than that of the same seeds sampled in another way."""
+        return percentile_interval(self.draws - other.draws)
 
 
 @dataclass(frozen=True)
@@ -155,14 +173,18 @@ def _row(package: Package, peer: Peer, judge: Judge, against: Against, apart: fl
         error={
             "KID": found.value,
             "KID of the peer": theirs.value,
-            "its 95 % interval": [round(value, 3) for value in theirs.interval],
+            "95 % interval of the difference": [round(value, 3) for value in found.above(theirs)],
             "same timesteps, largest difference": apart,
         },
         detail={
             "network calls": find_sampler(SAMPLER).network_calls(steps),
             "network calls of the peer": against.steps,
             "sampler": SAMPLER,
-            "KID by steps": {count: {"kid": kid.value, "interval": kid.interval} for count, kid in tried.items()},
+            "KID by steps": {
+                count: {"kid": kid.value, "interval": kid.interval, "above the peer": kid.above(theirs)}
+                for count, kid in tried.items()
+            },
+            "interval of the peer's KID": theirs.interval,
             "KID of real cases": theirs.floor,
             "cases for the KID": against.cases,
             "ratio at 20 network calls each": few[1].median / few[0].median,
@@ -210,7 +232,8 @@ class Judge:
         patients = [str(index) for index in range(len(self._real))]
         score = kid_score(Features(name, self._real, made, patients, real_splits(len(patients), count, rng)), rng)
         assert score.interval is not None
-        return Kid(score.value, score.interval, score.floor)
+        draws = kid_bootstrap(self._real, made, np.random.Generator(np.random.PCG64(SEED)), patients)
+        return Kid(score.value, score.interval, draws, score.floor)
 
     def _made(self, index: int, array: npt.NDArray[np.float32]) -> FloatArray:
         """Of a case as `genaug synthesize` would write it: with the field of view of one of the training cases."""
@@ -226,11 +249,11 @@ class Judge:
 
 
 def fewest_steps(judge: Judge, theirs: Kid, count: int) -> tuple[int, Kid, dict[int, Kid]]:
-    """The fewest steps whose KID is not above the peer's interval, that KID, and all that were tried."""
+    """The fewest steps whose KID is equal to the peer's within the interval of their difference, it, and all tried."""
     tried: dict[int, Kid] = {}
     for steps in STEPS:
         tried[steps] = judge.kid(f"ours-{steps}", count, partial(_few, judge.package, steps))
-        if tried[steps].value <= theirs.interval[1]:
+        if tried[steps].above(theirs)[0] <= 0:
             return steps, tried[steps], tried
     raise AssertionError(f"no number of steps reaches the peer's KID: {tried}")
 
