@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from genaug import channels_last
-from genaug.channels_last import OrderedInstanceNorm3d, to_layout
+from genaug.channels_last import to_layout
 from torch import nn
 
 
@@ -34,7 +34,7 @@ def test_values_and_gradients_stay_and_so_do_the_names_of_the_weights():
     usual = network()
     last = copy.deepcopy(usual)
     to_layout(last, "channels_last")
-    assert isinstance(last[1], OrderedInstanceNorm3d)
+    assert last[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
     assert list(last.state_dict()) == list(usual.state_dict())
     results = []
     for one in (usual, last):
@@ -51,30 +51,8 @@ def test_the_way_back_is_exact():
     there = copy.deepcopy(usual)
     to_layout(there, "channels_last")
     to_layout(there, "contiguous")
-    assert type(there[1]) is nn.InstanceNorm3d
+    assert there[0].weight.is_contiguous()
     assert torch.equal(there(volumes()), usual(volumes()))
-
-
-def test_statistics_that_were_kept_are_still_used():
-    kept = OrderedInstanceNorm3d(3, track_running_stats=True).eval()
-    x = volumes().contiguous(memory_format=torch.channels_last_3d)
-    with torch.no_grad():
-        torch.testing.assert_close(kept(x), x / (1 + 1e-5) ** 0.5)
-
-
-@pytest.mark.parametrize(("middle", "spread"), [(0.0, 1.0), (3.0, 1.0), (1.0, 1e-3), (100.0, 1.0), (5.0, 0.0)])
-def test_the_norm_is_as_exact_as_torchs_own_even_of_nearly_constant_maps(middle, spread):
-    norm = OrderedInstanceNorm3d(16, affine=True)
-    torch.nn.init.normal_(norm.weight), torch.nn.init.normal_(norm.bias)
-    x = middle + spread * torch.randn(2, 16, 40, 32, 24, generator=torch.Generator().manual_seed(0))
-    last = x.contiguous(memory_format=torch.channels_last_3d)
-    kept = last.clone()
-    exact = nn.functional.instance_norm(x.double(), weight=norm.weight.double(), bias=norm.bias.double())
-    with torch.no_grad():
-        found, torchs = norm(last), nn.functional.instance_norm(x, weight=norm.weight, bias=norm.bias)
-    assert found.is_contiguous(memory_format=torch.channels_last_3d) and torch.equal(last, kept)
-    error, usual = ((one.double() - exact).abs().max().item() for one in (found, torchs))
-    assert error <= max(2 * usual, 1e-5)
 
 
 def test_only_a_clear_gain_counts():
@@ -92,5 +70,5 @@ def test_a_machine_where_the_results_differ_keeps_the_usual_layout_and_says_so(m
 
 @pytest.mark.parametrize(("seconds", "layout"), [([3.0, 1.0], "channels_last"), ([1.0, 3.0], "contiguous")])
 def test_the_faster_layout_is_taken(monkeypatch, seconds, layout):
-    monkeypatch.setattr(channels_last, "_seconds", lambda one, x: seconds[isinstance(one[1], OrderedInstanceNorm3d)])
+    monkeypatch.setattr(channels_last, "_seconds", lambda one, x: seconds[not one[0].weight.is_contiguous()])
     assert channels_last.faster_layout() == layout

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.nets.spade_network import SPADEDecoder, SPADEEncoder
-from torch import Tensor, nn
+from torch import Tensor
 
 from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, posterior_draw
 from genaug.networks.haar import Haar, band_channels
@@ -35,8 +35,6 @@ class SpadeGenerator(OnePass):
         self.front, self.back = Haar(haar_levels), Haar(haar_levels, inverse=True)
         bands = band_channels(signature.channels, d, haar_levels)
         self.encoder = SPADEEncoder(d, bands, style, list(reversed(channels)), half)
-        # The encoder views its last maps as vectors, which does not go with channels last.
-        self.encoder.blocks[-1].register_forward_hook(in_usual_order)
         # The decoder appends to the list it is given, so it gets its own.
         self.decoder = SPADEDecoder(
             spatial_dims=d,
@@ -70,8 +68,3 @@ class SpadeGenerator(OnePass):
             "mean": mean,
             "log_variance": log_variance,
         }
-
-
-def in_usual_order(layer: nn.Module, given: object, maps: Tensor) -> Tensor:
-    """A hook: what a layer gives, contiguous in memory."""
-    return maps.contiguous()
