@@ -18,8 +18,9 @@ import numpy.typing as npt
 from genaug.evaluation.resampling import bootstrap_weights, group_indices
 from genaug.volume import FloatArray
 
-PANEL = 256
-"""Rows of the kernel evaluated at a time; memory grows with this times the number of cases."""
+PANEL = 1024
+"""Rows of the kernel evaluated at a time; memory grows with this times the number of cases. Few and large products,
+because each waits for all threads of the matrix library, which takes long where another process has a core."""
 
 PERMUTATIONS = 500
 
@@ -174,7 +175,9 @@ def _cross_sums(x: _Cohort, y: _Cohort, x_weights: FloatArray, y_weights: FloatA
 
 
 def _quadratic(left: FloatArray, kernel: FloatArray, right: FloatArray) -> FloatArray:
-    product = left.astype(kernel.dtype, copy=False) @ kernel
+    weights = left.astype(kernel.dtype, copy=False)
+    # One row of weights is no work for several threads, which `@` would wake and wait for.
+    product = weights @ kernel if len(weights) > 1 else np.einsum("ri,ij->rj", weights, kernel)
     sums: FloatArray = np.einsum("ri,ri->r", product, right, dtype=np.float64)
     return sums
 
