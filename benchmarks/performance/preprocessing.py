@@ -68,8 +68,8 @@ def read_again(folder: str) -> dict[str, Any]:
 
 
 def store_of(plan: TrainingPlan, folder: Path) -> TensorStore:
-    """The prepared cases with the recipe's random shifts."""
-    return TensorStore(folder / TENSORS, plan.grid.size, plan.recipe.stages["autoencoder"].training.shift)
+    """The prepared cases, without the recipe's random shifts, of which the peers have none."""
+    return TensorStore(folder / TENSORS, plan.grid.size)
 
 
 def read(store: TensorStore, prepared: float) -> dict[str, Any]:
@@ -170,7 +170,8 @@ def _row(kind: Literal["cache", "persistent"], folder: str, first: Outcome, told
             "no_more_memory": memory[0] <= memory[1],
             "preparing_s": {"ours": first.value["prepared"], "peer": theirs[0].value["prepared"]},
             "batch": BATCH,
-            "ours_also": ["random shifts", "where the case was scanned"],
+            "ours_also": ["where the case was scanned"],
+            "memory": "ours counts the prepared files that are mapped, which the system may take back at any time",
         },
     )
 
