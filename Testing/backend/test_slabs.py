@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from genaug.networks.autoencoders import SpatialAutoencoder
@@ -9,7 +10,7 @@ from genaug.networks.base import Batch, Signature
 from genaug.slabs import PLANS, SlabPlan, decode_in_slabs, in_slabs, slab_plan
 from genaug.slabs.convolving import ALONE, convolve, phase_weights
 from genaug.slabs.moments import Moments
-from genaug.slabs.spill import SpillFile
+from genaug.spill import SpillFile
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
@@ -114,8 +115,8 @@ def test_two_halves_convolve_like_one(lines: int, kernel: int) -> None:
 
 def test_a_row_that_was_never_written_is_no_row() -> None:
     """A file that is too short is an error, not zeros."""
-    file = SpillFile((2, 2), None, torch.device("cpu"))
-    file.write(1, torch.ones(1, 2, 2))
+    file = SpillFile((2, 2))
+    file.write(1, np.ones((1, 2, 2), np.float32))
     assert file.read(1, 2).sum() == 4
     with pytest.raises(EOFError):
         file.read(1, 3)

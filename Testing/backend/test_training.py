@@ -191,6 +191,8 @@ def test_the_number_of_threads_is_that_of_the_training_alone(cohort, tmp_path):
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 def test_out_of_memory_says_what_to_lower(cohort, tmp_path, monkeypatch, error):
     def too_much(outputs, batch, play):
+        if outputs["raw"].is_meta:  # the estimate of the peak, which holds no numbers
+            return outputs["raw"].sum()
         raise error
 
     monkeypatch.setitem(LOSSES, "l1", too_much)

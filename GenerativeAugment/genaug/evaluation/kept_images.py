@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
-import torch
-
-from genaug.slabs.spill import SpillFile
+from genaug.spill import SpillFile
 from genaug.volume import FloatArray
 
 
@@ -36,7 +34,7 @@ class KeptImages(Sequence[FloatArray]):
         place = index + self._count if index < 0 else index
         if not 0 <= place < self._count or self._file is None:
             raise IndexError(f"image {index} of {self._count}")
-        image: FloatArray = self._file.read(place, place + 1)[0].numpy()
+        image: FloatArray = self._file.read(place, place + 1)[0]
         return image
 
     def put(self, place: int, image: FloatArray) -> None:
@@ -46,6 +44,6 @@ class KeptImages(Sequence[FloatArray]):
             OSError: the disk is full.
         """
         if self._file is None:
-            self._file = SpillFile(self._shape, None, torch.device("cpu"))
-        self._file.write(place, torch.from_numpy(image.astype("float32"))[None])
+            self._file = SpillFile(self._shape)
+        self._file.write(place, image[None])
         self._count = max(self._count, place + 1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from genaug.slabs.convolving import convolve, kernel, phase_weights, pointwise
 from genaug.slabs.moments import Moments
-from genaug.slabs.spill import SpillFile
+from genaug.spill import SpillFile
 
 Place: TypeAlias = tuple[int, int]
 """First row and the one after the last."""
@@ -77,19 +77,22 @@ class Kept(Field):
 
 
 class Spilled(Field):
-    """A field in a temporary file, row after row; read and written, not mapped, since mapped pages count as memory."""
+    """A field in a temporary file, row after row. On "meta" nothing is stored, for runs that only count memory."""
 
     def __init__(self, channels: int, size: Sequence[int], folder: Path | None, device: torch.device) -> None:
         super().__init__(channels, size, device)
-        self._file = SpillFile((channels, *self.size[1:]), folder, device)
+        self._file = None if device.type == "meta" else SpillFile((channels, *self.size[1:]), folder)
 
     def rows(self, first: int, last: int) -> Tensor:
         """Read them."""
-        return self._file.read(first, last).movedim(1, 0)[None]
+        if self._file is None:
+            return torch.empty(1, self.channels, last - first, *self.size[1:], device="meta")
+        return torch.from_numpy(self._file.read(first, last)).to(self.device).movedim(1, 0)[None]
 
     def write(self, first: int, rows: Tensor) -> None:
         """Put rows in their place."""
-        self._file.write(first, rows[0].movedim(0, 1))
+        if self._file is not None:
+            self._file.write(first, rows[0].movedim(0, 1).cpu().numpy())
 
 
 class Convolved(Field):
