@@ -1,7 +1,8 @@
 """One volume of 64^3 by latent diffusion: ours in the fewest steps of equal KID, beside MONAI's inferer.
 
 Both sample the same seeds, and the bootstrap redraws seeds and real cases alike for both. So the interval of the
-difference is far narrower than those of the two distances, and few steps have to be as good to pass.
+difference is far narrower than those of the two distances: it tells differences that no one could see. Few steps are as
+good where their distance lies in the peer's interval and is at most `EXCESS` above the peer's own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ from benchmarks.performance.timing import interleaved
 SEED = 1
 SAMPLER = "dpmpp_2m"
 STEPS = (3, 4, 5, 6, 8, 10, 12, 15, 20)
-"""Tried in this order; the first whose KID is not above the peer's, within the interval of the difference, is timed."""
+"""Tried in this order; the first that is as good as DDIM 50 is timed, also beside DDPM."""
+
+EXCESS = 0.05
+"""How much larger a distance may be to count as equal, as a share."""
 
 USUAL = 20
 """Steps that the recipe takes, whatever a model of some minutes can do with."""
@@ -146,13 +150,20 @@ def measure(against: Against) -> list[Result]:
     return [_row(package, peer, Judge(package), against, apart)]
 
 
-def _row(package: Package, peer: Peer, judge: Judge, against: Against, apart: float) -> Result:
-    def by_peer(seeds: Sequence[int]) -> Tensor:
-        torch.manual_seed(seeds[0])
-        return peer(peer.noise(list(seeds)), peer.scheduler(against.scheduler, against.steps))
+def _by(peer: Peer, against: Against, seeds: Sequence[int]) -> Tensor:
+    """Volumes as the peer makes them."""
+    torch.manual_seed(seeds[0])
+    return peer(peer.noise(list(seeds)), peer.scheduler(against.scheduler, against.steps))
 
+
+def _row(package: Package, peer: Peer, judge: Judge, against: Against, apart: float) -> Result:
+    by_peer = partial(_by, peer, against)
+    first = ROWS[0]
+    steps, tried = fewest_steps(
+        judge, judge.kid(f"peer-{first.steps}", first.cases, partial(_by, peer, first)), first.cases
+    )
     theirs = judge.kid(f"peer-{against.steps}", against.cases, by_peer)
-    steps, found, tried = fewest_steps(judge, theirs, against.cases)
+    found = judge.kid(f"ours-{steps}", against.cases, partial(_few, package, steps))
     seed = case_seed(SEED, 0)
     times = interleaved(
         lambda: ours(package, [seed], steps), lambda: by_peer([seed]), against.repetitions, against.warm_ups
@@ -184,10 +195,7 @@ def _row(package: Package, peer: Peer, judge: Judge, against: Against, apart: fl
             "network calls": find_sampler(SAMPLER).network_calls(steps),
             "network calls of the peer": against.steps,
             "sampler": SAMPLER,
-            "KID by steps": {
-                count: {"kid": kid.value, "interval": kid.interval, "above the peer": kid.above(theirs)}
-                for count, kid in tried.items()
-            },
+            "KID by steps": {count: {"kid": kid.value, "interval": kid.interval} for count, kid in tried.items()},
             "interval of the peer's KID": theirs.interval,
             "KID of real cases": theirs.floor,
             "cases for the KID": against.cases,
@@ -252,13 +260,18 @@ class Judge:
         return self._extract(CaseArrays("", "", image))
 
 
-def fewest_steps(judge: Judge, theirs: Kid, count: int) -> tuple[int, Kid, dict[int, Kid]]:
-    """The fewest steps whose KID is equal to the peer's within the interval of their difference, it, and all tried."""
+def as_good(found: Kid, theirs: Kid) -> bool:
+    """Whether a distance counts as equal to the peer's, or is smaller."""
+    return found.value <= min(theirs.interval[1], (1 + EXCESS) * theirs.value)
+
+
+def fewest_steps(judge: Judge, theirs: Kid, count: int) -> tuple[int, dict[int, Kid]]:
+    """The fewest steps whose KID is as good as the peer's, and the KID of all tried."""
     tried: dict[int, Kid] = {}
     for steps in STEPS:
         tried[steps] = judge.kid(f"ours-{steps}", count, partial(_few, judge.package, steps))
-        if tried[steps].above(theirs)[0] <= 0:
-            return steps, tried[steps], tried
+        if as_good(tried[steps], theirs):
+            return steps, tried
     raise AssertionError(f"no number of steps reaches the peer's KID: {tried}")
 
 
