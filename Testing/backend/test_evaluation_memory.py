@@ -47,9 +47,12 @@ def _peak(count: int, extractor: str = "conv3d-v1") -> int:
 
 
 def test_four_times_the_cases_take_no_more_memory() -> None:
-    """From run to run a process differs by 30 MB; kept images and scattered features made 75 to 170 MB of it."""
-    few, many = _peak(8), _peak(32)
-    assert many - few < 45e6
+    """From run to run a process differs by 30 MB, seldom by 70; kept images and scattered features added 75 to 170.
+
+    They would in every run, and chance does not three times in a row.
+    """
+    few = _peak(8)
+    assert any(_peak(32) - few < 45e6 for _ in range(3))
 
 
 @pytest.mark.parametrize("shape", [(1, 24, 20), (1, 24, 20, 22)])
