@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from genaug.channels_last import faster_layout
+from genaug.context import held
 from genaug.graphs import graphs
 from genaug.parameters import Acceleration as Wanted
 from genaug.strict import Frozen
@@ -50,21 +51,15 @@ _recorded: ContextVar[Acceleration | None] = ContextVar("recorded acceleration",
 @contextmanager
 def wanted(asked: Wanted) -> Iterator[None]:
     """Inside, sampling is accelerated as a job has asked."""
-    token = _wanted.set(asked)
-    try:
+    with held(_wanted, asked):
         yield
-    finally:
-        _wanted.reset(token)
 
 
 @contextmanager
 def following(recorded: Mapping[str, Any] | None) -> Iterator[None]:
     """Inside, sampling is accelerated as a Record says; one that says nothing was made plainly."""
-    token = _recorded.set(PLAIN if recorded is None else Acceleration.model_validate(recorded))
-    try:
+    with held(_recorded, PLAIN if recorded is None else Acceleration.model_validate(recorded)):
         yield
-    finally:
-        _recorded.reset(token)
 
 
 def for_sampling(device: torch.device) -> Acceleration:

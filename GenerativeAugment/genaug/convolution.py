@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -21,11 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genaug.context import held
 from genaug.progress import Reporter
 
 Route = Literal["native", "onednn"]
-Convolve = Callable[[Tensor, Tensor, Tensor | None, tuple[int, ...], tuple[int, ...], tuple[int, ...], int], Tensor]
-"""(x, weight, bias, padding, stride, dilation, groups) -> result."""
 
 TOLERANCE = 1e-4
 """Largest difference from torch's own way, as a share of the largest value."""
@@ -85,21 +84,15 @@ def route_convolutions(network: nn.Module) -> None:
 @contextmanager
 def sampling() -> Iterator[None]:
     """Inside, convolutions made by `route_convolutions` take the route of this process, or the recorded one."""
-    token = _sampling.set(True)
-    try:
+    with held(_sampling, True):
         yield
-    finally:
-        _sampling.reset(token)
 
 
 @contextmanager
 def following(route: Route) -> Iterator[None]:
     """Inside, `current_route` is what a Record says, if this machine has it."""
-    token = _recorded.set(route)
-    try:
+    with held(_recorded, route):
         yield
-    finally:
-        _recorded.reset(token)
 
 
 def current_route() -> Route:

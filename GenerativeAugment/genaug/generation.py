@@ -80,38 +80,25 @@ def generate(
         sampler: how to draw.
         callback: called at every network call, with the calls of one chain; raising stops at once.
     """
-    with accelerated(batch.target.device):
-        return _generate(recipe, systems, code_scale, generators, batch, roles, sampler, callback)
-
-
-def _generate(
-    recipe: Recipe,
-    systems: Mapping[str, System],
-    code_scale: CodeScale | None,
-    generators: Sequence[torch.Generator] | NoiseOf,
-    batch: Batch,
-    roles: Roles,
-    sampler: Sampler,
-    callback: Callback | None,
-) -> Tensor:
     target = batch.target
-    for chain in chains(recipe, systems):
-        last = maker(recipe, chain, systems, sampler)
-        stage, system = recipe.stages[last], systems[last]
-        seen = stage_view(replace(batch, target=target), stage, roles)
-        shape, device = system.noise_shape(), target.device
-        noise = generators(shape, device) if callable(generators) else CaseNoise(generators, shape, device)
-        if stage.space == "voxel":
-            made = system.sample(noise, seen, sampler, callback)
-        else:
-            code = target.new_zeros(len(target), system.signature.channels, *system.signature.window)
-            codes = system.sample(noise, at_codes(seen, code), sampler, callback)
-            decoder = autoencoder_of(chain, systems)
-            scaled = codes if code_scale is None else code_scale.unscale(codes)
-            # The autoencoder may know less of the case than the stage that works on its codes.
-            known = stage_view(replace(batch, target=target), recipe.stages[chain[0]], roles)
-            made = activate(decoder.generate(scaled, known), decoder.signature.image_channels)
-        target = with_part(target, made, stage, roles)
+    with accelerated(target.device):
+        for chain in chains(recipe, systems):
+            last = maker(recipe, chain, systems, sampler)
+            stage, system = recipe.stages[last], systems[last]
+            seen = stage_view(replace(batch, target=target), stage, roles)
+            shape, device = system.noise_shape(), target.device
+            noise = generators(shape, device) if callable(generators) else CaseNoise(generators, shape, device)
+            if stage.space == "voxel":
+                made = system.sample(noise, seen, sampler, callback)
+            else:
+                code = target.new_zeros(len(target), system.signature.channels, *system.signature.window)
+                codes = system.sample(noise, at_codes(seen, code), sampler, callback)
+                decoder = autoencoder_of(chain, systems)
+                scaled = codes if code_scale is None else code_scale.unscale(codes)
+                # The autoencoder may know less of the case than the stage that works on its codes.
+                known = stage_view(replace(batch, target=target), recipe.stages[chain[0]], roles)
+                made = activate(decoder.generate(scaled, known), decoder.signature.image_channels)
+            target = with_part(target, made, stage, roles)
     return target
 
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from genaug.convolution import current_route
 from genaug.generation import CodeScale, generate, maker
 from genaug.networks.base import Batch, System
+from genaug.package import Package
 from genaug.peak import on_meta, peak_bytes
 from genaug.recipe import Recipe, Sampler
 from genaug.samplers import Noise
 from genaug.slabs import SlabPlan, in_slabs
 from genaug.stages import chains
 from genaug.tensors import Roles
+
+Asked: TypeAlias = tuple[str, int, str | None, str]
+"""Sampler, cases, plan, and the route of convolutions, some of which need room of their own."""
+
+_known: WeakKeyDictionary[Package, dict[Asked, int]] = WeakKeyDictionary()
 
 FEW_STEPS = 6
 """Of a sampler, instead of all: what it holds does not grow with them."""
@@ -43,6 +52,22 @@ def sampling_bytes(
             return generate(recipe, shapes, code_scale, _noise(cases), shapes_batch(roles, size, cases), roles, small)
 
     return peak_bytes(run)
+
+
+def package_bytes(package: Package, sampler: Sampler, cases: int, plan: SlabPlan | None = None) -> int:
+    """`sampling_bytes` of a loaded package, found out once: a warm worker has many jobs for one model.
+
+    Raises:
+        RuntimeError, NotImplementedError: as `sampling_bytes`.
+    """
+    known = _known.setdefault(package, {})
+    asked = (sampler.model_dump_json(), cases, None if plan is None else plan.model_dump_json(), current_route())
+    if asked not in known:
+        info = package.info
+        known[asked] = sampling_bytes(
+            info.recipe, package.systems, info.code_scale, info.roles, sampler, info.grid.size, cases, plan
+        )
+    return known[asked]
 
 
 def shapes_batch(roles: Roles, size: Sequence[int], cases: int) -> Batch:

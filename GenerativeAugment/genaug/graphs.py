@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genaug.context import held
+
 Play = Callable[[], None]
 Record = Callable[[Callable[[], Tensor]], tuple[Tensor, Play]]
 """Runs a function once under recording; gives its result, whose values every play renews in place."""
@@ -28,11 +30,8 @@ _on: ContextVar[bool] = ContextVar("graphs", default=False)
 @contextmanager
 def graphs(on: bool) -> Iterator[None]:
     """Inside, networks that `graph_denoisers` has seen play graphs where `on`."""
-    token = _on.set(on)
-    try:
+    with held(_on, on):
         yield
-    finally:
-        _on.reset(token)
 
 
 class GraphedCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,6 +133,17 @@ def read_header(path: Path) -> Header:
     header = Header((i, j, k), _affine(reader), np.dtype(dtype))
     _require_position(header.grid(source=path), path, sound)
     return header
+
+
+def voxel_count(path: Path) -> int:
+    """How many voxels an image has; of a DICOM series, which had to be read to know it, as many as bytes.
+
+    Raises:
+        GenaugError: as `read_header`.
+    """
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.iterdir())
+    return math.prod(read_header(path).shape)
 
 
 def write_volume(path: Path, volume: Volume, compress: bool = True, synthetic: bool = False) -> None:

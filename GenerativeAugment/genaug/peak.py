@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import psutil
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,11 +29,6 @@ FRAGMENTS = 1.1
 
 LIBRARIES = 60 << 20
 """What is loaded only once a job runs: kernels, image writers, code."""
-
-
-def resident() -> int:
-    """Bytes this process holds now."""
-    return int(psutil.Process().memory_info().rss)
 
 
 def device_held(device: torch.device) -> int:

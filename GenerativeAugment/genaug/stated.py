@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import psutil
+
+from genaug.context import held
 from genaug.progress import Reporter
 from genaug.strict import Strict
 
@@ -32,11 +35,13 @@ _stated: ContextVar[list[Peak] | None] = ContextVar("stated peaks", default=None
 def hearing() -> Iterator[list[Peak]]:
     """Collects what `state` is told inside."""
     heard: list[Peak] = []
-    token = _stated.set(heard)
-    try:
+    with held(_stated, heard):
         yield heard
-    finally:
-        _stated.reset(token)
+
+
+def resident() -> int:
+    """Bytes this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def state(peak: Peak, reporter: Reporter) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 from genaug.cohort import Cohort
-from genaug.generation_memory import sampling_bytes
-from genaug.imageio import read_header
+from genaug.generation_memory import package_bytes
+from genaug.imageio import voxel_count
 from genaug.limits import refused
 from genaug.networks.autoencoders import SpatialAutoencoder
 from genaug.package import Package
 from genaug.parameters import SynthesisParameters
-from genaug.peak import FRAGMENTS, LIBRARIES, device_held, resident
+from genaug.peak import FRAGMENTS, LIBRARIES, device_held
 from genaug.progress import Reporter
 from genaug.recipe import Sampler
 from genaug.slabs import PLANS, SlabPlan
-from genaug.stated import Peak, state
+from genaug.stated import Peak, resident, state
 
 FINISHING = 6
 """Copies of a case, in float32, that are made of it on its way into its files."""
@@ -52,7 +52,7 @@ def synthesis_plan(
     least: Peak | None = None
     for plan in _plans(package):
         try:
-            sampled = _sampled(package, sampler, cases, plan)
+            sampled = package_bytes(package, sampler, cases, plan)
         except (RuntimeError, NotImplementedError) as error:
             if limit is not None:
                 raise refused(package, int(limit), None) from error
@@ -71,13 +71,6 @@ def _plans(package: Package) -> tuple[SlabPlan | None, ...]:
     """Ways to decode, the fastest first."""
     slabs = any(isinstance(system, SpatialAutoencoder) for system in package.systems.values())
     return (None, *PLANS) if slabs else (None,)
-
-
-def _sampled(package: Package, sampler: Sampler, cases: int, plan: SlabPlan | None) -> int:
-    info = package.info
-    return sampling_bytes(
-        info.recipe, package.systems, info.code_scale, info.roles, sampler, info.grid.size, cases, plan
-    )
 
 
 def _peak(
@@ -100,7 +93,7 @@ def _peak(
 
 def _largest(given: Cohort) -> int:
     """Voxels of the largest label map."""
-    return max((math.prod(read_header(case.label).shape) for case in given.cases if case.label is not None), default=0)
+    return max((voxel_count(case.label) for case in given.cases if case.label is not None), default=0)
 
 
 def _in_words(plan: SlabPlan | None) -> str:

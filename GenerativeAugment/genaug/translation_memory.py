@@ -8,15 +8,15 @@ import numpy as np
 
 from genaug.case import Case
 from genaug.cohort import Cohort
-from genaug.generation_memory import sampling_bytes
+from genaug.generation_memory import package_bytes
 from genaug.grid import Grid, geometry
 from genaug.imageio import Header, read_header
 from genaug.limits import refused
 from genaug.package import Package
 from genaug.parameters import TranslationParameters
-from genaug.peak import FRAGMENTS, LIBRARIES, device_held, resident
+from genaug.peak import FRAGMENTS, LIBRARIES, device_held
 from genaug.progress import Reporter
-from genaug.stated import Peak, state
+from genaug.stated import Peak, resident, state
 
 READING = 8
 """Bytes a voxel of the source beside its own, while it is read and mapped, and of a result on its way into its file."""
@@ -38,14 +38,12 @@ def windows_at_once(
         GenaugError: BAD_PARAMETER with the number that is needed, when nothing keeps to the limit, or when it is not
             known whether something does; what reading the headers raises.
     """
-    limit, info = parameters.max_memory, package.info
+    limit = parameters.max_memory
     volumes = max((_volume_bytes(package, case) for case in inputs.cases), default=0)
     least: Peak | None = None
     for batch in range(usual, 0, -1):
         try:
-            sampled = sampling_bytes(
-                info.recipe, package.systems, info.code_scale, info.roles, info.recipe.sampler, info.grid.size, batch
-            )
+            sampled = package_bytes(package, package.info.recipe.sampler, batch)
         except (RuntimeError, NotImplementedError) as error:
             if limit is not None:
                 raise refused(package, int(limit), None) from error

@@ -132,7 +132,7 @@ def test_what_cannot_be_known_is_said_and_promised_to_nobody(
     def fails(*_: object) -> int:
         raise NotImplementedError("values are needed")
 
-    monkeypatch.setattr("genaug.synthesis_memory.sampling_bytes", fails)
+    monkeypatch.setattr("genaug.synthesis_memory.package_bytes", fails)
     told = Told()
     synthesize(latent, tmp_path / "out", SynthesisParameters(), 1, "cpu", told)
     assert any("not known beforehand" in line for line in told.lines)
@@ -155,15 +155,11 @@ def test_a_size_is_a_number_of_bytes_or_refused(model: type, text: object, size:
 
 def test_starter_models_all_have_a_known_peak() -> None:
     """None of them needs values to tell its size."""
-    from genaug.generation_memory import sampling_bytes
+    from genaug.generation_memory import package_bytes
 
     for folder in sorted(path.parents[1] for path in MODELS.glob("*/configs/genaug.json")):
         package = load_package(folder)
-        info = package.info
-        found = sampling_bytes(
-            info.recipe, package.systems, info.code_scale, info.roles, info.recipe.sampler, info.grid.size, 1
-        )
-        assert found > 0
+        assert package_bytes(package, package.info.recipe.sampler, 1) > 0
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +178,7 @@ def test_a_translation_under_a_limit_takes_fewer_windows_and_is_made_again_so(
     cohort = cohort.with_cases(cohort.cases[:1])
     usual = translate(package, cohort, tmp_path / "usual", TranslationParameters(), 1, "cpu")
     monkeypatch.setattr(
-        "genaug.translation_memory.sampling_bytes", lambda *arguments: 10**10 if arguments[-1] > 1 else 10**6
+        "genaug.translation_memory.package_bytes", lambda *arguments: 10**10 if arguments[-1] > 1 else 10**6
     )
     limited = TranslationParameters.model_validate({"max_memory": "4GB"})
     made = translate(package, cohort, tmp_path / "limited", limited, 1, "cpu")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -250,6 +250,10 @@ class WassersteinLoop:
         return torch.tanh(self.generator.generate(z, Batch(images)))  # type: ignore[operator]
 
 
+Pair: TypeAlias = tuple[StageRun, AutoencoderLoop | DenoiserLoop, dict[str, float]]
+"""Ours, the loop written plainly, and how far both are apart."""
+
+
 def stepping(run: StageRun) -> Step:
     """What the trainer does of every iteration, its look at the losses included."""
 
@@ -298,15 +302,17 @@ def wasserstein_pair(plan: TrainingPlan, folder: Path) -> tuple[StageRun, Wasser
         return run, loop, largest_difference(run.step(), expected, 1e-3)
 
 
-def autoencoder_row(cohort: Cohort) -> Result:
-    """Stage 1."""
-    with planned(cohort, "ldm", {"stages": {"autoencoder": TUTORIAL_TERMS}}) as (plan, folder):
-        run, loop, error = autoencoder_pair(plan, folder)
+def latent_row(
+    cohort: Cohort, row: str, changes: dict[str, Any], pair: Callable[[TrainingPlan, Path], Pair], title: str, peer: str
+) -> Result:
+    """A stage of the latent diffusion model, of whose recipe `changes` make the tutorial's."""
+    with planned(cohort, "ldm", {"stages": changes}) as (plan, folder):
+        run, loop, error = pair(plan, folder)
         batches = in_memory(plan, folder, run.stage.training.batch_size)
         return timed(
-            "training-step-ldm-autoencoder",
-            f"one step of the autoencoder, {_sizes(run)}",
-            "MONAI's tutorial loop, stage 1",
+            row,
+            f"one step of {title}, {_sizes(run)}",
+            f"MONAI's tutorial loop, {peer}",
             "exact",
             interleaved(stepping(run), lambda: loop.step(next(batches))),
             GOAL,
@@ -314,24 +320,18 @@ def autoencoder_row(cohort: Cohort) -> Result:
             detail=_detail(run),
             note=BOUND,
         )
+
+
+def autoencoder_row(cohort: Cohort) -> Result:
+    """Stage 1."""
+    changes = {"autoencoder": TUTORIAL_TERMS}
+    return latent_row(cohort, "training-step-ldm-autoencoder", changes, autoencoder_pair, "the autoencoder", "stage 1")
 
 
 def denoiser_row(cohort: Cohort) -> Result:
     """Stage 2."""
-    with planned(cohort, "ldm", {"stages": {"denoiser": EPSILON}}) as (plan, folder):
-        run, loop, error = denoiser_pair(plan, folder)
-        batches = in_memory(plan, folder, run.stage.training.batch_size)
-        return timed(
-            "training-step-ldm",
-            f"one step of the latent denoiser, {_sizes(run)}",
-            "MONAI's tutorial loop, stage 2, LatentDiffusionInferer",
-            "exact",
-            interleaved(stepping(run), lambda: loop.step(next(batches))),
-            GOAL,
-            error=error,
-            detail=_detail(run),
-            note=BOUND,
-        )
+    peer = "stage 2, LatentDiffusionInferer"
+    return latent_row(cohort, "training-step-ldm", {"denoiser": EPSILON}, denoiser_pair, "the latent denoiser", peer)
 
 
 def half_precision_row(cohort: Cohort) -> Result:

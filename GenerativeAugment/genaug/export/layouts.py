@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from genaug.errors import GenaugError, Reason
 from genaug.export.folds import Fold
 from genaug.export.placing import place_image, place_label
 from genaug.export.selection import Chosen, Selection
-from genaug.imageio import read_header
+from genaug.imageio import voxel_count
 from genaug.parallel import each_in_order, threads_for
 from genaug.parameters import ExportParameters
 from genaug.progress import Reporter
@@ -83,7 +82,7 @@ class Layout:
     def _bytes_of_a_case(self) -> int:
         """Memory that writing a case takes, of the largest one."""
         firsts = [next(iter(chosen.case.images.values())) for chosen in self.selection.kept]
-        return _COPIES * 4 * max((_voxels(path) for path in firsts), default=0)
+        return _COPIES * 4 * max((voxel_count(path) for path in firsts), default=0)
 
     def _note_values(self, chosen: Chosen, values: Sequence[int]) -> None:
         names = self.selection.label_names
@@ -97,10 +96,3 @@ class Layout:
                 "Correct the label map, or name these labels in the cohort.",
             )
         self.label_values.update(values)
-
-
-def _voxels(path: Path) -> int:
-    """How many an image has; of a DICOM series, which had to be read to know it, as many as bytes."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.iterdir())
-    return math.prod(read_header(path).shape)

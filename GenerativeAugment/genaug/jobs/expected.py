@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-
 from genaug.case import Case
 from genaug.errors import GenaugError
-from genaug.imageio import read_header
+from genaug.imageio import voxel_count
 from genaug.progress import Reporter
 from genaug.record import Record
-from genaug.stated import Peak, state
+from genaug.stated import Peak, resident, state
 
 ROOM = 80 << 20
 """Libraries that are loaded once such a job runs: image readers, SciPy, code."""
@@ -39,7 +36,7 @@ def state_from_sizes(
         held: bytes beside, whatever the cases are.
     """
     largest = max((_voxels(path) for case in cases for path in case.images.values()), default=0)
-    present = int(psutil.Process().memory_info().rss)
+    present = resident()
     words = f"{largest * per_voxel * at_once / 1e6:.0f} MB of them for the largest image"
     state(Peak(bytes=present + ROOM + held + largest * per_voxel * at_once, of=words), reporter)
 
@@ -62,31 +59,29 @@ def state_replay(record: Record, folder: Path, package: Path | None, reporter: R
     """
     largest = max((_voxels(folder / one.file) for one in record.outputs.values()), default=0)
     network = _network_bytes(record, package) if package is not None and package.is_dir() else 0
-    present = int(psutil.Process().memory_info().rss)
+    present = resident()
     words = f"{network / 1e6:.0f} MB of them for the network, {largest * INSERTING / 1e6:.0f} MB for the images"
     state(Peak(bytes=present + ROOM + network + largest * INSERTING, of=words), reporter)
 
 
 def _network_bytes(record: Record, package: Path) -> int:
     """What sampling takes with the recorded batch, all other stages at their usual settings."""
-    from genaug.generation_memory import sampling_bytes
+    from genaug.generation_memory import package_bytes
     from genaug.package import load_package
     from genaug.recipe import Sampler
     from genaug.slabs import SlabPlan
 
     loaded = load_package(package)
-    info, known = loaded.info, record.parameters
-    sampler = Sampler.model_validate(known["sampler"]) if "sampler" in known else info.recipe.sampler
+    known = record.parameters
+    sampler = Sampler.model_validate(known["sampler"]) if "sampler" in known else loaded.info.recipe.sampler
     cases = int(known.get("micro_batch", known.get("windows_at_once", 2)))
     slabs = record.machine.get("slabs")
     plan = None if slabs is None else SlabPlan.model_validate(slabs)
-    return sampling_bytes(
-        info.recipe, loaded.systems, info.code_scale, info.roles, sampler, info.grid.size, cases, plan
-    )
+    return package_bytes(loaded, sampler, cases, plan)
 
 
 def _voxels(path: Path) -> int:
     try:
-        return math.prod(read_header(path).shape)
+        return voxel_count(path)
     except GenaugError:
         return 0

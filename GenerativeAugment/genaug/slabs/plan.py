@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from genaug.context import held
 from genaug.strict import Strict
 
 SLAB_BYTES = 16 << 20
@@ -44,11 +45,8 @@ def in_slabs(plan: SlabPlan | None, folder: Path | None = None) -> Iterator[None
         plan: how.
         folder: where a temporary file may lie; the system's place for those when None.
     """
-    token = _plan.set(None if plan is None else (plan, folder))
-    try:
+    with held(_plan, None if plan is None else (plan, folder)):
         yield
-    finally:
-        _plan.reset(token)
 
 
 def disk_of(output: Path) -> Path | None:

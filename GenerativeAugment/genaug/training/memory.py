@@ -14,11 +14,11 @@ from genaug.generation_memory import shapes_batch
 from genaug.networks import Autoencoder, Batch, System, build_critic, build_system
 from genaug.objectives import CRITIC_LOSSES, LOSSES
 from genaug.objectives.base import Play
-from genaug.peak import FRAGMENTS, LIBRARIES, on_meta, peak_bytes, resident
+from genaug.peak import FRAGMENTS, LIBRARIES, on_meta, peak_bytes
 from genaug.progress import Reporter
 from genaug.recipe import Stage
 from genaug.stages import chains, stage_signature, stage_view
-from genaug.stated import Peak, state
+from genaug.stated import Peak, resident, state
 from genaug.training.plan import TENSORS, TrainingPlan
 
 KEPT = 4

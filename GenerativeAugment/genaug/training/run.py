@@ -186,7 +186,8 @@ def _train_stages(
             acceleration=_acceleration(folder, name, options, fabric, plan.grid.dimension, part),
         )
         teacher = None if stage.follows is None else systems[stage.follows]
-        run = _train_stage(name, stage, signature, data, setting, options, teacher)
+        run = stage_run(name, stage, signature, data, setting, options, teacher)
+        _train(run)
         systems[name] = run.averaged()
         stages[name] = TrainedStage(
             file="",
@@ -297,25 +298,15 @@ def _tensors(plan: TrainingPlan, folder: Path, stage: Stage) -> TensorStore:
     return TensorStore(folder / TENSORS, plan.grid.size, stage.training.shift, stage.training.flip)
 
 
-def _train_stage(
-    name: str,
-    stage: Stage,
-    signature: Signature,
-    data: StageData | CodeStore,
-    setting: Setting,
-    options: TrainingOptions,
-    teacher: System | None,
-) -> StageRun:
-    """Build the players and train them."""
-    run = stage_run(name, stage, signature, data, setting, options, teacher)
-    with arithmetic(setting.acceleration):
+def _train(run: StageRun) -> None:
+    """Train a stage, and show its averaged network the cases where that is to remember them."""
+    with arithmetic(run.setting.acceleration):
         run.train()
     averaged = run.averaged()
     if isinstance(averaged, Remembering):
-        rng = np.random.default_rng(derive(options.seed, name, "remembered"))
-        groups = (range(first, min(first + CODE_BATCH, len(data))) for first in range(0, len(data), CODE_BATCH))
-        averaged.remember(data.batch(items, rng).to(setting.fabric.device) for items in groups)
-    return run
+        rng, count = np.random.default_rng(derive(run.setting.seed, run.name, "remembered")), len(run.data)
+        groups = (range(first, min(first + CODE_BATCH, count)) for first in range(0, count, CODE_BATCH))
+        averaged.remember(run.data.batch(items, rng).to(run.setting.fabric.device) for items in groups)
 
 
 def stage_run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from genaug.jobs.expected import READING, state_from_sizes
 from genaug.jobs.handlers import parameters_of
 from genaug.jobs.handlers.inputs import parts, require_cases, require_sound
 from genaug.jobs.schema import Task
-from genaug.parallel import MOST_THREADS
+from genaug.parallel import threads_for
 from genaug.parameters import ExportParameters
 from genaug.progress import Part, Reporter
 from genaug.readers import read_cohort
@@ -25,7 +24,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     synthetic = [read_cohort(path) for path in task.inputs.get("synthetic", ())]
     parameters = parameters_of(task.parameters, ExportParameters)
     cases = [case for cohort in (real, *synthetic) if cohort is not None for case in cohort.cases]
-    state_from_sizes(cases, READING, reporter, at_once=max(1, min(len(cases), MOST_THREADS, os.cpu_count() or 1)))
+    state_from_sizes(cases, READING, reporter, at_once=threads_for(len(cases), 0))
     checking, writing = parts(reporter)
     if parameters.check:
         _require_sound([*([real] if real is not None else []), *synthetic], checking)
