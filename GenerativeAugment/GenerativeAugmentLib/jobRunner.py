@@ -266,6 +266,8 @@ class JobRunner:
         deadline = time.monotonic() + POLL_BUDGET_S
         try:
             self._tellConclusions()
+            # Before the events: a worker that was ready before this first look has started all the same.
+            self._updateState()
             worker = self._worker
             if worker is not None:
                 # Asked before reading: what is read after the end is the last there is.

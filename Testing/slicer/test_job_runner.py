@@ -200,6 +200,17 @@ def test_a_job_tells_what_it_does_and_ends_with_its_result(session):
     assert not session.runner.busy
 
 
+def test_a_job_that_ended_before_the_first_look_has_started_and_run_all_the_same(session):
+    job = session.job("finish")
+    jobId = session.runner.run(job)
+    deadline = time.monotonic() + 15
+    while not (job.folder / "result.json").exists():
+        assert time.monotonic() < deadline, "no result"
+        time.sleep(0.01)
+    session.untilSignal("finished", jobId)
+    assert [event[1] for event in session.signalled("stateChanged")] == ["starting", "running", "idle"]
+
+
 def test_the_worker_stays_warm_and_jobs_wait_for_each_other(session):
     ids = [session.run("finish") for _ in range(3)]
     results = [session.runner.waitForCompletion(jobId) for jobId in ids]
