@@ -19,7 +19,7 @@ from genaug.recipe import load_recipe
 from genaug.synthesis import synthesize
 
 from benchmarks.data import ROOT
-from benchmarks.methods import WORK, plan_for, train_row
+from benchmarks.methods import MINUTES, WORK, plan_for, train_row
 from benchmarks.segmentation import Outcome, segment
 from benchmarks.suites import Suite, slices
 from demo.console import Console
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 @main.command("brainspade")
-@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--minutes", default=MINUTES, show_default=True)
 def brainspade(minutes: float) -> None:
     """Train a segmenter on the output of brainSPADE alone."""
     console = Console()
@@ -56,7 +56,7 @@ def brainspade(minutes: float) -> None:
 
 
 @main.command("low-data")
-@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--minutes", default=MINUTES, show_default=True)
 @click.option("--only", multiple=True, type=click.Choice(METHODS))
 def low_data(minutes: float, only: tuple[str, ...]) -> None:
     """Which methods still help when there are 20 cases."""

@@ -20,7 +20,7 @@ from genaug.synthesis import synthesize
 from genaug.volume import label_volumes
 
 from benchmarks.data import ROOT, hippocampus
-from benchmarks.methods import WORK, plan_for, train_row
+from benchmarks.methods import MINUTES, WORK, plan_for, train_row
 from benchmarks.suites import Suite, with_sizes
 from demo.console import Console
 
@@ -32,7 +32,7 @@ GOAL = 0.8
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(METHODS))
-@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--minutes", default=MINUTES, show_default=True)
 def main(only: tuple[str, ...], minutes: float) -> None:
     """Train, ask for 64 volumes, and print how well the answers follow."""
     console = Console()

@@ -18,6 +18,8 @@ from genaug.volume import LABEL, Volume
 
 from benchmarks.data import data_folder, hippocampus, sarcoma
 
+ALL_SOURCES = ("mustgan",)
+"""Recipes for several sources that ask for every one of them."""
 PLACES = (0.4, 0.5, 0.6)
 """Where a hippocampus is cut, as shares of the extent of its label map."""
 
@@ -63,7 +65,7 @@ def suite_of(recipe: Recipe, folder: Path) -> Suite:
 
 def _translation(recipe: Recipe) -> Suite:
     window = (128, 128, 1)
-    if "images" in recipe.conditions:
+    if "images" in recipe.conditions or recipe.name in ALL_SOURCES:
         options: dict[str, Any] = {"channels": ["T1post"], "source_channels": ["T1pre", "T2", "FLAIR"]}
         return Suite("several sources", brain_tumour(), options | {"dimension": 2, "window": window}, "T1post")
     options = {"channels": ["ct"], "source_channels": ["mr_t1"], "dimension": 2, "window": window}

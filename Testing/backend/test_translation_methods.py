@@ -55,8 +55,8 @@ def test_the_cycle_of_the_identity_pair_is_free():
     assert LOSSES["cycle"](off, batch, play()).item() == pytest.approx(1.0)
 
 
-def test_a_pair_starts_near_the_identity_and_goes_both_ways():
-    system = build_system(tiny_network("cycle_pair"), SIGNATURE)
+def test_a_pair_that_starts_at_its_sources_is_near_the_identity_both_ways():
+    system = build_system(tiny_network("cycle_pair", from_source=True), SIGNATURE)
     batch = Batch(images(), source=images(seed=1))
     outputs = system(batch, torch.Generator())
     torch.testing.assert_close(outputs["generated"], torch.tanh(batch.source))
@@ -279,8 +279,7 @@ NEW = ["translator", "cascade_translator", "fusion_translator", "global_local_tr
 @pytest.mark.parametrize("kind", NEW)
 @pytest.mark.parametrize(("dimension", "window"), [(2, (32, 64)), (3, (64, 32, 32))])
 def test_a_translator_starts_at_its_source_and_takes_other_windows(kind, dimension, window):
-    options = {"from_source": True} if kind == "translator" else {}
-    system = build_system(tiny_network(kind, **options), Signature(dimension, window, 1, 0, 1)).eval()
+    system = build_system(tiny_network(kind, from_source=True), Signature(dimension, window, 1, 0, 1)).eval()
     batch = Batch(images(size=window), source=images(size=window, seed=1))
     with torch.no_grad():
         outputs = system(batch, torch.Generator())
@@ -289,8 +288,9 @@ def test_a_translator_starts_at_its_source_and_takes_other_windows(kind, dimensi
     torch.testing.assert_close(alone["generated"], outputs["generated"][:1])
 
 
-def test_a_translator_that_is_not_told_to_start_at_its_source_does_not():
-    system = build_system(tiny_network("translator"), SIGNATURE).eval()
+@pytest.mark.parametrize("kind", NEW)
+def test_a_translator_that_is_not_told_to_start_at_its_source_does_not(kind):
+    system = build_system(tiny_network(kind), SIGNATURE).eval()
     batch = Batch(images(), source=images(seed=1))
     with torch.no_grad():
         outputs = system(batch, torch.Generator())
@@ -307,7 +307,7 @@ def test_a_plane_of_attention_reaches_across_the_window():
 
 
 def test_each_block_of_a_cascade_corrects_the_one_before():
-    system = build_system(tiny_network("cascade_translator", blocks=3), SIGNATURE).eval()
+    system = build_system(tiny_network("cascade_translator", blocks=3, from_source=True), SIGNATURE).eval()
     batch = Batch(images(), source=images(seed=1))
     torch.nn.init.constant_(system.blocks[1].final_conv.bias, 0.5)
     streams = system(batch, torch.Generator())["streams"]

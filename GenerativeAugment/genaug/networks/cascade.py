@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Outputs, Signature, activate
-from genaug.networks.translators import ImageToImage, on_source, required, unet
+from genaug.networks.translators import ImageToImage, required, unet
 
 
 class CascadeTranslator(ImageToImage):
@@ -20,12 +20,17 @@ class CascadeTranslator(ImageToImage):
     Args:
         blocks: number of U-blocks.
         features: channels of each, see Translator; narrower than there, because there are several.
+        from_source: see ImageToImage.
     """
 
     def __init__(
-        self, signature: Signature, blocks: int = 3, features: Sequence[int] = (16, 16, 32, 64, 128, 16)
+        self,
+        signature: Signature,
+        blocks: int = 3,
+        features: Sequence[int] = (16, 16, 32, 64, 128, 16),
+        from_source: bool = False,
     ) -> None:
-        super().__init__(signature)
+        super().__init__(signature, from_source)
         if blocks < 1:
             raise ValueError(f"a cascade of {blocks} blocks makes nothing; use at least 1")
         channels = signature.condition_channels + signature.channels
@@ -43,7 +48,7 @@ class CascadeTranslator(ImageToImage):
 
     def _refined(self, batch: Batch) -> list[Tensor]:
         empty = batch.target.new_zeros(len(batch.target), self.signature.channels, *batch.target.shape[2:])
-        raw = on_source(empty, batch, self.signature)
+        raw = self.based(empty, batch)
         every = []
         for block in self.blocks:
             seen = torch.cat([required(batch), activate(raw, self.signature.image_channels)], dim=1)

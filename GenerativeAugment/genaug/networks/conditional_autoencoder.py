@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Signature
 from genaug.networks.haar import Haar, band_channels, to_features
-from genaug.networks.translators import ImageToImage, on_source, required
+from genaug.networks.translators import ImageToImage, required
 
 NORM = ("instance", {"affine": True})
 
@@ -20,19 +20,26 @@ NORM = ("instance", {"affine": True})
 class CodeTranslator(ImageToImage):
     """Encoder and decoder of a conditional autoencoder: source and vector in, through a bottleneck, target out.
 
-    Without the connections of a U-Net the decoder cannot copy the source's texture; what it adds to the source, see
-    Translator, is made from the code alone. Deterministic and fully convolutional.
+    Without the connections of a U-Net the decoder cannot copy the source's texture: the target, or with `from_source`
+    what is added to the source, is made from the code alone. Deterministic and fully convolutional.
 
     Args:
         channels: of the encoder, from fine to coarse; each but the first halves the size, and the decoder goes back.
         haar_levels: finest levels that are the Haar transform instead of convolutions.
+        from_source: see ImageToImage.
 
     Raises:
         ValueError: for a window that does not divide.
     """
 
-    def __init__(self, signature: Signature, channels: Sequence[int] = (32, 64, 128), haar_levels: int = 1) -> None:
-        super().__init__(signature)
+    def __init__(
+        self,
+        signature: Signature,
+        channels: Sequence[int] = (32, 64, 128),
+        haar_levels: int = 1,
+        from_source: bool = False,
+    ) -> None:
+        super().__init__(signature, from_source)
         d = signature.dimension
         # For the refusal of windows that do not divide.
         signature.reduced(2 ** (len(channels) - 1 + haar_levels))
@@ -53,4 +60,4 @@ class CodeTranslator(ImageToImage):
 
     def translated(self, batch: Batch) -> Tensor:
         """Raw output for the batch's condition."""
-        return on_source(torch.as_tensor(self.back(self.head(self.layers(required(batch))))), batch, self.signature)
+        return self.based(torch.as_tensor(self.back(self.head(self.layers(required(batch))))), batch)

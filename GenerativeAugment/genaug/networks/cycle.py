@@ -24,6 +24,7 @@ class CyclePair(ImageToImage):
         signature: its condition is the source, and the vector where there is one.
         features, norm, dropout: of both translators.
         identity: whether to make the identity outputs, which cost a fifth of an iteration.
+        from_source: see ImageToImage; for two contrasts of one modality, or a channel and itself.
 
     Raises:
         ValueError: where some sources may be missing: what is not there cannot be come back to.
@@ -36,8 +37,9 @@ class CyclePair(ImageToImage):
         norm: str = "instance",
         dropout: float = 0.0,
         identity: bool = True,
+        from_source: bool = False,
     ) -> None:
-        super().__init__(signature)
+        super().__init__(signature, from_source)
         if any(kind == "source" for kind, _ in signature.vector):
             raise ValueError("a cycle needs every source of a case")
         sources = signature.condition_channels - signature.vector_length
@@ -47,8 +49,8 @@ class CyclePair(ImageToImage):
             label_channels=0,
             condition_channels=signature.channels + signature.vector_length,
         )
-        self.there = Translator(signature, features, norm, dropout, from_source=True)
-        self.back = Translator(mirrored, features, norm, dropout, from_source=True)
+        self.there = Translator(signature, features, norm, dropout, from_source=from_source)
+        self.back = Translator(mirrored, features, norm, dropout, from_source=from_source)
         self.identity = identity and sources == signature.channels
 
     def translated(self, batch: Batch) -> Tensor:

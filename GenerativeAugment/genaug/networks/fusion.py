@@ -9,7 +9,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Outputs, Signature, activate
-from genaug.networks.translators import ImageToImage, on_source, required, unet
+from genaug.networks.translators import ImageToImage, required, unet
 
 
 class FusionTranslator(ImageToImage):
@@ -22,10 +22,16 @@ class FusionTranslator(ImageToImage):
 
     Args:
         features: channels of each stream, see Translator; the last is what the streams leave for the fusion.
+        from_source: see ImageToImage; every stream by itself too.
     """
 
-    def __init__(self, signature: Signature, features: Sequence[int] = (16, 16, 32, 64, 128, 16)) -> None:
-        super().__init__(signature)
+    def __init__(
+        self,
+        signature: Signature,
+        features: Sequence[int] = (16, 16, 32, 64, 128, 16),
+        from_source: bool = False,
+    ) -> None:
+        super().__init__(signature, from_source)
         d, width = signature.dimension, features[-1]
         self.sources = signature.condition_channels - signature.vector_length
         conv = Conv[Conv.CONV, d]
@@ -40,14 +46,14 @@ class FusionTranslator(ImageToImage):
     def translated(self, batch: Batch) -> Tensor:
         """Raw output for the batch's sources."""
         maps = self._maps(batch)
-        return on_source(self._fused(maps), batch, self.signature)
+        return self.based(self._fused(maps), batch)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The translated sources; `streams` (B, sources * C, *S) are what each source makes alone."""
         maps = self._maps(batch)
-        raw = on_source(self._fused(maps), batch, self.signature)
+        raw = self.based(self._fused(maps), batch)
         own = [
-            activate(on_source(head(one), batch, self.signature), self.signature.image_channels)
+            activate(self.based(head(one), batch), self.signature.image_channels)
             for head, one in zip(self.heads, maps, strict=False)
         ]
         return {

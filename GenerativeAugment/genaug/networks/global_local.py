@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Signature
 from genaug.networks.haar import Haar, band_channels, to_features
-from genaug.networks.translators import ImageToImage, on_source, required, unet
+from genaug.networks.translators import ImageToImage, required, unet
 
 NORM = ("instance", {"affine": True})
 
@@ -28,6 +28,7 @@ class GlobalLocalTranslator(ImageToImage):
         features: channels of the global path, see Translator.
         local_channels: of the local path.
         local_blocks: its residual units.
+        from_source: see ImageToImage.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class GlobalLocalTranslator(ImageToImage):
         features: Sequence[int] = (32, 32, 64, 128, 256, 32),
         local_channels: int = 32,
         local_blocks: int = 2,
+        from_source: bool = False,
     ) -> None:
-        super().__init__(signature)
+        super().__init__(signature, from_source)
         d, width = signature.dimension, features[-1]
         self.shrink = Pool[Pool.AVG, d](2)
         inputs = signature.condition_channels
@@ -56,4 +58,4 @@ class GlobalLocalTranslator(ImageToImage):
         """Raw output for the batch's condition."""
         condition = required(batch)
         both = torch.cat([self.whole(self.shrink(condition)), self.near(condition)], dim=1)
-        return on_source(torch.as_tensor(self.back(self.head(both))), batch, self.signature)
+        return self.based(torch.as_tensor(self.back(self.head(both))), batch)

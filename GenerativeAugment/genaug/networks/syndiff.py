@@ -27,6 +27,7 @@ class SynDiff(System):
     Args:
         features: of the translators.
         diffusion: options of the DiffusionGan.
+        from_source: see CyclePair.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class SynDiff(System):
         signature: Signature,
         features: Sequence[int] = FEATURES,
         diffusion: Mapping[str, Any] | None = None,
+        from_source: bool = False,
     ) -> None:
         super().__init__(signature)
-        self.pair = CyclePair(signature, features, identity=False)
+        self.pair = CyclePair(signature, features, identity=False, from_source=from_source)
         self.diffusion = DiffusionGan(signature, **(diffusion or {}))
 
     def start_at(self, mean: Tensor) -> None:

@@ -21,7 +21,25 @@ FEATURES = (32, 32, 64, 128, 256, 32)
 
 
 class ImageToImage(OnePass):
-    """A network that makes the same of the same source, whatever the noise."""
+    """A network that makes the same of the same source, whatever the noise.
+
+    With `from_source` it learns differences from the mean of the sources and, once its last layer is at zero, starts
+    there: two MR contrasts of one body share their background and their edges, and a network that has to build both
+    first spends most of a short training on it, now and then with a saturated blob that no gradient reaches any more.
+    From MR to CT it would have to take the source away again: there it made a U-Net's body MAE of 73 HU into one of 182.
+
+    Args:
+        signature: what goes in and comes out.
+        from_source: learn differences from the mean of the sources.
+    """
+
+    def __init__(self, signature: Signature, from_source: bool = False) -> None:
+        super().__init__(signature)
+        self.from_source = from_source
+
+    def based(self, raw: Tensor, batch: Batch) -> Tensor:
+        """A raw output (B, C, *S) that is a difference, where the network learns those, on what it differs from."""
+        return on_source(raw, batch, self.signature) if self.from_source else raw
 
     def noise_shape(self) -> tuple[int, ...]:
         """One number, which is not used."""
@@ -44,11 +62,6 @@ class ImageToImage(OnePass):
 class Translator(ImageToImage):
     """MONAI's BasicUNet (Ronneberger 2015), source images in, target images out. Deterministic.
 
-    With `from_source` it learns differences from the mean of the sources, and its last layer starts at zero: two MR
-    contrasts of one body share their background and their edges, and a U-Net that has to build both first spends most
-    of a short training on it, now and then with a saturated blob that no gradient reaches any more. From MR to CT it
-    would have to take the source away again: there it made a body MAE of 73 HU into one of 182.
-
     Upsampling is interpolation followed by convolution, which leaves no checkerboard. The network is fully
     convolutional: windows may have any size divisible by 16 that leaves two voxels at the bottleneck, because instance
     normalisation has no spread to divide by in one.
@@ -58,7 +71,7 @@ class Translator(ImageToImage):
         norm: "instance" or "batch".
         dropout: share of values dropped while training.
         attention: self-attention at the bottleneck, where every place is compared with every other (Zhang 2019).
-        from_source: learn differences from the mean of the sources.
+        from_source: see ImageToImage.
 
     Raises:
         ValueError: for a window that is too small, with its size.
@@ -73,8 +86,7 @@ class Translator(ImageToImage):
         attention: bool = False,
         from_source: bool = False,
     ) -> None:
-        super().__init__(signature)
-        self.from_source = from_source
+        super().__init__(signature, from_source)
         self.network = unet(
             signature,
             signature.condition_channels,
@@ -88,8 +100,7 @@ class Translator(ImageToImage):
 
     def translated(self, batch: Batch) -> Tensor:
         """Raw output for the batch's condition."""
-        raw = torch.as_tensor(self.network(required(batch)))
-        return on_source(raw, batch, self.signature) if self.from_source else raw
+        return self.based(torch.as_tensor(self.network(required(batch))), batch)
 
 
 def unet(
