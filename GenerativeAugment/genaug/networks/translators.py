@@ -26,7 +26,7 @@ class ImageToImage(OnePass):
     With `from_source` it learns differences from the mean of the sources and, once its last layer is at zero, starts
     there: two MR contrasts of one body share their background and their edges, and a network that has to build both
     first spends most of a short training on it, now and then with a saturated blob that no gradient reaches any more.
-    From MR to CT it would have to take the source away again: there it made a U-Net's body MAE of 73 HU into one of 182.
+    From MR to CT it would have to take the source away again: there a U-Net's body MAE of 73 HU became 182.
 
     Args:
         signature: what goes in and comes out.
