@@ -9,6 +9,7 @@ from typing import Any
 from genaug.files import write_json, write_text
 from genaug.recipe import FOLDER
 
+from benchmarks import findings
 from benchmarks.table import between, copies, markdown, relative, score
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "METHODS_RESULTS.md"
@@ -31,6 +32,8 @@ SYNTHESIS_COLUMNS = (
     "MS-SSIM synthetic (real)",
     "copies",
 )
+SCORED = ("kid", "frechet", "coverage", "ms_ssim")
+"""What the real cases themselves reach, as floors of the scores."""
 TRANSLATION_COLUMNS = (
     "method",
     "suite",
@@ -53,11 +56,20 @@ def write_tables(results: Path, document: Path = DOCUMENT) -> None:
     text = document.read_text(encoding="utf-8")
     for suite in GENERATED:
         text = between(
-            text, suite, markdown(SYNTHESIS_COLUMNS, [_synthesis(row) for row in made if row["suite"] == suite])
+            text, suite, markdown(SYNTHESIS_COLUMNS, _with_floor([row for row in made if row["suite"] == suite]))
         )
     text = between(text, "translation", markdown(TRANSLATION_COLUMNS, [_translation(row) for row in translated]))
     failed = [f"- **{row['row']}**: {row['failed']}" for row in rows if "failed" in row]
     text = between(text, "failed", "\n".join(failed) or "None.")
+    sections = {
+        "ordering": findings.ordering(good),
+        "covariates": findings.covariates(results.parent / "covariates"),
+        "sampling": findings.sampling(results.parent),
+        "low-data": findings.low_data(results.parent / "augmentation"),
+        "brainspade": findings.brainspade(results.parent / "augmentation"),
+    }
+    for name, content in sections.items():
+        text = between(text, name, content)
     pictures = [f"**{row['row']}**\n\n![{row['row']}]({relative(results, row)})" for row in good if row["picture"]]
     text = between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
     write_text(document, text)
@@ -78,6 +90,17 @@ def _measured(row: dict[str, Any]) -> dict[str, Any]:
 
 def _value(row: dict[str, Any], name: str, of: str = "evaluation") -> float:
     return next(float(s["value"]) for s in row[of]["scores"] if s["name"] == name and s.get("region") is None)
+
+
+def _with_floor(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """The cells of the rows below those of real cases, which every row is scored against."""
+    if not rows:
+        return []
+    scores = rows[0]["evaluation"]["scores"]
+    floors = [next((s["floor"] for s in scores if s["name"] == name), None) for name in SCORED]
+    told = ["" if floor is None else f"{floor:.3g}" for floor in floors]
+    real = ["real cases", "", "", "", "", "", told[0], "", *told[1:], ""]
+    return [real, *(_synthesis(row) for row in rows)]
 
 
 def _synthesis(row: dict[str, Any]) -> list[str]:
