@@ -55,7 +55,16 @@ class TrainingOptions(Strict):
     seed: int = 0
 
 
-class SynthesisParameters(Strict):
+class SamplerChoice(Strict):
+    """How a diffusion model is to draw, where not as its package says."""
+
+    sampler: str | None = Field(default=None, description="as the package says when null")
+    steps: int | None = Field(default=None, ge=1)
+    sampler_options: dict[str, Any] = Field(default_factory=dict, description="numbers of the sampler, such as eta")
+    guidance: float | None = Field(default=None, ge=0, description="how closely to follow the conditions; 1 is plainly")
+
+
+class SynthesisParameters(SamplerChoice):
     """Which cases to synthesise from a package."""
 
     count: int = Field(default=1, ge=1)
@@ -63,10 +72,6 @@ class SynthesisParameters(Strict):
     workers: int = Field(
         default=1, ge=1, description="processes that make the cases, on the CPU, each with its share of the threads"
     )
-    sampler: str | None = Field(default=None, description="as the package says when null")
-    steps: int | None = Field(default=None, ge=1)
-    sampler_options: dict[str, Any] = Field(default_factory=dict)
-    guidance: float | None = Field(default=None, ge=0, description="how closely to follow the conditions; 1 is plainly")
     conditions: dict[str, float | str] = Field(
         default_factory=dict, description="covariates to ask for; others are drawn from those of a training case"
     )
@@ -81,7 +86,7 @@ class SynthesisParameters(Strict):
     file_format: FileFormat = "nii.gz"
 
 
-class TranslationParameters(Strict):
+class TranslationParameters(SamplerChoice):
     """How to translate whole volumes."""
 
     overlap: float = Field(default=0.5, ge=0, lt=1, description="of neighbouring windows, as a fraction of the window")

@@ -28,7 +28,8 @@ from genaug.parameters import SynthesisParameters
 from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
 from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
-from genaug.samplers import Callback, find_sampler
+from genaug.samplers import Callback
+from genaug.sampling import chosen_sampler
 from genaug.slabs import disk_of, in_slabs
 from genaug.synthesis_memory import synthesis_plan
 from genaug.synthesis_workers import make_in_workers
@@ -191,47 +192,6 @@ def micro_batch(device: torch.device) -> int:
     or nothing: on a GPU, and on a CPU whose convolutions torch chooses, which for one volume takes the slow one.
     """
     return 1 if device.type == "cpu" and current_route() == "onednn" else 2
-
-
-def chosen_sampler(package: Package, parameters: SynthesisParameters) -> Sampler:
-    """The package's sampler with what the parameters say otherwise."""
-    default = package.info.recipe.sampler
-    guidance = default.guidance if parameters.guidance is None else parameters.guidance
-    if guidance != 1:
-        _require_guidance(package, guidance)
-    if parameters.sampler is not None and default.name == "one_pass":
-        raise GenaugError(
-            Reason.BAD_PARAMETER,
-            "sampler",
-            parameters.sampler,
-            f"none: {package.info.recipe.title} makes a case in one pass",
-            "Leave the sampler out.",
-        )
-    if parameters.sampler is None or parameters.sampler == default.name:
-        return Sampler(
-            name=default.name,
-            steps=parameters.steps or default.steps,
-            guidance=guidance,
-            options={**default.options, **parameters.sampler_options},
-        )
-    entry = find_sampler(parameters.sampler)
-    return Sampler(
-        name=entry.name, steps=parameters.steps or entry.steps, guidance=guidance, options=parameters.sampler_options
-    )
-
-
-def _require_guidance(package: Package, guidance: float) -> None:
-    """Guidance needs what the network does when nothing is known, which it knows only where it was trained to."""
-    recipe = package.info.recipe
-    last = list(recipe.stages.values())[-1]
-    if not recipe.conditions or not last.training.drop_condition or recipe.sampler.name == "one_pass":
-        raise GenaugError(
-            Reason.BAD_PARAMETER,
-            "guidance",
-            f"{guidance:g} for {recipe.name}",
-            "1: this model was not trained with its conditions left out now and then",
-            "Leave guidance out, or train a diffusion recipe whose drop_condition is above 0.",
-        )
 
 
 def weights_of(package: Package) -> Weights:

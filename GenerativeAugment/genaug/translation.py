@@ -26,8 +26,10 @@ from genaug.networks import Batch
 from genaug.package import Package, load_package
 from genaug.parameters import TranslationParameters
 from genaug.progress import Reporter, Silent
+from genaug.recipe import Sampler
 from genaug.record import Output, Record, case_seed, hash_voxels, software_versions
 from genaug.samplers import WindowNoise
+from genaug.sampling import chosen_sampler
 from genaug.synthesis import require_weights, weights_of
 from genaug.tensors import neighbours
 from genaug.translation_memory import windows_at_once
@@ -59,13 +61,13 @@ def translate(
         package_folder: a package of the task "translation".
         inputs: cases that hold the package's source channels; `Cohort.with_cases` takes a part of a cohort.
         output: folder for the results and their cohort.json.
-        parameters: overlap, ...
+        parameters: overlap, sampler, ...
         seed: of the job; case i draws from `case_seed(seed, i)` where the network is random.
         device: "auto", "cpu" or "cuda".
         reporter: told of every batch of windows.
 
     Raises:
-        GenaugError: BAD_PACKAGE, UNPAIRED, WRONG_MODALITY, FIELD_OF_VIEW, GEOMETRY_MISMATCH, CANCELLED.
+        GenaugError: BAD_PACKAGE, BAD_PARAMETER, UNPAIRED, WRONG_MODALITY, FIELD_OF_VIEW, GEOMETRY_MISMATCH, CANCELLED.
     """
     with wanted(parameters.acceleration):
         return _translate(package_folder, inputs, output, parameters, seed, device, reporter or Silent())
@@ -87,7 +89,8 @@ def _translate(
     _lay_out(package, layout)
     compared = _compared(package) if parameters.difference else {}
     require_known(info.roles.covariates, list(parameters.conditions))
-    at_once = windows_at_once(package, inputs, parameters, MICRO_BATCH, reporter)
+    sampler = chosen_sampler(package, parameters)
+    at_once = windows_at_once(package, inputs, parameters, sampler, MICRO_BATCH, reporter)
     cases = []
     for index, case in enumerate(inputs.cases):
         sources = _sources(package, case, parameters)
@@ -97,7 +100,7 @@ def _translate(
             reporter.progress(index * total + done, len(inputs.cases) * total, f"{name}, window {done} of {total}")
 
         results, placement = _translate_volume(
-            package, sources, vector, parameters.overlap, at_once, case_seed(seed, index), tell
+            package, sources, vector, sampler, parameters.overlap, at_once, case_seed(seed, index), tell
         )
         results |= _differences(compared, sources, results)
         record = Record(
@@ -168,9 +171,10 @@ def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
             )
     seed = case_seed(record.seed, int(record.parameters["index"]))
     vector = _vector(package, given, sources, parameters)
+    sampler = chosen_sampler(package, parameters)
     at_once = int(record.parameters.get("windows_at_once", MICRO_BATCH))
     results, _ = _translate_volume(
-        package, sources, vector, parameters.overlap, at_once, seed, lambda done, total: None
+        package, sources, vector, sampler, parameters.overlap, at_once, seed, lambda done, total: None
     )
     compared = _compared(package) if parameters.difference else {}
     return results | _differences(compared, sources, results)
@@ -224,6 +228,7 @@ def _translate_volume(
     package: Package,
     sources: dict[str, Volume],
     vector: npt.NDArray[np.float32],
+    sampler: Sampler,
     overlap: float,
     batch_size: int,
     seed: int,
@@ -257,7 +262,7 @@ def _translate_volume(
             partial(WindowNoise, generator, size, at),
             batch,
             info.roles,
-            info.recipe.sampler,
+            sampler,
         )
         return made[: len(windows)]
 

@@ -16,6 +16,7 @@ from genaug.package import Package
 from genaug.parameters import TranslationParameters
 from genaug.peak import FRAGMENTS, LIBRARIES, device_held
 from genaug.progress import Reporter
+from genaug.recipe import Sampler
 from genaug.stated import Peak, resident, state
 
 READING = 8
@@ -23,7 +24,12 @@ READING = 8
 
 
 def windows_at_once(
-    package: Package, inputs: Cohort, parameters: TranslationParameters, usual: int, reporter: Reporter
+    package: Package,
+    inputs: Cohort,
+    parameters: TranslationParameters,
+    sampler: Sampler,
+    usual: int,
+    reporter: Reporter,
 ) -> int:
     """Windows of a network call, as many as usual if they keep to `parameters.max_memory`, else one. States the peak.
 
@@ -31,6 +37,7 @@ def windows_at_once(
         package: loaded.
         inputs: what is translated; of every case its header is read.
         parameters: of the job, with its limit.
+        sampler: that draws the cases.
         usual: windows of a call without a limit.
         reporter: told of the expected peak, or why it is not known.
 
@@ -43,7 +50,7 @@ def windows_at_once(
     least: Peak | None = None
     for batch in range(usual, 0, -1):
         try:
-            sampled = package_bytes(package, package.info.recipe.sampler, batch)
+            sampled = package_bytes(package, sampler, batch)
         except (RuntimeError, NotImplementedError) as error:
             if limit is not None:
                 raise refused(package, int(limit), None) from error

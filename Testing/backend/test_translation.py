@@ -132,3 +132,47 @@ def test_a_case_without_the_source_channel_is_named(package, data, tmp_path):
 def test_training_a_translation_needs_a_source(data, tmp_path):
     with pytest.raises(GenaugError, match="source_channels"):
         train(data, tiny_options("pix2pix", 1, source_channels=[]), tmp_path / "t", "cpu", Silent())
+
+
+# Samplers
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """A cohort of small planes, and a model whose sampler says how far the source is moved."""
+    planes = blob_cohort(tmp_path_factory.mktemp("planes"), count=3, size=32, flat=True)
+    folder = tmp_path_factory.mktemp("moving") / "ddm"
+    return planes, train(planes, tiny_options("ddm", 2), folder, "cpu", Silent())
+
+
+def moved(moving, folder: Path, **choice) -> Case:
+    planes, package = moving
+    return translate(
+        package, planes.with_cases(planes.cases[:1]), folder, TranslationParameters(**choice), 5, "cpu"
+    ).cases[0]
+
+
+def test_a_translation_is_drawn_by_the_sampler_that_is_asked_for_and_made_again_by_it(moving, tmp_path):
+    source = moving[0].cases[0].volume("A").array
+    nowhere = moved(moving, tmp_path / "0", sampler_options={"amplitude": 0.0})
+    # Other intensities, those of the target channel, but nothing has moved.
+    assert np.corrcoef(nowhere.volume("B").array.ravel(), source.ravel())[0, 1] > 0.995
+    whole, half = moved(moving, tmp_path / "1"), moved(moving, tmp_path / "2", sampler_options={"amplitude": 0.5})
+    assert not np.array_equal(whole.volume("B").array, half.volume("B").array)
+    record = Record.read(half.record)
+    assert record.parameters["translation"]["sampler_options"] == {"amplitude": 0.5}
+    again = remake(record, moving[1], moving[0].cases[0])
+    assert np.array_equal(again["B"].array, half.volume("B").array)
+    fewer = moved(moving, tmp_path / "3", steps=1)
+    assert not np.array_equal(fewer.volume("B").array, whole.volume("B").array)
+
+
+def test_a_sampler_for_a_network_of_one_pass_and_an_option_that_no_sampler_has_are_refused(
+    package, data, moving, tmp_path
+):
+    for choice in ({"sampler": "ddim"}, {"sampler_options": {"eta": 1.0}}):
+        with pytest.raises(GenaugError, match="one pass") as caught:
+            translate(package, data, tmp_path / "a", TranslationParameters(**choice), device="cpu")
+        assert caught.value.reason == Reason.BAD_PARAMETER
+    with pytest.raises(GenaugError, match="speed"):
+        moved(moving, tmp_path / "b", sampler_options={"speed": 2})

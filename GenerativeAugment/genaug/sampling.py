@@ -1,0 +1,55 @@
+"""The sampler a case is drawn by: the package's, with what a job asks for instead."""
+
+from __future__ import annotations
+
+from genaug.errors import GenaugError, Reason
+from genaug.package import Package
+from genaug.parameters import SamplerChoice
+from genaug.recipe import Sampler
+from genaug.samplers import find_sampler
+
+
+def chosen_sampler(package: Package, choice: SamplerChoice) -> Sampler:
+    """The package's sampler with what is asked for instead.
+
+    Raises:
+        GenaugError: BAD_PARAMETER for a sampler or a guidance that the model has no use for.
+    """
+    default = package.info.recipe.sampler
+    guidance = default.guidance if choice.guidance is None else choice.guidance
+    if guidance != 1:
+        _require_guidance(package, guidance)
+    asked = choice.sampler or ", ".join(choice.sampler_options)
+    if asked and default.name == "one_pass":
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "sampler",
+            asked,
+            f"none: {package.info.recipe.title} makes a case in one pass",
+            "Leave sampler and sampler options out.",
+        )
+    if choice.sampler is None or choice.sampler == default.name:
+        return Sampler(
+            name=default.name,
+            steps=choice.steps or default.steps,
+            guidance=guidance,
+            options={**default.options, **choice.sampler_options},
+        )
+    entry = find_sampler(choice.sampler)
+    return Sampler(
+        name=entry.name, steps=choice.steps or entry.steps, guidance=guidance, options=choice.sampler_options
+    )
+
+
+def _require_guidance(package: Package, guidance: float) -> None:
+    """Guidance needs what the network does when nothing is known, which it knows only where it was trained to."""
+    recipe = package.info.recipe
+    last = list(recipe.stages.values())[-1]
+    if not recipe.conditions or not last.training.drop_condition or recipe.sampler.name == "one_pass":
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "guidance",
+            f"{guidance:g} for {recipe.name}",
+            "1: this model was not trained with its conditions left out now and then",
+            "Leave guidance out, or train a diffusion recipe whose drop_condition is above 0.",
+        )
