@@ -42,6 +42,16 @@ def encoder(tmp_path, monkeypatch) -> Path:
     return words_folder(tmp_path / "words")
 
 
+class Told(Silent):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.lines = []
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+
 class StopAfter(Silent):
     """Asks the training to stop once, after its first step."""
 
@@ -75,7 +85,9 @@ def test_a_recipe_trains_resumes_packages_makes_cases_and_makes_them_again(
     data = data_for(recipe, dimension, cohorts)
     reads_text = "text" in recipe.conditions
     options = tiny_options(recipe.name, STEPS, **({"text_encoder": encoder} if reads_text else {}))
-    package = train(data, options, tmp_path / "whole", "cpu", Silent())
+    told = Told()
+    package = train(data, options, tmp_path / "whole", "cpu", told)
+    assert any("MB expected" in line for line in told.lines), told.lines
     info = read_info(package)
     assert info.grid.dimension == dimension
     assert info.trained_on.patients == ["patient0", "patient1", "patient2"]
