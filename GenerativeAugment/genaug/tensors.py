@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -151,23 +152,21 @@ class TensorStore:
         """Windows of the items, with augmentation drawn from `rng`."""
         chosen = [self._items[item] for item in items]
         given = [self._partner(entry, rng) for entry, _ in chosen] if self.roles.unpaired else chosen
-        parts = [self._cut(*one, rng) for one in chosen]
-        stacked = np.stack([image for image, _, _ in parts])
+        targets, count = (
+            len(self.roles.target),
+            len(self.roles.target) + len(self.roles.source) * len(self.roles.offsets),
+        )
+        cuts = _Cuts.empty(len(chosen), count, self.window, bool(self._labels), marked=not self.roles.source)
+        for place, one in enumerate(chosen):
+            self._cut(*one, rng, cuts.at(place, slice(targets if self.roles.unpaired else count)))
         if self.roles.unpaired:
-            stacked = np.concatenate([stacked, np.stack([self._cut(*one, rng)[0] for one in given])], axis=1)
-        images = torch.from_numpy(stacked).float().div_(SCALE)
-        found = [label for _, label, _ in parts if label is not None]
-        labels = torch.from_numpy(np.stack(found)) if found else None
-        inside = np.stack([part for _, _, part in parts])
-        # A translation's source is carried on beyond its border as its target is: there the mapping holds, too, and is
-        # needed for volumes that show a little more than those it learns from.
-        whole = bool(self.roles.source) or bool(inside.all())
+            for place, one in enumerate(given):
+                self._cut(*one, rng, cuts.at(place, slice(targets, count)))
         # What is known of a translation is known of what it is made from.
         cases = [entry for entry, _ in given]
         available = self._draw_available(cases, rng) if self.roles.missing else None
         vectors = self._vectors[cases] if self.roles.covariates else None
-        field = None if whole else torch.from_numpy(inside).float()
-        return assemble(images, labels, self.roles, field, vectors, available)
+        return _assemble(cuts, self.roles, vectors, available)
 
     def mean(self) -> Tensor:
         """Mean target over all items, (C, *window), without augmentation; for windows of the cases' full size."""
@@ -211,27 +210,24 @@ class TensorStore:
         held = [True] * len(self.roles.target) + self._available[entry].tolist()
         return np.ascontiguousarray(images[held])
 
-    def _cut(
-        self, case: int, plane: int | None, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8] | None, npt.NDArray[np.bool_]]:
+    def _cut(self, case: int, plane: int | None, rng: np.random.Generator, into: _Cuts) -> None:
+        """A window of one item, straight into its place in the batch."""
         images = self._images[case] if plane is None else self._planes(case, plane)
-        labels = None
-        if self._labels:
-            labels = self._labels[case] if plane is None else self._labels[case][..., plane]
         size = images.shape[1:]
         start = [int(rng.integers(0, n - w + 1)) for n, w in zip(size, self.window)]
         shift = [int(rng.integers(-self.shift, self.shift + 1)) if self.shift else 0 for _ in self.window]
         mirrored = self.flip and bool(rng.integers(2))
-        image = _window(images, start, self.window, shift)
-        label = None if labels is None else _window(labels[None], start, self.window, shift, background=0)[0]
-        inside = self._inside(case, [first + moved for first, moved in zip(start, shift)])
+        _window(images, start, shift, into.images)
+        if into.labels is not None:
+            labels = self._labels[case] if plane is None else self._labels[case][..., plane]
+            _window(labels[None], start, shift, into.labels[None], background=0)
+        if into.inside is not None:
+            self._mark_inside(case, [first + moved for first, moved in zip(start, shift)], into.inside)
         if mirrored:
-            image, label, inside = image[:, ::-1], None if label is None else label[::-1], inside[:, ::-1]
-        return (
-            np.ascontiguousarray(image),
-            None if label is None else np.ascontiguousarray(label),
-            np.ascontiguousarray(inside),
-        )
+            for array in (into.images, into.labels, into.inside):
+                if array is not None:
+                    axis = array.ndim - len(self.window)
+                    array[...] = np.flip(array, axis).copy()
 
     def _planes(self, case: int, plane: int) -> npt.NDArray[np.int16]:
         """(target + source * offsets, I, J): a plane of the targets, and of the sources those at the offsets."""
@@ -241,14 +237,47 @@ class TensorStore:
             return images[..., plane]
         return np.concatenate([images[:targets, ..., plane], neighbours(images[targets:], plane, self.roles.offsets)])
 
-    def _inside(self, case: int, start: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """(1, *window): where a window that starts at `start` shows what was scanned."""
-        inside = np.zeros((1, *self.window), dtype=bool)
+    def _mark_inside(self, case: int, start: Sequence[int], inside: npt.NDArray[np.float32]) -> None:
+        """1 in (1, *window) where a window that starts at `start` shows what was scanned, 0 elsewhere."""
         before, size = self._fields[case]
         ends = zip(start, before, size, strict=False)
         scanned = tuple(slice(max(b - first, 0), max(b + n - first, 0)) for first, b, n in ends)
-        inside[(slice(None), *scanned)] = True
-        return inside
+        inside[...] = 0
+        inside[(slice(None), *scanned)] = 1
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """The windows of a batch as they are stored, which are cut one by one into their places.
+
+    Attributes:
+        images: (B, channels, *window), int16, see SCALE.
+        labels: (B, *window), indices into the roles' values.
+        inside: (B, 1, *window), 1 where something was scanned. None for a translation: its source is carried on beyond
+            its border as its target is, and there the mapping holds too, which is needed for volumes that show a little
+            more than those it learns from.
+    """
+
+    images: npt.NDArray[np.int16]
+    labels: npt.NDArray[np.uint8] | None
+    inside: npt.NDArray[np.float32] | None
+
+    @classmethod
+    def empty(cls, count: int, channels: int, window: tuple[int, ...], labelled: bool, marked: bool) -> _Cuts:
+        """Room for a batch."""
+        return cls(
+            np.empty((count, channels, *window), dtype=np.int16),
+            np.empty((count, *window), dtype=np.uint8) if labelled else None,
+            np.empty((count, 1, *window), dtype=np.float32) if marked else None,
+        )
+
+    def at(self, place: int, channels: slice) -> _Cuts:
+        """The room of one item, and of some of its channels."""
+        return _Cuts(
+            self.images[place, channels],
+            None if self.labels is None else self.labels[place],
+            None if self.inside is None else self.inside[place],
+        )
 
 
 def neighbours(images: npt.NDArray[Any], plane: int, offsets: Sequence[int]) -> npt.NDArray[Any]:
@@ -274,54 +303,48 @@ class CodeStore:
         return Batch(**{name: value[rows] for name, value in vars(self.codes).items() if value is not None})
 
 
-def assemble(
-    images: Tensor,
-    labels: Tensor | None,
-    roles: Roles,
-    inside: Tensor | None = None,
-    vectors: npt.NDArray[np.float32] | None = None,
-    available: npt.NDArray[np.bool_] | None = None,
+def _assemble(
+    cuts: _Cuts, roles: Roles, vectors: npt.NDArray[np.float32] | None, available: npt.NDArray[np.bool_] | None
 ) -> Batch:
-    """A Batch from stacked channels.
+    """A Batch from windows: every value is written once, where it belongs.
 
     Args:
-        images: (B, target + source, *S) in [-1, 1].
-        labels: (B, *S), indices into `roles.label_values`.
+        cuts: the windows.
         roles: which channel is what.
-        inside: see Batch.
         vectors: (B, ...) covariates, where the roles have them.
         available: (B, sources), where sources may be missing.
     """
-    target = images[:, : len(roles.target)]
-    source = images[:, len(roles.target) :] if roles.source else None
+    images, channels = torch.from_numpy(cuts.images), len(roles.target)
+    size = images.shape[2:]
+    target = torch.empty(len(images), channels + roles.label_channels, *size)
+    torch.div(images[:, :channels], SCALE, out=target[:, :channels])
+    source = images[:, channels:] / SCALE if roles.source else None
     one_hot = None
-    if labels is not None:
-        values = torch.arange(len(roles.label_values), dtype=labels.dtype, device=labels.device)
-        is_value = labels.unsqueeze(1) == values.view(-1, *[1] * (labels.ndim - 1))
+    if cuts.labels is not None:
+        # By numpy, whose comparison of bytes takes a third of torch's time.
+        values = np.arange(len(roles.label_values), dtype=np.uint8)
+        is_value = (cuts.labels[:, None] == values.reshape(-1, *[1] * len(size))).view(np.int8)
         if roles.given_labels or roles.hole:
-            one_hot = is_value.float()
+            one_hot = torch.from_numpy(is_value.astype(np.float32))
         if roles.hole:
             assert one_hot is not None
             source = without_hole(target, one_hot)
         if roles.generate_labels:
-            # Straight into its place: a batch is never there twice.
-            joined = target.new_empty(len(target), target.shape[1] + len(values), *target.shape[2:])
-            joined[:, : target.shape[1]] = target
-            joined[:, target.shape[1] :] = is_value.view(torch.int8).mul_(2).sub_(1)
-            target = joined
+            is_value *= 2
+            is_value -= 1
+            target.numpy()[:, channels:] = is_value
     parts = [] if vectors is None else [torch.from_numpy(vectors)]
     if available is not None and source is not None:
         has = torch.from_numpy(available).float()
         parts.append(has)
-        source = source * has.repeat_interleave(len(roles.offsets), dim=1).view(
-            *source.shape[:2], *[1] * (images.ndim - 2)
-        )
+        source = source * has.repeat_interleave(len(roles.offsets), dim=1).view(*source.shape[:2], *[1] * len(size))
+    whole = cuts.inside is None or bool(cuts.inside.all())
     return Batch(
         target=target,
         source=source,
         label_map=one_hot if roles.given_labels else None,
         vector=torch.cat(parts, dim=1) if parts else None,
-        inside=inside,
+        inside=None if whole else torch.from_numpy(cuts.inside),
     )
 
 
@@ -414,15 +437,15 @@ def _map(path: Path) -> npt.NDArray[Any]:
 def _window(
     array: npt.NDArray[Any],
     start: Sequence[int],
-    window: Sequence[int],
     shift: Sequence[int],
+    into: npt.NDArray[Any],
     background: int | None = None,
-) -> npt.NDArray[Any]:
-    """`window` voxels of (C, *S) from `start + shift`; beyond the array its edge is carried on, as Placement does.
+) -> None:
+    """Fill `into` (C, *window) with (C, *S) from `start + shift`; beyond it its edge is carried on, as Placement does.
 
     `background` replaces the edge where it is given, for label maps.
     """
-    result = np.empty((len(array), *window), dtype=array.dtype)
+    window = into.shape[1:]
     # Where the window has voxels of the array: from `low` to before `high`, in the window and along every axis.
     origin = [first + moved for first, moved in zip(start, shift, strict=True)]
     low = [min(max(-at, 0), n - 1) for at, n in zip(origin, window, strict=True)]
@@ -432,12 +455,11 @@ def _window(
         slice(min(max(a + at, 0), size - 1), min(max(a + at, 0), size - 1) + b - a)
         for a, b, at, size in zip(low, high, origin, array.shape[1:], strict=True)
     )
-    result[(slice(None), *own)] = array[(slice(None), *read)]
+    into[(slice(None), *own)] = array[(slice(None), *read)]
     for axis, (a, b, at, size) in enumerate(zip(low, high, origin, array.shape[1:], strict=True), start=1):
         # Axis by axis: what is not filled yet along the later ones is overwritten by them.
-        planes = result.swapaxes(0, axis)
+        planes = into.swapaxes(0, axis)
         if background is None:
             planes[:a], planes[b:] = planes[a : a + 1], planes[b - 1 : b]
         else:
             planes[: max(-at, 0)], planes[max(size - at, 0) :] = background, background
-    return result
