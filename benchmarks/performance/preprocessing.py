@@ -155,8 +155,8 @@ def _row(kind: Literal["cache", "persistent"], folder: str, first: Outcome, told
     window = "×".join(map(str, told["size"]))
     mapped = sum(path.stat().st_size for path in (Path(folder) / "ours" / TENSORS).rglob("*.npy")) / 1e6
     note = (
-        f"Peak memory {memory[0]:.0f} MB against {memory[1]:.0f} MB; {mapped:.0f} MB of ours are prepared files that are"
-        " mapped: the system may take any page of them back at any time, and no training needs to hold them."
+        f"Peak memory {memory[0]:.0f} MB against {memory[1]:.0f} MB; {mapped:.0f} MB of ours are prepared files,"
+        " mapped, of which the system may take any page back at any time, and no training needs to hold them."
     )
     return Result(
         row=f"preprocessing-{kind}",
