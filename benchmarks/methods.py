@@ -38,8 +38,8 @@ from genaug.translation import translate
 
 from benchmarks.data import ROOT
 from benchmarks.main import within_field_of_view
-from benchmarks.methods_table import write_tables
-from benchmarks.strip import write_strip
+from benchmarks.methods_table import GENERATED, write_tables
+from benchmarks.strip import write_strip, write_translation
 from benchmarks.suites import Suite, suite_of
 from demo.console import Console
 
@@ -66,7 +66,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
     cases, seconds, refused = _make(package, name, recipe, suite, seed, console)
     evaluation = _score(suite, cases, seed)
     nothing, _, _ = _make(untrained, f"{name}-untrained", recipe, suite, seed, Silent())
-    picture = write_strip(RESULTS / f"{name}.png", cases) if suite.cohort.channels else None
+    picture = _draw(RESULTS / f"{name}.png", suite, cases)
     write_json(
         RESULTS / f"{name}.json",
         {
@@ -84,7 +84,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
             "network_calls": _network_calls(recipe.sampler),
             "cases": len(cases.cases),
             "refused": refused,
-            "picture": None if picture is None else picture.name,
+            "picture": picture.name,
             "threads": torch.get_num_threads(),
             "evaluation": evaluation.model_dump(mode="json"),
             "untrained": _score(suite, nothing, seed).model_dump(mode="json"),
@@ -174,6 +174,16 @@ def _make(
     return made, (time.monotonic() - started) / len(made.cases), refused
 
 
+def _draw(path: Path, suite: Suite, cases: Cohort) -> Path:
+    """The first cases; of a translation the first one, beside what it was made from and what it should be."""
+    sources = suite.options.get("source_channels")
+    if suite.name in GENERATED or not sources:
+        return write_strip(path, cases)
+    made = cases.cases[0]
+    given = next(case for case in suite.cohort.cases if made.id.endswith(case.id))
+    return write_translation(path, made, given, sources[0], suite.channel)
+
+
 def _own_sampler(recipe: Recipe) -> dict[str, Any]:
     """The sampler of a recipe that was trained as another one, as parameters; else the package's is the recipe's."""
     if recipe.name not in TRAINED_AS:
@@ -183,7 +193,7 @@ def _own_sampler(recipe: Recipe) -> dict[str, Any]:
 
 
 def _score(suite: Suite, made: Cohort, seed: int) -> Evaluation:
-    translated = suite.name not in ("slices", "volumes")
+    translated = suite.name not in GENERATED
     asked = EvaluationParameters(
         task="translation" if translated else "synthesis",
         channel=suite.channel,
