@@ -50,6 +50,8 @@ MINUTES = 8.0
 """Five minutes on two cores: a second thread made the training of ldm, lsgan, ddpm and vae 1.4 to 1.7 times faster."""
 TRAINED_AS = {"ddim": "ddpm", "fastdpm": "ddpm"}
 """Recipes that are another one but for the sampler."""
+FEW_STEPS = 50
+"""Of the untrained network's samplers: a thousand steps of it take twenty minutes and are noise all the same."""
 PROBE = 8
 """Iterations of the training that finds out what an iteration costs."""
 
@@ -65,7 +67,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
     untrained = train_row(f"{base}-untrained", trained, suite, dict.fromkeys(iterations, 1), seed, Silent(), rate=1e-12)
     cases, seconds, refused = _make(package, name, recipe, suite, seed, console)
     evaluation = _score(suite, cases, seed)
-    nothing, _, _ = _make(untrained, f"{name}-untrained", recipe, suite, seed, Silent())
+    nothing, _, _ = _make(untrained, f"{name}-untrained", recipe, suite, seed, Silent(), FEW_STEPS)
     picture = _draw(RESULTS / f"{name}.png", suite, cases)
     write_json(
         RESULTS / f"{name}.json",
@@ -152,9 +154,12 @@ def train_row(
 
 
 def _make(
-    package: Path, name: str, recipe: Recipe, suite: Suite, seed: int, reporter: Any
+    package: Path, name: str, recipe: Recipe, suite: Suite, seed: int, reporter: Any, most_steps: int | None = None
 ) -> tuple[Cohort, float, dict[str, str]]:
     """Cases of the package as the recipe samples them, seconds for each, and which inputs it refused."""
+    choice = _own_sampler(recipe)
+    if most_steps is not None and recipe.sampler.steps > most_steps:
+        choice["steps"] = most_steps
     output = WORK / "cases" / name
     shutil.rmtree(output, ignore_errors=True)
     load_package(package)
@@ -164,11 +169,11 @@ def _make(
         tests: list[Case]
         tests, refused = within_field_of_view(package, suite.cohort.part("test"))
         given = suite.cohort.with_cases(tests)
-        made = translate(package, given, output, TranslationParameters(prefix=name), seed, "cpu", reporter)
+        made = translate(package, given, output, TranslationParameters(prefix=name, **choice), seed, "cpu", reporter)
     else:
         follows = suite.cohort.with_cases(suite.cohort.part(suite.follows)) if suite.follows else None
         parameters = SynthesisParameters(
-            count=CASES, prefix=name, text_encoder=suite.options.get("text_encoder"), **_own_sampler(recipe)
+            count=CASES, prefix=name, text_encoder=suite.options.get("text_encoder"), **choice
         )
         made = synthesize(package, output, parameters, seed, "cpu", reporter, follows)
     return made, (time.monotonic() - started) / len(made.cases), refused
