@@ -54,10 +54,19 @@ class SynDiff(System):
         return self.diffusion.noise_shape()
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """What the terms of a cycle look at, and a step of the diffusion GAN for sources that the pair has made."""
+        """What the terms of a cycle look at, and a step of the diffusion GAN for sources that the pair has made.
+
+        `denoised` is the clean image of that step, (B, C, *S): what the target, gone to its source and back through the
+        diffusion GAN, is held to.
+        """
         outputs = self.pair(batch, generator)
         made = self.diffusion(replace(batch, source=outputs["reversed"].detach()), generator)
-        return {**outputs, "step_real": made["step_real"], "step_fake": made["step_fake"]}
+        return {
+            **outputs,
+            "denoised": made["generated"],
+            "step_real": made["step_real"],
+            "step_fake": made["step_fake"],
+        }
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """The diffusion GAN's target for the batch's source."""

@@ -10,9 +10,9 @@ from torch import Tensor
 from genaug.objectives.base import Batch, Outputs, Play, mean_inside
 
 
-def l1(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
-    """Mean absolute error of the image channels."""
-    errors = F.l1_loss(play.images(outputs["generated"]), play.images(batch.target), reduction="none")
+def l1(outputs: Outputs, batch: Batch, play: Play, of: str = "generated") -> Tensor:
+    """Mean absolute error of the image channels of what `of` names."""
+    errors = F.l1_loss(play.images(outputs[of]), play.images(batch.target), reduction="none")
     return mean_inside(errors, batch)
 
 
