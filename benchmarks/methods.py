@@ -68,7 +68,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
     cases, seconds, refused = _make(package, name, recipe, suite, seed, console)
     evaluation = _score(suite, cases, seed)
     nothing, _, _ = _make(untrained, f"{name}-untrained", recipe, suite, seed, Silent(), FEW_STEPS)
-    picture = _draw(RESULTS / f"{name}.png", suite, cases)
+    picture = _draw(RESULTS / f"{name}.jpg", suite, cases)
     write_json(
         RESULTS / f"{name}.json",
         {

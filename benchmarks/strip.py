@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from genaug.case import Case
 from genaug.cohort import Cohort
+from genaug.files import write_bytes
+from matplotlib.figure import Figure
+from PIL import Image
 
-from demo.panel import save
+from demo.panel import png
 from demo.pictures import Exhibit, contact_sheet, translation_panel
 
 SHOWN = 6
+WIDTH = 1000
+"""Pixels. Every method has a picture in the repository, so they are small, and JPEG."""
 
 
 def write_strip(path: Path, cohort: Cohort) -> Path:
@@ -21,7 +27,7 @@ def write_strip(path: Path, cohort: Cohort) -> Path:
         Exhibit(case.volume(channel), "SYNTHETIC", case.id.rpartition("-")[2], case.label_map())
         for case in cohort.cases[:SHOWN]
     ]
-    return save(contact_sheet(shown, label_names=cohort.label_names, width=1400), path)
+    return _save(contact_sheet(shown, label_names=cohort.label_names, width=WIDTH), path)
 
 
 def write_translation(path: Path, made: Case, given: Case, source: str, channel: str) -> Path:
@@ -32,6 +38,13 @@ def write_translation(path: Path, made: Case, given: Case, source: str, channel:
         given.volume(channel),
         titles=(f"{source}, {given.id}", channel, channel),
         unit="HU" if made.modalities[channel] == "CT" else "",
-        width=1400,
+        width=WIDTH,
     )
-    return save(panel, path)
+    return _save(panel, path)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with io.BytesIO() as written:
+        Image.open(io.BytesIO(png(figure))).convert("RGB").save(written, "JPEG", quality=85)
+        write_bytes(path, written.getbuffer())
+    return path
