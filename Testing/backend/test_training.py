@@ -326,6 +326,15 @@ def test_a_stage_of_no_iterations_keeps_its_weights_and_codes(cohort, tmp_path):
     assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith("denoiser."))
 
 
+def test_a_prior_is_fitted_to_the_autoencoder_of_a_package_that_has_none(cohort, tmp_path):
+    first = train(cohort, tiny_options("vae"), tmp_path / "first", "cpu", Silent())
+    kept = {"iterations": {"vae": 0, "prior": 2}, "initial": first}
+    second = train(cohort, tiny_options("vae-flow", **kept), tmp_path / "second", "cpu", Silent())
+    before, after = weights(first), weights(second)
+    assert all(torch.equal(before[key], after[key]) for key in before if "code_mean" not in key)
+    assert any(key.startswith("prior.") for key in after)
+
+
 @pytest.mark.parametrize(
     "iterations", [{"autoencoder": 0, "denoiser": 2}, {"autoencoder": 0, "denoiser": 0}], ids=["no weights", "nothing"]
 )

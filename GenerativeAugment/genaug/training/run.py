@@ -340,7 +340,9 @@ def stage_run(
         system.follow(teacher)
     if options.initial is not None:
         kept = not stage.training.iterations
-        _start_from(system, name, options.initial, setting.reporter, 1.0 if kept else LEAST_SHARED)
+        # A prior or a student may be new, because what it is made for comes from the package.
+        may_lack = not kept and (stage.space == "latent" or teacher is not None)
+        _start_from(system, name, options.initial, setting.reporter, 1.0 if kept else LEAST_SHARED, may_lack)
     if setting.acceleration.channels_last:
         for module in (system, *critics.values()):
             to_layout(module, "channels_last")
@@ -368,13 +370,17 @@ def _acceleration(
     return chosen
 
 
-def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, least: float) -> None:
+def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, least: float, may_lack: bool) -> None:
     """Take every tensor of the package's stage that the network has too, by name and shape.
 
     The stage of the same name, else the package's last one; so a GAN's generator can start from a VAE's decoder.
-    `least` is the share of the network's weights that it must provide.
+    `least` is the share of the network's weights that it must provide. A stage that the package `may_lack` begins anew
+    where it does.
     """
     systems = load_package(initial).systems
+    if stage not in systems and may_lack:
+        reporter.log(f"{stage}: begins anew, {initial.name} has no such stage")
+        return
     given = systems.get(stage, list(systems.values())[-1]).state_dict()
     own = system.state_dict()
     shared = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
