@@ -94,7 +94,7 @@ def run_synthesis(row: Row, console: Console) -> None:
         channel=next(iter(cohort.channels)), spacing=SPACING, reference_part="test", held_out_part="test"
     )
     evaluation = evaluate_cohorts(cohort, made, asked, SEED, console)
-    strip = write_strip(RESULTS / f"{_slug(row.name)}.png", made)
+    strip = write_strip(RESULTS / f"{_slug(row.name)}.jpg", made)
     _write(row, package, evaluation, {"seconds_per_case": seconds, "cases": CASES, "picture": strip.name})
 
 
