@@ -65,6 +65,7 @@ TINY_NETWORKS = {
     "dense_critic": {"hidden": 8},
     "attention_critic": {"channels": [8, 8], "haar_levels": 1},
     "auxiliary_critic": {"channels": [8, 8], "haar_levels": 1},
+    "projection_critic": {"channels": [8, 8], "haar_levels": 1},
     "progressive_critic": {"channels": [8, 8], "haar_levels": 1},
     "code_critic": {"latent": 4, "hidden": 8},
     "hole_critic": {"channels": 8, "layers": 1},

@@ -150,6 +150,25 @@ def test_the_auxiliary_critic_is_not_told_what_it_has_to_tell():
     assert torch.equal(critic(x, answer="vector"), critic(other, answer="vector"))
 
 
+def test_a_projection_critic_gives_a_case_one_direction_in_what_it_may_be_told():
+    """The form of log p(vector | case): linear in the vector, with a slope that is the case's own."""
+    critic = build_critic(Network(kind="projection_critic", options={"channels": [8, 8]}), TOLD).eval()
+    generator = torch.Generator().manual_seed(0)
+    case = torch.rand(1, 1, 16, 16, generator=generator)
+    other = torch.rand(1, 1, 16, 16, generator=generator)
+    first, second = torch.rand(2, 5, generator=generator)
+
+    def score(image: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        return critic(torch.cat([image, vector.view(1, -1, 1, 1).expand(1, -1, 16, 16)], dim=1))
+
+    nothing = score(case, torch.zeros(5))
+    half = score(case, (first + second) / 2)
+    torch.testing.assert_close(half, (score(case, first) + score(case, second)) / 2)
+    assert not torch.allclose(score(case, first), nothing)
+    slopes = [score(image, first) - score(image, torch.zeros(5)) for image in (case, other)]
+    assert not torch.allclose(*slopes)
+
+
 class Recording(nn.Module):
     """Notes the shapes of what it is shown."""
 

@@ -12,7 +12,7 @@ from genaug.networks.adversarial_autoencoder import AdversarialAutoencoder, Code
 from genaug.networks.attention import AttentionCritic, AttentionGenerator
 from genaug.networks.autoencoders import SpatialAutoencoder, VectorAutoencoder
 from genaug.networks.autoregressive import AutoregressivePrior
-from genaug.networks.auxiliary import AuxiliaryCritic
+from genaug.networks.auxiliary import AuxiliaryCritic, ProjectionCritic
 from genaug.networks.base import (
     Autoencoder,
     Batch,
@@ -129,6 +129,7 @@ CRITICS: dict[str, Callable[..., nn.Module]] = {
     "dense_critic": DenseCritic,
     "attention_critic": AttentionCritic,
     "auxiliary_critic": AuxiliaryCritic,
+    "projection_critic": ProjectionCritic,
     "progressive_critic": ProgressiveCritic,
     "code_critic": CodeCritic,
     "hole_critic": HoleCritic,

@@ -1,4 +1,4 @@
-"""A critic that also says what a case was made for (ACGAN, Odena 2017, arXiv:1610.09585)."""
+"""Critics that know of class and numbers: one says which it sees in a case, one whether those it is told fit it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genaug.networks.critics import Critic
 
 
 class AuxiliaryCritic(Critic):
-    """The critic of whole volumes with a second answer: the vector of class and numbers that it sees in the case.
+    """The critic of whole volumes with a second answer: the vector that it sees (ACGAN, Odena 2017, arXiv:1610.09585).
 
     It is never told that vector, which it would only have to repeat.
 
@@ -37,3 +37,32 @@ class AuxiliaryCritic(Critic):
         if answer == "score":
             return super().forward(x)
         return torch.as_tensor(self.known(self.features(x[:, : self.seen]).flatten(1)))
+
+
+class ProjectionCritic(Critic):
+    """The critic of whole volumes that is told the vector as a direction among its features (Miyato 2018).
+
+    What it adds to the score of a case is the product of the case's features and an embedding of the vector, which is
+    the form of log p(vector | case) for classes and for numbers of normal noise (arXiv:1802.05637). A critic to which
+    the vector is shown as more channels has to learn that product first.
+
+    Raises:
+        ValueError: for a recipe without a vector.
+    """
+
+    def __init__(self, signature: Signature, channels: Sequence[int] = (32, 64, 128), haar_levels: int = 1) -> None:
+        super().__init__(signature, channels, haar_levels, conditional=False)
+        self.length = signature.vector_length
+        if not self.length:
+            raise ValueError("a projection critic needs covariates to be told")
+        hidden, answer = self.last[0], self.last[2]
+        assert isinstance(hidden, nn.Linear) and isinstance(answer, nn.Linear)
+        self.hidden, self.answer = nn.Sequential(hidden, nn.LeakyReLU(0.2)), answer
+        del self.last
+        self.embedding = nn.Linear(self.length, hidden.out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, 1) for tensors joined with their condition, whose last channels are the vector."""
+        features = self.hidden(self.described(x))
+        vector = x[:, -self.length :].flatten(2)[..., 0]
+        return torch.as_tensor(self.answer(features) + (features * self.embedding(vector)).sum(dim=1, keepdim=True))

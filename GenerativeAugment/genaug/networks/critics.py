@@ -44,10 +44,14 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, 1) for generated or real tensors joined with their condition, (B, C, *window)."""
+        return torch.as_tensor(self.last(self.described(x)))
+
+    def described(self, x: Tensor) -> Tensor:
+        """Features (B, F) of every case, and how much they vary over the batch."""
         features = self.features(x[:, : self.seen]).flatten(1)
         # Variance with a floor: its square root must stay differentiable for a batch of equal volumes.
         spread = (features.var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1)
-        return torch.as_tensor(self.last(torch.cat([features, spread], dim=1)))
+        return torch.cat([features, spread], dim=1)
 
 
 class PatchCritic(nn.Module):
