@@ -49,8 +49,16 @@ def covariates(folder: Path) -> str:
         return NOTHING
     regions = list(rows[0]["r"])
     return markdown(
-        ("method", *(f"r, {region}" for region in regions), "goal"),
-        [[row["row"], *(f"{row['r'][region]:.3f}" for region in regions), f"{row['goal']:.1f}"] for row in rows],
+        ("method", "core min", *(f"r, {region}" for region in regions), "goal"),
+        [
+            [
+                row["row"],
+                f"{row['budget_minutes']:g}",
+                *(f"{row['r'][region]:.3f}" for region in regions),
+                f"{row['goal']:.1f}",
+            ]
+            for row in rows
+        ],
     )
 
 
