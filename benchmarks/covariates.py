@@ -8,6 +8,7 @@ label map that comes with it.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -57,6 +58,7 @@ def ask(package: Path, output: Path) -> dict[str, list[tuple[float, float]]]:
     """For every label, (requested, measured) volumes in mm3 of 64 cases; the other label is left open."""
     known = read_info(package).trained_on.labels
     rows: dict[str, list[tuple[float, float]]] = {}
+    shutil.rmtree(output, ignore_errors=True)
     for label in known:
         wanted = np.linspace(label.smallest, label.largest, CASES)
         pairs = []
