@@ -56,6 +56,8 @@ class Term(Strict):
     @model_validator(mode="before")
     @classmethod
     def _from_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("false takes a term away, and there is none of this name; true means nothing here")
         return {"weight": value} if isinstance(value, (int, float)) else value
 
 

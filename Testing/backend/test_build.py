@@ -165,7 +165,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_its_data_and_its_licence_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     package = ROOT / "GenerativeAugment" / "genaug"
-    suffixes = (".py", ".toml", ".typed")
+    suffixes = (".py", ".toml", ".json", ".typed")
     expected = {
         path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.name.endswith(suffixes)
     }

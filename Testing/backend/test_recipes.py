@@ -8,11 +8,11 @@ import torch
 from engine_data import Words, blob_cohort, tiny_options, words_folder
 from genaug.case import Case
 from genaug.cohort import Cohort
-from genaug.errors import Cancelled
+from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.package import load_package, read_info
 from genaug.parameters import SynthesisParameters, TranslationParameters
 from genaug.progress import Silent
-from genaug.recipe import FOLDER, Recipe, list_recipes
+from genaug.recipe import FOLDER, Recipe, list_recipes, load_recipe
 from genaug.record import Record
 from genaug.synthesis import remake as make_again
 from genaug.synthesis import synthesize
@@ -125,3 +125,14 @@ def make(recipe: Recipe, package: Path, data: Cohort, output: Path, encoder: Pat
 def test_a_recipe_is_short_and_tells_what_it_is_and_suits(recipe):
     assert len((FOLDER / f"{recipe.name}.toml").read_text(encoding="utf-8").splitlines()) <= 56
     assert all((recipe.title, recipe.citation, recipe.distinct, recipe.suits, recipe.unsuited))
+
+
+def test_a_term_that_is_not_there_cannot_be_taken_away(tmp_path):
+    """It would otherwise be there, with a weight of nothing, and cost its time."""
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "cyclegan"\nname = "mine"\nstages.cycle.loss.cycle = false\n')
+    assert "cycle" not in load_recipe(path).stages["cycle"].loss
+    path.write_text(path.read_text().replace("loss.cycle", "loss.identity"))
+    with pytest.raises(GenaugError, match="takes a term away") as caught:
+        load_recipe(path)
+    assert caught.value.reason is Reason.BAD_RECIPE

@@ -52,7 +52,7 @@ def test_every_python_file_and_resource_is_listed():
     """The same, said without the tool that writes the lists."""
     for name, patterns in {
         "MODULE_PYTHON_SCRIPTS": ("GenerativeAugment.py", "GenerativeAugmentLib/**/*.py", "genaug/**/*.py"),
-        "MODULE_PYTHON_RESOURCES": ("Resources/**/*.*", "genaug/**/*.toml", "genaug/**/py.typed"),
+        "MODULE_PYTHON_RESOURCES": ("Resources/**/*.*", "genaug/**/*.toml", "genaug/**/*.json", "genaug/**/py.typed"),
     }.items():
         found = {file.relative_to(MODULE).as_posix() for pattern in patterns for file in MODULE.glob(pattern)}
         listed = cmakeList(name)
