@@ -130,9 +130,10 @@ def test_a_recipe_is_short_and_tells_what_it_is_and_suits(recipe):
 def test_a_term_that_is_not_there_cannot_be_taken_away(tmp_path):
     """It would otherwise be there, with a weight of nothing, and cost its time."""
     path = tmp_path / "mine.toml"
-    path.write_text('extends = "cyclegan"\nname = "mine"\nstages.cycle.loss.cycle = false\n')
+    known = (FOLDER / "cgan-dar.toml").read_text(encoding="utf-8")
+    path.write_text(f"{known}stages.cycle.loss.cycle = false\n", encoding="utf-8")
     assert "cycle" not in load_recipe(path).stages["cycle"].loss
-    path.write_text(path.read_text().replace("loss.cycle", "loss.identity"))
+    path.write_text(f"{known}stages.cycle.loss.identity = false\n", encoding="utf-8")
     with pytest.raises(GenaugError, match="takes a term away") as caught:
         load_recipe(path)
     assert caught.value.reason is Reason.BAD_RECIPE
