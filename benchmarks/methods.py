@@ -120,7 +120,9 @@ def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: C
         stages = read_info(probe).stages
         costs = {name: cores * stage.seconds / max(1, stage.iterations) for name, stage in stages.items()}
         wanted = {name: stage.training.iterations for name, stage in recipe.stages.items()}
-        share = 60 * minutes / sum(wanted[name] * costs[name] for name in wanted)
+        whole = sum(wanted[name] * costs[name] for name in wanted)
+        # What learns a few averages costs too little to be timed, and needs no more than its recipe asks for.
+        share = 60 * minutes / whole if whole else 1.0
         planned = {name: max(1, round(count * share)) if count > 1 else count for name, count in wanted.items()}
         write_json(kept, {"iterations": planned, "core_seconds": costs})
     return Plan(**json.loads(kept.read_text(encoding="utf-8")))
