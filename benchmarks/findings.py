@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.table import markdown
+from benchmarks.table import markdown, read_rows, value
 
 NOTHING = "Not measured yet."
 ORDERED = ("ldm", "vae-gan", "lsgan")
@@ -35,16 +35,12 @@ def ordering(rows: Sequence[Row]) -> str:
 
 
 def _frechet(rows: Sequence[Row], recipe: str) -> dict[int, float]:
-    return {
-        int(row["seed"]): next(float(s["value"]) for s in row["evaluation"]["scores"] if s["name"] == "frechet")
-        for row in rows
-        if row["recipe"] == recipe
-    }
+    return {int(row["seed"]): value(row, "frechet") for row in rows if row["recipe"] == recipe}
 
 
 def covariates(folder: Path) -> str:
     """Correlation of the volumes that were asked for with those that came."""
-    rows = _read(folder)
+    rows = read_rows(folder)
     if not rows:
         return NOTHING
     regions = list(rows[0]["r"])
@@ -85,7 +81,7 @@ def _kid(point: Row) -> tuple[str, str]:
 
 def low_data(folder: Path) -> str:
     """Dice with the cases of each method beside the real ones alone, seed by seed."""
-    rows = {row["row"]: row for row in _read(folder, "low-data-*.json")}
+    rows = {row["row"]: row for row in read_rows(folder, "low-data-*.json")}
     alone = rows.pop("real alone", None)
     if alone is None or not rows:
         return NOTHING
@@ -118,7 +114,3 @@ def brainspade(folder: Path) -> str:
             for key, name in names.items()
         ],
     )
-
-
-def _read(folder: Path, pattern: str = "*.json") -> list[Row]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(pattern))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from genaug.files import write_json, write_text
 from genaug.recipe import FOLDER
 
 from benchmarks import findings
-from benchmarks.table import between, copies, markdown, relative, score
+from benchmarks.table import between, copies, markdown, read_rows, relative, score, value
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "METHODS_RESULTS.md"
 MEASURED = FOLDER / "measured.json"
@@ -49,10 +48,10 @@ TRANSLATION_COLUMNS = (
 
 def write_tables(results: Path, document: Path = DOCUMENT) -> None:
     """Replace what stands between the markers, and write the costs that ship with the recipes."""
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    rows = read_rows(results)
     good = [row for row in rows if "failed" not in row]
-    made = sorted((r for r in good if r["suite"] in GENERATED), key=lambda r: (r["suite"], _value(r, "kid")))
-    translated = sorted((r for r in good if r["suite"] not in GENERATED), key=lambda r: (r["suite"], _value(r, "mae")))
+    made = sorted((r for r in good if r["suite"] in GENERATED), key=lambda r: (r["suite"], value(r, "kid")))
+    translated = sorted((r for r in good if r["suite"] not in GENERATED), key=lambda r: (r["suite"], value(r, "mae")))
     text = document.read_text(encoding="utf-8")
     for suite in GENERATED:
         text = between(
@@ -82,14 +81,10 @@ def _measured(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "suite": row["suite"],
         "score": name,
-        "value": _value(row, name),
+        "value": value(row, name),
         "seconds_per_case": row["seconds_per_case"],
         "budget_minutes": row["budget_minutes"],
     }
-
-
-def _value(row: dict[str, Any], name: str, of: str = "evaluation") -> float:
-    return next(float(s["value"]) for s in row[of]["scores"] if s["name"] == name and s.get("region") is None)
 
 
 def _with_floor(rows: list[dict[str, Any]]) -> list[list[str]]:
@@ -113,7 +108,7 @@ def _synthesis(row: dict[str, Any]) -> list[str]:
         f"{row['seconds_per_case']:.3f}",
         str(row["network_calls"]),
         score(scores, "kid"),
-        f"{_value(row, 'kid', 'untrained'):.3g}",
+        f"{value(row, 'kid', 'untrained'):.3g}",
         score(scores, "frechet"),
         score(scores, "coverage"),
         score(scores, "ms_ssim"),
@@ -130,7 +125,7 @@ def _translation(row: dict[str, Any]) -> list[str]:
         f"{row['core_minutes']:.1f}",
         f"{row['seconds_per_case']:.1f}",
         score(scores, "mae"),
-        f"{_value(row, 'mae', 'untrained'):.3g}",
+        f"{value(row, 'mae', 'untrained'):.3g}",
         score(scores, "ssim"),
         score(scores, "bone_dice"),
     ]

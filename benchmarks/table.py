@@ -27,7 +27,7 @@ TRANSLATION_COLUMNS = ("method", "parameters", "training", "cases", "s per case"
 
 def write_table(results: Path, document: Path = DOCUMENT) -> None:
     """Replace what stands between the markers of each table."""
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    rows = read_rows(results)
     text = document.read_text(encoding="utf-8")
     synthesis = [row for row in rows if row["evaluation"]["kind"] == "synthesis"]
     translation = [row for row in rows if row["evaluation"]["kind"] == "translation"]
@@ -38,6 +38,16 @@ def write_table(results: Path, document: Path = DOCUMENT) -> None:
     ]
     text = between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
     write_text(document, text)
+
+
+def read_rows(folder: Path, pattern: str = "*.json") -> list[dict[str, Any]]:
+    """The results of that name that are there."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(pattern))]
+
+
+def value(row: dict[str, Any], name: str, of: str = "evaluation") -> float:
+    """The score of that name over all regions."""
+    return next(float(s["value"]) for s in row[of]["scores"] if s["name"] == name and s.get("region") is None)
 
 
 def relative(results: Path, row: dict[str, Any]) -> str:

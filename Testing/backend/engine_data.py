@@ -7,6 +7,7 @@ import numpy as np
 from genaug.case import write_case
 from genaug.cohort import Cohort
 from genaug.parameters import TrainingOptions
+from genaug.progress import Silent
 from genaug.recipe import load_recipe
 from genaug.volume import LABEL, Volume
 
@@ -108,6 +109,16 @@ def tiny(recipe: str) -> dict[str, Any]:
         stages[name] |= {"critics": critics, "loss": late, "critic_loss": late_critics}
     sampler = {"steps": 3} if loaded.sampler.steps > 3 else {}
     return {"stages": stages, "sampler": sampler}
+
+
+class Told(Silent):
+    """A reporter that remembers what was logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
 
 
 def blob_cohort(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_data import blob_cohort, tiny_options
+from engine_data import Told, blob_cohort, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import write_volume
@@ -45,23 +45,6 @@ def whole_field(package: Path, path: Path) -> Path:
     array = np.random.default_rng(0).uniform(0, 400, [round(mm) for mm in grid.fov_max]).astype(np.float32)
     write_volume(path, Volume(array, np.eye(4), "MR"))
     return path
-
-
-class Told:
-    """A reporter that remembers what was logged."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        """Nothing to remember."""
-
-    def log(self, message: str) -> None:
-        """Remember."""
-        self.lines.append(message)
-
-    def product(self, role: str, path: Path) -> None:
-        """Nothing to remember."""
 
 
 @pytest.fixture(scope="module")

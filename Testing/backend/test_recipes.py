@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_data import Words, blob_cohort, tiny_options, words_folder
+from engine_data import Told, Words, blob_cohort, tiny_options, words_folder
 from genaug.case import Case
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
@@ -40,16 +40,6 @@ def cohorts(tmp_path_factory) -> dict[tuple[int, bool], Cohort]:
 def encoder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr("genaug.text._open", lambda folder: Words())
     return words_folder(tmp_path / "words")
-
-
-class Told(Silent):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        self.lines = []
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
 
 
 class StopAfter(Silent):

@@ -55,14 +55,12 @@ class ProjectionCritic(Critic):
         self.length = signature.vector_length
         if not self.length:
             raise ValueError("a projection critic needs covariates to be told")
-        hidden, answer = self.last[0], self.last[2]
-        assert isinstance(hidden, nn.Linear) and isinstance(answer, nn.Linear)
-        self.hidden, self.answer = nn.Sequential(hidden, nn.LeakyReLU(0.2)), answer
-        del self.last
+        hidden = self.last[0]
+        assert isinstance(hidden, nn.Linear)
         self.embedding = nn.Linear(self.length, hidden.out_features, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, 1) for tensors joined with their condition, whose last channels are the vector."""
-        features = self.hidden(self.described(x))
+        features = self.last[:-1](self.described(x))
         vector = x[:, -self.length :].flatten(2)[..., 0]
-        return torch.as_tensor(self.answer(features) + (features * self.embedding(vector)).sum(dim=1, keepdim=True))
+        return torch.as_tensor(self.last[-1](features) + (features * self.embedding(vector)).sum(dim=1, keepdim=True))

@@ -39,7 +39,7 @@ class CyclePair(ImageToImage):
         identity: bool = True,
         from_source: bool = False,
     ) -> None:
-        super().__init__(signature, from_source)
+        super().__init__(signature)
         if any(kind == "source" for kind, _ in signature.vector):
             raise ValueError("a cycle needs every source of a case")
         sources = signature.condition_channels - signature.vector_length
