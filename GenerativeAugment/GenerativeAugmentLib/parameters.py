@@ -206,6 +206,7 @@ class DataParameters:
     outputFolder: Path
     name: str = "cohort"
     channel: str = "image"
+    covariates: str = ""
     fileFormat: Annotated[str, Choice(["nrrd", "nii.gz"])] = "nrrd"
     purpose: Purpose = Purpose.AUTO
     validationShare: Share = 0

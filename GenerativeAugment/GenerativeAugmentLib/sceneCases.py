@@ -5,9 +5,10 @@ Drafts hold ids of nodes, not nodes, so they survive the scene and can be shown,
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import slicer
 
@@ -26,6 +27,7 @@ class DraftCase:
         imageIds: ids of its volumes.
         channels: name of each volume's channel, in the same order.
         labelId: id of its label map or segmentation, "" without one.
+        covariates: what is known of it, as it was typed; "" for what is not known.
     """
 
     caseId: str
@@ -33,6 +35,7 @@ class DraftCase:
     imageIds: list[str]
     channels: list[str]
     labelId: str = ""
+    covariates: dict[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> bool:
@@ -109,8 +112,13 @@ def distinct(drafts: Sequence[DraftCase], taken: Sequence[str]) -> list[DraftCas
     return list(drafts)
 
 
-def sceneCase(draft: DraftCase) -> SceneCase:
-    """The case to write; raises JobError "missing_file" when one of its nodes has left the scene."""
+def sceneCase(draft: DraftCase, covariates: Sequence[str] = ()) -> SceneCase:
+    """The case to write, with those covariates that are known of it.
+
+    Raises:
+        JobError: "missing_file" when one of its nodes has left the scene, "bad_parameter" for channels that are not as
+            many as its volumes.
+    """
     scene = slicer.mrmlScene
     if draft.missing:
         raise JobError(
@@ -132,7 +140,18 @@ def sceneCase(draft: DraftCase) -> SceneCase:
         )
     images = {channel: scene.GetNodeByID(key) for channel, key in zip(draft.channels, draft.imageIds)}
     label = scene.GetNodeByID(draft.labelId) if draft.labelId else None
-    return SceneCase(draft.patient, draft.caseId, images, label)
+    known = {name: covariateValue(draft.covariates[name]) for name in covariates if draft.covariates.get(name)}
+    return SceneCase(draft.patient, draft.caseId, images, label, covariates=known)
+
+
+def covariateValue(text: str) -> float | str:
+    """A number where the text is one, else the word or sentence itself."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    # "nan" and "inf" are words that Python takes for numbers.
+    return number if math.isfinite(number) else text
 
 
 def _leaves(items: Sequence[int]) -> list[int]:

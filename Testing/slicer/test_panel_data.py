@@ -87,6 +87,36 @@ def test_folders_become_a_cohort_with_fingerprint_and_recommendation(panel, tmp_
     assert shell.panel.recipe.name in shell.panel.advised and not shell.panel.ui.adviceButton.visible
 
 
+def test_covariates_are_columns_that_go_into_the_cohort(panel, tmp_path, waitFor):
+    from genaug.readers import read_cohort
+    from GenerativeAugmentLib import hierarchy
+
+    panel, shell = panel
+    volumes = [blob(name=name) for name in ("one", "two")]
+    select(panel, *(hierarchy.itemOf(node) for node in volumes))
+    panel.ui.addCasesButton.click()
+    panel.ui.covariatesEdit.text = "age, sex, nonsense, age"
+    cases = panel.ui.casesTable
+    assert [cases.horizontalHeaderItem(column).text() for column in range(5, 8)] == ["age", "sex", "nonsense"]
+    for row, values in enumerate((("60.5", "F", "x"), ("70", "", "y"))):
+        for column, value in enumerate(values, 5):
+            cases.item(row, column).setText(value)
+    # A column that is taken away is not written; what was typed in the others is still there.
+    panel.ui.covariatesEdit.text = "sex, age"
+    assert cases.columnCount == 7 and cases.item(0, 5).text() == "F" and cases.item(0, 6).text() == "60.5"
+    panel.ui.outputFolderEdit.currentPath = str(tmp_path)
+    finish(shell, waitFor)
+    read = read_cohort(tmp_path / "cohort")
+    assert [case.covariates for case in read.cases] == [{"age": 60.5, "sex": "F"}, {"age": 70.0}]
+
+
+@pytest.mark.parametrize(("text", "value"), [("7", 7.0), ("-1e3", -1000.0), ("nan", "nan"), ("inf", "inf"), ("F", "F")])
+def test_what_was_typed_is_a_number_where_it_can_be(scene, text, value):
+    from GenerativeAugmentLib.sceneCases import covariateValue
+
+    assert covariateValue(text) == value
+
+
 def test_the_sample_cohort_is_described(panel, waitFor):
     from GenerativeAugmentLib.parameters import CohortSource, Purpose
 

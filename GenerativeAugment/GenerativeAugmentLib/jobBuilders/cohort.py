@@ -82,7 +82,7 @@ def trainJob(
     Raises:
         JobError: "bad_parameter" for a translation without source channels, or too few voxels.
     """
-    if recipe.needsSources and not channelNames(parameters.sourceChannels):
+    if recipe.needsSources and not listedNames(parameters.sourceChannels):
         raise JobError(
             "bad_parameter",
             recipe.title,
@@ -181,9 +181,9 @@ def evaluateJob(
     return PlannedJob(job)
 
 
-def channelNames(text: str) -> list[str]:
-    """The names in a text in which commas separate them."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+def listedNames(text: str) -> list[str]:
+    """The names in a text in which commas separate them, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def cohortTitle(cohort: Path) -> str:
@@ -202,8 +202,8 @@ def _trainingOptions(parameters: TrainParameters, recipe: RecipeInfo) -> dict[st
     """The parameters of a training as genaug.parameters.TrainingOptions has them; what is not said is left out."""
     options: dict[str, Any] = {
         "recipe": recipe.name,
-        "channels": channelNames(parameters.channels),
-        "source_channels": channelNames(parameters.sourceChannels) if recipe.task == "translation" else [],
+        "channels": listedNames(parameters.channels),
+        "source_channels": listedNames(parameters.sourceChannels) if recipe.task == "translation" else [],
         "preview_every": parameters.previewEvery,
         "checkpoint_every": parameters.checkpointEvery,
     }

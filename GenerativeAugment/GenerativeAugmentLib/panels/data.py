@@ -14,14 +14,14 @@ from GenerativeAugmentLib import sampleData
 from GenerativeAugmentLib.cohorts import MANIFEST, realPatients
 from GenerativeAugmentLib.cohortSplit import describeSplit, isDivisible, readSplit, splitCohort, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.jobBuilders.cohort import channelNames, fingerprintJob
+from GenerativeAugmentLib.jobBuilders.cohort import fingerprintJob, listedNames
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.parameters import CohortSource, frozen
 from GenerativeAugmentLib.recipes import RecipeInfo, adviceTitle, listRecipes
 from GenerativeAugmentLib.sceneCases import DraftCase, distinct, draftCase, draftCases, sceneCase
 
-CASE, PATIENT, CHANNELS, VOLUMES, MASK = range(5)
+CASE, PATIENT, CHANNELS, VOLUMES, MASK, FIRST_COVARIATE = range(6)
 
 
 class DataPanel(Panel):
@@ -49,14 +49,8 @@ class DataPanel(Panel):
         self._cohort = Path()
         self._isWriting = self._splitTwice = False
         table = self.ui.casesTable
-        headers = [_("Case"), _("Patient"), _("Channels"), _("Volumes"), _("Mask")]
-        table.setColumnCount(len(headers))
-        table.setHorizontalHeaderLabels(headers)
         table.verticalHeader().setVisible(False)
-        for column in range(len(headers)):
-            table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-        # What is longest gives way; all of it is in the tool tip.
-        table.horizontalHeader().setSectionResizeMode(VOLUMES, qt.QHeaderView.Stretch)
+        self._showColumns([])
         table.itemChanged.connect(self._onItemChanged)
         self.ui.addCasesButton.clicked.connect(lambda checked=False: self._add(eachContainer=True))
         self.ui.addOneButton.clicked.connect(lambda checked=False: self._add(eachContainer=False))
@@ -71,6 +65,10 @@ class DataPanel(Panel):
         fromScene = self.parameters.source is CohortSource.SCENE
         self.ui.scenePage.setVisible(fromScene)
         self.ui.diskPage.setVisible(not fromScene)
+        covariates = listedNames(self.parameters.covariates)
+        if covariates != self._covariates:
+            self._showColumns(covariates)
+            self._fillTable()
         self._splitTwice = False
         self._showSplit()
 
@@ -87,7 +85,8 @@ class DataPanel(Panel):
     def apply(self) -> PlannedJob:
         """Write the cohort where it comes from the scene, and plan its fingerprint."""
         parameters = frozen(self.parameters)
-        cases = [sceneCase(draft) for draft in self.drafts] if parameters.source is CohortSource.SCENE else []
+        fromScene = parameters.source is CohortSource.SCENE
+        cases = [sceneCase(draft, self._covariates) for draft in self.drafts] if fromScene else []
         return fingerprintJob(parameters, cases, self.services.parameterNode.device)
 
     def onStarted(self, planned: PlannedJob) -> None:
@@ -152,6 +151,18 @@ class DataPanel(Panel):
         self._fillTable()
         self.services.showStatus("")
 
+    def _showColumns(self, covariates: list[str]) -> None:
+        """A column for everything a case has, and one for each covariate."""
+        self._covariates = covariates
+        headers = [_("Case"), _("Patient"), _("Channels"), _("Volumes"), _("Mask"), *covariates]
+        table = self.ui.casesTable
+        table.setColumnCount(len(headers))
+        table.setHorizontalHeaderLabels(headers)
+        for column in range(len(headers)):
+            table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        # What is longest gives way; all of it is in the tool tip.
+        table.horizontalHeader().setSectionResizeMode(VOLUMES, qt.QHeaderView.Stretch)
+
     def _fillTable(self) -> None:
         self._filling = True
         self.ui.casesTable.setRowCount(len(self.drafts))
@@ -162,6 +173,7 @@ class DataPanel(Panel):
                 ", ".join(draft.channels),
                 ", ".join(_nodeName(key) for key in draft.imageIds),
                 _nodeName(draft.labelId),
+                *(draft.covariates.get(name, "") for name in self._covariates),
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
@@ -181,7 +193,9 @@ class DataPanel(Panel):
         elif item.column() == PATIENT:
             draft.patient = text
         elif item.column() == CHANNELS:
-            draft.channels = channelNames(text)
+            draft.channels = listedNames(text)
+        elif item.column() >= FIRST_COVARIATE:
+            draft.covariates[self._covariates[item.column() - FIRST_COVARIATE]] = text
         self._showSplit()
         self.services.changed()
 

@@ -12,7 +12,7 @@ import qt
 from GenerativeAugmentLib.catalogueFile import Condition
 from GenerativeAugmentLib.cohortContent import CohortContent, describeCovariate
 from GenerativeAugmentLib.errors import _
-from GenerativeAugmentLib.jobBuilders.cohort import channelNames
+from GenerativeAugmentLib.jobBuilders.cohort import listedNames
 from GenerativeAugmentLib.panels.conditionForm import ConditionControl, MadeRow
 from GenerativeAugmentLib.parameters import TrainParameters, isSet
 from GenerativeAugmentLib.recipes import RecipeInfo
@@ -58,7 +58,7 @@ class _ChecksRow(MadeRow):
         """The list, or the line."""
         if not self.condition.levels:
             line = qt.QLineEdit()
-            line.connect("textEdited(QString)", lambda text: self.chosen(channelNames(text)))
+            line.connect("textEdited(QString)", lambda text: self.chosen(listedNames(text)))
             return line
         box = qt.QListWidget()
         for name in self.condition.levels:
@@ -80,7 +80,7 @@ class _ChecksRow(MadeRow):
     def showValue(self, value: Sequence[str]) -> None:
         """Check these names."""
         if not self.condition.levels:
-            if channelNames(self.widget.text) != list(value):
+            if listedNames(self.widget.text) != list(value):
                 self.widget.text = ", ".join(value)
             return
         for item in self._items():
@@ -107,7 +107,7 @@ class SourceControl(_ChecksRow):
 
     def valueIn(self, parameters: TrainParameters) -> list[str]:
         """The chosen channels."""
-        return channelNames(parameters.sourceChannels)
+        return listedNames(parameters.sourceChannels)
 
     def chosen(self, value: Sequence[str]) -> None:
         """The user chose channels."""
@@ -123,7 +123,7 @@ class SourceControl(_ChecksRow):
         unknown = unknownNames(sources, content.channels)
         if unknown:
             return _noChannel(unknown, content)
-        made = channelNames(parameters.channels) or [name for name in content.channels if name not in sources]
+        made = listedNames(parameters.channels) or [name for name in content.channels if name not in sources]
         if not made:
             return _("Every channel is a source: enter the channel to make.")
         return self.missing(content, sources, made, recipe)
@@ -194,8 +194,8 @@ class CovariatesControl(_ChecksRow):
         known = {covariate.name: covariate for covariate in about.content.covariates}
         if not known:
             return _(
-                "This recipe needs a class or a number of every case, and the cohort has none: build it with a table of"
-                " covariates, one column for the case and one for each covariate."
+                "This recipe needs a class or a number of every case, and the cohort has none: enter covariates in the"
+                " Data panel, or build the cohort with a table of them, a column for the case and one for each."
             )
         asked = self.valueIn(parameters)
         unknown = unknownNames(asked, known)
@@ -288,7 +288,7 @@ def conditionsOf(recipe: RecipeInfo, content: CohortContent | None) -> tuple[Con
 
 def channelsProblem(parameters: TrainParameters, content: CohortContent | None) -> str:
     """Why the channels to make cannot be made; "" when they can."""
-    unknown = [] if content is None else unknownNames(channelNames(parameters.channels), content.channels)
+    unknown = [] if content is None else unknownNames(listedNames(parameters.channels), content.channels)
     return _noChannel(unknown, content) if unknown else ""
 
 
