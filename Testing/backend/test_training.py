@@ -19,7 +19,7 @@ from genaug.split import split_by_ids
 from genaug.training import inputs as training_inputs
 from genaug.training import make_plan, train, training_folder
 from genaug.training.average import Average, average_weight
-from genaug.training.checkpoint import load_checkpoint, save_checkpoint
+from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from genaug.training.curves import read_curve
 from genaug.training.loop import StageRun, shuffled_item
 from lightning_fabric import Fabric
@@ -112,6 +112,21 @@ def test_training_learns_what_differs_between_cases(cohort, tmp_path):
     rows = read_curve(training_folder(tmp_path / "vae") / "vae.curves.csv")
     assert rows[-1]["network/l1"] < 0.7 * rows[0]["network/l1"]
     assert [row["iteration"] for row in rows] == list(range(10, 601, 10))
+
+
+def test_a_training_that_is_killed_leaves_the_curves_of_its_checkpoint(cohort, tmp_path):
+    """Rows that are gone with the process would be missing for good: the training goes on behind them."""
+    left = []
+
+    class Look(Silent):
+        def progress(self, done, total, note=""):
+            folder = training_folder(tmp_path / "vae")
+            rows = [row["iteration"] for row in read_curve(folder / "vae.curves.csv")]
+            left.append((checkpoint_path(folder, "vae").exists(), rows))
+
+    train(cohort, tiny_options("vae", 45, checkpoint_every=20), tmp_path / "vae", "cpu", Look())
+    assert (True, [10, 20]) in left and (True, [10, 20, 30, 40]) in left
+    assert all(rows for begun, rows in left if begun)
 
 
 def test_only_train_patients_are_read(cohort, tmp_path):

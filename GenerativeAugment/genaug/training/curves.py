@@ -46,7 +46,7 @@ class Curves:
         self._rows.append({"iteration": float(iteration), **row})
         self._sums, self._count = {}, 0
         if len(self._rows) % 10 == 0:
-            self._write()
+            self.write()
 
     def summary(self) -> str:
         """The last row in a few words."""
@@ -56,11 +56,13 @@ class Curves:
 
     def close(self) -> None:
         """Write what has been gathered."""
-        if self._rows:
-            self._write()
+        self.write()
         self._board.close()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write what has been gathered so far, so that a checkpoint never knows more than the curves beside it."""
+        if not self._rows:
+            return
         names = list(dict.fromkeys(name for row in self._rows for name in row))
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, names, lineterminator="\n")
@@ -78,6 +80,9 @@ class NoCurves:
     def summary(self) -> str:
         """Nothing."""
         return ""
+
+    def write(self) -> None:
+        """Nothing to do."""
 
     def close(self) -> None:
         """Nothing to do."""

@@ -114,6 +114,7 @@ class StageRun:
                 curves.add(self.iteration, losses)
                 self.seconds += time.monotonic() - started
                 if self.iteration % self.setting.checkpoint_every == 0:
+                    curves.write()
                     self._save()
                 if writes and self.setting.preview and self.iteration % self.setting.preview_every == 0:
                     self.setting.preview(self.averaged(), self.iteration)
