@@ -1,13 +1,8 @@
 """Networks of 3D convolutions with the channels of a voxel beside one another in memory.
 
-In this order oneDNN's convolutions, and a GPU's tensor cores, need no reordering of what they read and write; but
-torch's instance norm on a CPU copies every map to the usual order and back, which can cost more than is gained. So the
-layout is chosen by a trial with both. Results differ in rounding: a Record names the layout that a case was translated
-in, and a replay follows it.
-
-A group norm of one channel a group would keep the order. It is not put in the instance norm's place, because torch sums
-it up as a mean of squares less a square, which drowns in rounding where a map is nearly constant: measured, 0.25 in
-maps that have a deviation of one.
+In this order oneDNN's convolutions, and a GPU's tensor cores, need no reordering of what they read and write; nor do
+instance norms, see `instance_norm`. The layout is chosen by a trial with both. Results differ in rounding: a Record
+names the layout that a case was translated in, and a replay follows it.
 """
 
 from __future__ import annotations
@@ -20,6 +15,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from genaug.instance_norm import keep_order
 
 Layout = Literal["contiguous", "channels_last"]
 
@@ -36,11 +33,12 @@ PROBE = (2, 32, 40, 40, 40)
 
 
 def to_layout(network: nn.Module, layout: Layout) -> None:
-    """Bring the weights of a network into a layout, in place; what flows through it follows. 2D is left alone."""
+    """Bring a network into a layout, in place; what flows through it follows its weights. 2D is left alone."""
     order = torch.channels_last_3d if layout == "channels_last" else torch.contiguous_format
     for parameter in network.parameters():
         if parameter.ndim == 5:
             parameter.data = parameter.data.contiguous(memory_format=order)
+    keep_order(network)
 
 
 @cache
@@ -53,7 +51,7 @@ def problem(device: torch.device = CPU) -> str:
     difference = float((expected - found).abs().max())
     if difference <= TOLERANCE:
         return ""
-    text = f"channels-last convolutions differ by {difference:.2g} from the usual ones, {TOLERANCE:g} is allowed"
+    text = f"channels-last networks differ by {difference:.2g} from the usual ones, {TOLERANCE:g} is allowed"
     warnings.warn(f"Volumes on {device.type} are slower than they could be: {text}.", RuntimeWarning, stacklevel=2)
     return text
 
