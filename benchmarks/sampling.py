@@ -91,8 +91,9 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
     """KID with its interval against network calls, both on logarithmic axes."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for curve in dict.fromkeys(point["curve"] for point in points):
-        own = sorted((p for p in points if p["curve"] == curve and "kid" in p), key=lambda p: int(p["calls"]))
+    measured = [point for point in points if "kid" in point]
+    for curve in dict.fromkeys(point["curve"] for point in measured):
+        own = sorted((p for p in measured if p["curve"] == curve), key=lambda p: int(p["calls"]))
         values = [max(p["kid"], 1e-2) for p in own]
         below = [max(0.0, v - max(p["interval"][0], 1e-2)) for v, p in zip(values, own)]
         above = [p["interval"][1] - p["kid"] for p in own]
