@@ -104,6 +104,30 @@ def test_critic_and_network_pull_in_opposite_directions(game):
     assert convinced < doubtful
 
 
+@pytest.mark.parametrize("game", ["wasserstein", "least_squares", "hinge", "bce"])
+def test_a_critic_that_checks_what_was_asked_for_pays_less_for_mismatched_cases(game):
+    """Cases whose mean is their vector: a critic that compares the two against one that looks at neither."""
+
+    class Fits(nn.Module):
+        def __init__(self, strictness):
+            super().__init__()
+            self.strictness = strictness
+
+        def forward(self, x):
+            told, shown = x[:, 1].mean(dim=(1, 2)), x[:, 0].mean(dim=(1, 2))
+            return (1 - self.strictness * (told - shown).abs()).unsqueeze(1)
+
+    values = torch.tensor([[-1.0], [0.0], [1.0]])
+    batch = Batch(values.view(3, 1, 1, 1).expand(3, 1, 8, 8), vector=values)
+    strict, lax = (CRITIC_LOSSES["mismatched"](Fits(s), {}, batch, play(), game=game) for s in (1.0, 0.0))
+    assert strict < lax
+
+
+def test_cases_of_the_same_vector_are_no_mismatch():
+    batch = Batch(torch.rand(3, 1, 8, 8), vector=torch.ones(3, 1))
+    assert CRITIC_LOSSES["mismatched"](Linear(1.0, 128), {}, batch, play()).item() == 0
+
+
 def test_the_critic_gives_no_gradient_to_the_network():
     fake = torch.randn(2, 3, 8, 8, requires_grad=True)
     critic = Linear(1.0, fake[0].numel())

@@ -7,7 +7,14 @@ in `CRITIC_LOSSES` what the critic does.
 
 from __future__ import annotations
 
-from genaug.objectives.adversarial import adversarial, critic_adversarial, feature_matching, gradient_penalty, r1
+from genaug.objectives.adversarial import (
+    adversarial,
+    critic_adversarial,
+    feature_matching,
+    gradient_penalty,
+    mismatched,
+    r1,
+)
 from genaug.objectives.auxiliary import auxiliary, critic_auxiliary
 from genaug.objectives.base import CriticTerm, LossTerm, Play
 from genaug.objectives.cycle import critic_remembering, cycle, identity
@@ -65,6 +72,7 @@ CRITIC_LOSSES: dict[str, CriticTerm] = {
     "remembering": critic_remembering,
     "gradient_penalty": gradient_penalty,
     "r1": r1,
+    "mismatched": mismatched,
     "auxiliary": critic_auxiliary,
     "segmentation": critic_segmentation,
 }

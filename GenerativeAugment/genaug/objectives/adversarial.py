@@ -4,6 +4,7 @@ tanh and puts a leaky ReLU before the least squares unless told otherwise.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -55,14 +56,48 @@ def critic_adversarial(
     """What the critic minimises in the same game; its fakes carry no gradient to the network."""
     true: Tensor = critic(judged(named(real, outputs, batch), batch))
     false: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch))
+    return _cost_of_real(true, game).mean() + _cost_of_fake(false, game).mean()
+
+
+def mismatched(
+    critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, game: str = "bce", real: str = "target"
+) -> Tensor:
+    """Real cases told with another case's vector are fakes to the critic (Reed 2016, arXiv:1605.05396, GAN-CLS).
+
+    Without them a critic may judge whether a case is real and never whether it is what was asked for, because a fake
+    shows both at once. 0 for a batch whose cases all have the same vector.
+    """
+    vector = named("vector", outputs, batch)
+    others = vector.roll(1, dims=0)
+    other = (others != vector).any(dim=1).float()
+    scores: Tensor = critic(judged(named(real, outputs, batch), replace(batch, vector=others)))
+    costs = _cost_of_fake(scores, game).reshape(len(vector), -1).mean(dim=1)
+    return torch.dot(costs, other) / other.sum().clamp(min=1)
+
+
+def _cost_of_real(scores: Tensor, game: str) -> Tensor:
+    """What a critic pays for every score of something real."""
     if game == "wasserstein":
-        return false.mean() - true.mean()
+        return -scores
     if game == "least_squares":
-        return 0.5 * ((true - 1) ** 2).mean() + 0.5 * (false**2).mean()
+        return 0.5 * (scores - 1) ** 2
     if game == "hinge":
-        return F.relu(1 - true).mean() + F.relu(1 + false).mean()
+        return F.relu(1 - scores)
     if game == "bce":
-        return F.softplus(-true).mean() + F.softplus(false).mean()
+        return F.softplus(-scores)
+    raise ValueError(f"unknown game {game!r}")
+
+
+def _cost_of_fake(scores: Tensor, game: str) -> Tensor:
+    """What a critic pays for every score of something made, or real but not what was asked for."""
+    if game == "wasserstein":
+        return scores
+    if game == "least_squares":
+        return 0.5 * scores**2
+    if game == "hinge":
+        return F.relu(1 + scores)
+    if game == "bce":
+        return F.softplus(scores)
     raise ValueError(f"unknown game {game!r}")
 
 
