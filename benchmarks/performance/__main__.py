@@ -1,12 +1,18 @@
 """Measure the engine beside its peers; one JSON a row, and the table of docs/PERFORMANCE.md.
 
-python -m benchmarks.performance                    every row that has no result yet
+python -m benchmarks.performance                    every row and how costs grow; goes on where it was stopped
 python -m benchmarks.performance --only denoiser    these rows, again
 python -m benchmarks.performance --growth           how costs grow, again
 python -m benchmarks.performance --table            only the table, from the results that are there
+
+Timings of another machine, or of another day, do not belong beside one another. So what counts as measured is what the
+run that was stopped has measured, not that there is a result.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Sequence
 
 import click
 import psutil
@@ -15,15 +21,22 @@ from genaug.files import write_json
 
 from benchmarks.performance.document import GROWTH, RESULTS, write_document
 from benchmarks.performance.growth import measure as measure_growth
+from benchmarks.performance.latent import WORK
 from benchmarks.performance.row import Result, Spec
 from benchmarks.performance.suite import SPECS
 
 BUSY = 0.5
 """Load per core above which a timing is doubtful."""
+MEASURED = WORK / "measured.json"
+"""What a run that is not finished has measured."""
 
 
 def measure(spec: Spec) -> None:
-    """Measure, print and keep the rows of one specification."""
+    """Measure, print and keep the rows of one specification, unless it needs a GPU and there is none."""
+    click.echo(spec.name)
+    if spec.gpu and not torch.cuda.is_available():
+        click.echo("  no GPU")
+        return
     load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
     if load > BUSY:
         click.echo(f"  the machine is busy: {load:.1f} processes a core in the last minute", err=True)
@@ -40,30 +53,40 @@ def line(result: Result) -> str:
     return f"{result.row}: ours {ours}, peer {peer}, ratio {ratio}{goal}"
 
 
-def _wanted(spec: Spec, only: tuple[str, ...]) -> bool:
-    if only:
-        return spec.name in only
-    return not all((RESULTS / f"{row}.json").is_file() for row in spec.rows)
-
-
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice([spec.name for spec in SPECS]), help="Measure these, again.")
 @click.option("--growth", is_flag=True, help="Only measure how costs grow, again.")
 @click.option("--table", is_flag=True, help="Only write the table from the results that are there.")
 def main(only: tuple[str, ...], growth: bool, table: bool) -> None:
     """Measure the engine beside its peers."""
+    whole = not (only or growth or table)
+    if whole:
+        measure_all(SPECS)
+    for spec in SPECS:
+        if spec.name in only:
+            measure(spec)
     if growth:
-        write_json(RESULTS / f"{GROWTH}.json", measure_growth().model_dump(mode="json"))
-    for spec in () if table or growth else SPECS:
-        if not _wanted(spec, only):
-            continue
-        click.echo(spec.name)
-        if spec.gpu and not torch.cuda.is_available():
-            click.echo("  no GPU")
-            continue
-        measure(spec)
-        write_document()
+        measure_costs()
     write_document()
+
+
+def measure_all(specs: Sequence[Spec]) -> None:
+    """Every row and the growth of costs, without what a run that was stopped has measured."""
+    measured: list[str] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.is_file() else []
+    for spec in specs:
+        if spec.name not in measured:
+            measure(spec)
+            measured.append(spec.name)
+            write_json(MEASURED, measured)
+            write_document()
+    measure_costs()
+    MEASURED.unlink()
+
+
+def measure_costs() -> None:
+    """How costs grow."""
+    click.echo(GROWTH)
+    write_json(RESULTS / f"{GROWTH}.json", measure_growth().model_dump(mode="json"))
 
 
 if __name__ == "__main__":
