@@ -19,10 +19,12 @@ from genaug.parameters import SynthesisParameters
 from genaug.recipe import load_recipe
 from genaug.synthesis import synthesize
 from genaug.volume import label_volumes
+from matplotlib.figure import Figure
 
 from benchmarks.data import ROOT, hippocampus
 from benchmarks.methods import MINUTES, WORK, plan_for, train_row
 from benchmarks.suites import Suite, with_sizes
+from benchmarks.table import read_rows
 from demo.console import Console
 
 RESULTS = ROOT / "benchmarks" / "results" / "covariates"
@@ -45,16 +47,40 @@ def main(only: tuple[str, ...], minutes: float) -> None:
         recipe = load_recipe(name)
         iterations = plan_for(f"{name}-volumes", recipe, suite, minutes, console).iterations
         package = train_row(f"{name}-volumes", recipe, suite, iterations, 1, console)
-        rows = ask(package, WORK / "cases" / f"{name}-volumes")
+        rows = ask(package, WORK / "cases" / f"{name}-volumes", recipe.sampler.guidance)
         found = {region: float(np.corrcoef(np.array(pairs).T)[0, 1]) for region, pairs in rows.items()}
         write_json(
             RESULTS / f"{name}.json",
-            {"row": name, "budget_minutes": minutes, "iterations": iterations, "r": found, "goal": GOAL, "pairs": rows},
+            {
+                "row": name,
+                "budget_minutes": minutes,
+                "iterations": iterations,
+                "r": found,
+                "guidance": recipe.sampler.guidance,
+                "goal": GOAL,
+                "pairs": rows,
+            },
         )
         console.log(f"{name}: " + ", ".join(f"{region} r = {r:.3f}" for region, r in found.items()))
+    draw(RESULTS, RESULTS.with_suffix(".png"))
 
 
-def ask(package: Path, output: Path) -> dict[str, list[tuple[float, float]]]:
+def draw(results: Path, path: Path) -> None:
+    """Requested against measured volumes, a plot for every method and label."""
+    rows = read_rows(results)
+    regions = list(rows[0]["pairs"])
+    figure = Figure(figsize=(3.2 * len(rows), 3 * len(regions)), layout="constrained")
+    plots = figure.subplots(len(regions), len(rows), squeeze=False)
+    for column, row in enumerate(rows):
+        for axes, region in zip(plots[:, column], regions, strict=True):
+            wanted, found = np.array(row["pairs"][region]).T
+            axes.plot(wanted, wanted, color="grey", linewidth=1)
+            axes.scatter(wanted, found, s=9)
+            axes.set(title=f"{row['row']}, {region}", xlabel="mm³ asked for", ylabel="mm³ made", ylim=(0, None))
+    figure.savefig(path, dpi=90)
+
+
+def ask(package: Path, output: Path, guidance: float) -> dict[str, list[tuple[float, float]]]:
     """For every label, (requested, measured) volumes in mm3 of 64 cases; the other label is left open."""
     known = read_info(package).trained_on.labels
     rows: dict[str, list[tuple[float, float]]] = {}
@@ -66,7 +92,7 @@ def ask(package: Path, output: Path) -> dict[str, list[tuple[float, float]]]:
             made = synthesize(
                 package,
                 output / f"{label.name}-{index}",
-                SynthesisParameters(count=1, start=index, conditions={label.name: float(volume)}),
+                SynthesisParameters(count=1, start=index, conditions={label.name: float(volume)}, guidance=guidance),
                 1,
                 "cpu",
             )

@@ -39,23 +39,31 @@ def _frechet(rows: Sequence[Row], recipe: str) -> dict[int, float]:
 
 
 def covariates(folder: Path) -> str:
-    """Correlation of the volumes that were asked for with those that came."""
+    """How the volumes that came follow those that were asked for: their plot, correlation and slope."""
     rows = read_rows(folder)
     if not rows:
         return NOTHING
     regions = list(rows[0]["r"])
-    return markdown(
-        ("method", "core min", *(f"r, {region}" for region in regions), "goal"),
+    table = markdown(
+        (
+            "method",
+            "core min",
+            *(f"r, {region}" for region in regions),
+            "goal",
+            *(f"slope, {region}" for region in regions),
+        ),
         [
             [
                 row["row"],
                 f"{row['budget_minutes']:g}",
                 *(f"{row['r'][region]:.3f}" for region in regions),
                 f"{row['goal']:.1f}",
+                *(f"{np.polyfit(*np.array(row['pairs'][region]).T, 1)[0]:.2f}" for region in regions),
             ]
             for row in rows
         ],
     )
+    return f"![Volumes made against volumes asked for](../benchmarks/results/{folder.name}.png)\n\n{table}"
 
 
 def sampling(results: Path) -> str:
