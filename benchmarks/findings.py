@@ -58,12 +58,18 @@ def covariates(folder: Path) -> str:
                 f"{row['budget_minutes']:g}",
                 *(f"{row['r'][region]:.3f}" for region in regions),
                 f"{row['goal']:.1f}",
-                *(f"{np.polyfit(*np.array(row['pairs'][region]).T, 1)[0]:.2f}" for region in regions),
+                *(f"{_slope(row['pairs'][region]):.2f}" for region in regions),
             ]
             for row in rows
         ],
     )
     return f"![Volumes made against volumes asked for](../benchmarks/results/{folder.name}.png)\n\n{table}"
+
+
+def _slope(pairs: Sequence[tuple[float, float]]) -> float:
+    """Of the line through what was made against what was asked for."""
+    wanted, made = np.array(pairs).T
+    return float(np.polyfit(wanted, made, 1)[0])
 
 
 def sampling(results: Path) -> str:
