@@ -33,7 +33,7 @@ from genaug.progress import Silent
 from genaug.recipe import Recipe, Sampler, list_recipes, load_recipe
 from genaug.samplers import find_sampler
 from genaug.synthesis import synthesize
-from genaug.training import train
+from genaug.training import train, training_folder
 from genaug.translation import translate
 
 from benchmarks.data import ROOT
@@ -112,7 +112,10 @@ def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: C
     kept = WORK / "plans" / f"{name}-{minutes:g}.json"
     if not kept.is_file():
         console.log(f"{recipe.name}: what an iteration costs")
-        shutil.rmtree(WORK / "packages" / f"{name}-probe", ignore_errors=True)
+        # What was probed with another recipe of this name tells nothing.
+        probed = WORK / "packages" / f"{name}-probe"
+        for folder in (probed, training_folder(probed)):
+            shutil.rmtree(folder, ignore_errors=True)
         wall, processor = time.perf_counter(), time.process_time()
         probe = train_row(f"{name}-probe", recipe, suite, dict.fromkeys(recipe.stages, PROBE), 1, Silent())
         # The clock on the wall also counts what others did meanwhile.
