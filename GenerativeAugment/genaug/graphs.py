@@ -49,9 +49,10 @@ class GraphedCall:
 
     def __call__(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None, **more: Any) -> Tensor:
         """The network's answer, in memory of its own."""
-        if not _on.get() or torch.is_grad_enabled() or any(value is not None for value in more.values()):
-            return self._forward(x, timesteps, context=context, **more)
-        given = {name: v for name, v in {"x": x, "timesteps": timesteps, "context": context}.items() if v is not None}
+        named = {"x": x, "timesteps": timesteps, "context": context, **more}
+        given = {name: value for name, value in named.items() if value is not None}
+        if not _on.get() or torch.is_grad_enabled() or not all(isinstance(v, Tensor) for v in given.values()):
+            return self._forward(**named)
         key = tuple((name, value.shape, value.dtype, value.device) for name, value in given.items())
         if key not in self._known:
             if len(self._known) >= LARGEST_COUNT:

@@ -10,7 +10,7 @@ from genaug.generation import at_codes, generate, maker
 from genaug.networks import Batch, Signature
 from genaug.networks.control import ControlledDenoiser
 from genaug.networks.deformable import DeformableDenoiser
-from genaug.networks.denoising import DenoisingSystem
+from genaug.networks.denoising import DenoisingSystem, conditions_of
 from genaug.networks.diffusion_gan import DiffusionGan, StepCritic
 from genaug.networks.wavelets import WaveletDenoiser
 from genaug.objectives import LOSSES, Play
@@ -52,6 +52,23 @@ def stirred(system, seed=0):
             if not parameter.any():
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     return system.eval()
+
+
+def test_every_block_is_told_what_a_case_is_made_for():
+    """Neither the channels joined at the front, of which norms leave little, nor attention must be needed for it."""
+    signature = shapes(2, vector=2)
+    system = stirred(DenoisingSystem(signature, **TINY))
+    x, timesteps = torch.randn(1, 1, 8, 8), torch.tensor([500])
+    told = [conditions_of(Batch(x, vector=torch.tensor([[1.0, value]]))) for value in (-1.0, 1.0)]
+    blocks = [module for name, module in system.network.named_modules() if type(module).__name__.endswith("ResnetBlock")]
+    seen = []
+    for block in blocks:
+        block.register_forward_hook(lambda module, inputs, output: seen.append(inputs[1].clone()))
+    with torch.no_grad():
+        for one in told:
+            system.predict(x, timesteps, one)
+    assert len(seen) == 2 * len(blocks) > 4
+    assert all(not torch.equal(a, b) for a, b in zip(seen[: len(blocks)], seen[len(blocks) :], strict=True))
 
 
 class Exact(DenoisingSystem):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from genaug.denoiser import Conditions, Denoiser, guided
 from genaug.networks.base import Batch, Outputs, Signature, System, draw
@@ -21,7 +21,9 @@ class DenoisingSystem(System):
     """MONAI's DiffusionModelUNet under a noise schedule (Ho 2020), optionally seeing its input through a Haar front.
 
     What a case is made for is joined to its noisy channels; the vector of class, numbers and text is attended to as
-    well, as in Pinaya 2022 (arXiv:2209.07162).
+    well, as in Pinaya 2022 (arXiv:2209.07162), and tells every block how to answer, together with the time, as the
+    class does in Dhariwal 2021 (arXiv:2105.05233): joined, a constant is what the group norms take away first, and
+    attended to, it is seen at some levels only.
 
     Args:
         schedule: `Schedule` as a plain dictionary.
@@ -62,7 +64,11 @@ class DenoisingSystem(System):
             num_head_channels=heads(attention, head_channels),
             with_conditioning=bool(signature.vector),
             cross_attention_dim=signature.vector_length or None,
+            num_class_embeds=1 if signature.vector else None,
         )
+        if signature.vector:
+            # MONAI's is a table of classes; a vector of them is a weighted sum of the same rows.
+            self.network.class_embedding = nn.Linear(signature.vector_length, 4 * channels[0])
         self.schedule = Schedule.from_dict(schedule or {})
         self.prediction: Prediction = prediction
         self.clip = None if clip is None else (-clip, clip)
@@ -85,8 +91,8 @@ class DenoisingSystem(System):
         """The network's prediction for noised x (B, C, *S) at timesteps (B,)."""
         condition, vector = conditions.get("condition"), conditions.get("vector")
         seen = torch.cat([x, condition], dim=1) if isinstance(condition, Tensor) else x
-        context = vector[:, None] if isinstance(vector, Tensor) else None
-        return torch.as_tensor(self.back(self.network(self.front(seen), timesteps, context=context)))
+        told = {"context": vector[:, None], "class_labels": vector} if isinstance(vector, Tensor) else {}
+        return torch.as_tensor(self.back(self.network(self.front(seen), timesteps, **told)))
 
     def draw_timesteps(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A random timestep (B,) for every case, and the one that follows it in sampling, -1 for the clean image."""
