@@ -4,6 +4,7 @@ tanh and puts a leaky ReLU before the least squares unless told otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -13,6 +14,16 @@ from lightning_fabric import is_wrapped
 from torch import Tensor, nn
 
 from genaug.objectives.base import Batch, Outputs, Play, judged, named
+
+Cost = Callable[[Tensor], Tensor]
+
+_COSTS: dict[str, tuple[Cost, Cost]] = {
+    "wasserstein": (lambda scores: -scores, lambda scores: scores),
+    "least_squares": (lambda scores: 0.5 * (scores - 1) ** 2, lambda scores: 0.5 * scores**2),
+    "hinge": (lambda scores: F.relu(1 - scores), lambda scores: F.relu(1 + scores)),
+    "bce": (lambda scores: F.softplus(-scores), F.softplus),
+}
+"""By game, what a critic pays for the scores of what is real, and of what is not."""
 
 
 def adversarial(
@@ -56,7 +67,8 @@ def critic_adversarial(
     """What the critic minimises in the same game; its fakes carry no gradient to the network."""
     true: Tensor = critic(judged(named(real, outputs, batch), batch))
     false: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch))
-    return _cost_of_real(true, game).mean() + _cost_of_fake(false, game).mean()
+    of_real, of_fake = _costs(game)
+    return of_real(true).mean() + of_fake(false).mean()
 
 
 def mismatched(
@@ -71,34 +83,16 @@ def mismatched(
     others = vector.roll(1, dims=0)
     other = (others != vector).any(dim=1).float()
     scores: Tensor = critic(judged(named(real, outputs, batch), replace(batch, vector=others)))
-    costs = _cost_of_fake(scores, game).reshape(len(vector), -1).mean(dim=1)
+    _, of_fake = _costs(game)
+    costs = of_fake(scores).reshape(len(vector), -1).mean(dim=1)
     return torch.dot(costs, other) / other.sum().clamp(min=1)
 
 
-def _cost_of_real(scores: Tensor, game: str) -> Tensor:
-    """What a critic pays for every score of something real."""
-    if game == "wasserstein":
-        return -scores
-    if game == "least_squares":
-        return 0.5 * (scores - 1) ** 2
-    if game == "hinge":
-        return F.relu(1 - scores)
-    if game == "bce":
-        return F.softplus(-scores)
-    raise ValueError(f"unknown game {game!r}")
-
-
-def _cost_of_fake(scores: Tensor, game: str) -> Tensor:
-    """What a critic pays for every score of something made, or real but not what was asked for."""
-    if game == "wasserstein":
-        return scores
-    if game == "least_squares":
-        return 0.5 * scores**2
-    if game == "hinge":
-        return F.relu(1 + scores)
-    if game == "bce":
-        return F.softplus(scores)
-    raise ValueError(f"unknown game {game!r}")
+def _costs(game: str) -> tuple[Cost, Cost]:
+    """Those of a game; raises ValueError for one that there is not."""
+    if game not in _COSTS:
+        raise ValueError(f"unknown game {game!r}")
+    return _COSTS[game]
 
 
 def gradient_penalty(
