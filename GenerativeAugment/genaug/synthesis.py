@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,12 @@ def synthesize(
     tell_of_problem(package.device, reporter)
     indices = range(parameters.start, parameters.start + parameters.count)
     plan = synthesis_plan(package, parameters, sampler, micro_batch(package.device), reporter, given)
-    if parameters.workers == 1:
-        with wanted(parameters.acceleration), in_slabs(plan, disk_of(output)):
-            cases = make_cases(package, output, parameters, indices, seed, reporter, given)
-    else:
-        cases = make_in_workers(package, output, parameters, indices, seed, reporter, given, plan)
+    with wanted(parameters.acceleration), in_slabs(plan, disk_of(output)):
+        if min(parameters.workers, parameters.count) == 1:
+            made = make_cases(package, output, parameters, indices, seed, reporter, given)
+        else:
+            here = partial(make_cases, package, output, parameters, indices, seed, given=given)
+            made = make_in_workers(here, package, output, parameters, indices, seed, reporter, given, plan)
     prefix = parameters.prefix or info.name
     known = {label.value: label.name for label in info.trained_on.labels}
     cohort = Cohort(
@@ -121,7 +123,7 @@ def synthesize(
         channels={name: info.trained_on.modalities[name] for name in info.roles.target},
         label_names=known if given is None else given.label_names or known,
         split={} if given is None else given.split,
-        cases=cases,
+        cases=[made[index] for index in indices],
     )
     cohort.write(output)
     return cohort
@@ -135,15 +137,26 @@ def make_cases(
     seed: int,
     reporter: Reporter,
     given: Cohort | None = None,
-) -> list[Case]:
-    """Make and write the cases of these indices, in this process; see `synthesize`."""
+    claim: Callable[[int], bool] = lambda batch: True,
+) -> dict[int, Case]:
+    """Make and write the cases of these indices, in this process; see `synthesize`.
+
+    Args:
+        claim: whether the network batch of that number, counted from 0, is this process's to make.
+
+    Returns:
+        The cases that were made, by index.
+    """
     sampler = chosen_sampler(package, parameters)
     texts = TextReader(parameters.text_encoder)
     batch = micro_batch(package.device)
     groups = _groups(indices, batch)
     calls = len(groups)
-    cases: list[Case] = []
-    for done, group in enumerate(groups):
+    cases: dict[int, Case] = {}
+    done = 0
+    for number, group in enumerate(groups):
+        if not claim(number):
+            continue
         asked = [_asked(package, parameters, texts, given, index, case_seed(seed, index)) for index in group]
 
         def tell(step: int, steps: int, done: int = done) -> None:
@@ -153,8 +166,9 @@ def make_cases(
         for index, array, one in zip(group, made, asked, strict=True):
             if index in indices:
                 case = _write(package, parameters, sampler, seed, batch, index, array, one, output)
-                cases.append(case)
+                cases[index] = case
                 reporter.product("case", output / case.id)
+        done += 1
     return cases
 
 

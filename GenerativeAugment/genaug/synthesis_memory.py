@@ -85,8 +85,8 @@ def _peak(
     followed = cases * _largest(given) * GIVEN if given is not None and info.roles.given_labels else 0
     present = resident()
     one = round(present + LIBRARIES + FRAGMENTS * (max(sampled, written) + followed))
-    # A worker imports what this process has imported, and loads the same model.
-    total = one if workers == 1 else present + workers * one
+    # Another worker imports what this process has imported, and loads the same model.
+    total = workers * one
     shared = "" if workers == 1 else f", of {workers} workers with {one / 1e6:.0f} MB each"
     return Peak(bytes=total, of=f"{present / 1e6:.0f} MB of them held before the first case{shared}, {_in_words(plan)}")
 

@@ -1,4 +1,4 @@
-"""One worker of a synthesis: `python -m genaug.synthesis_share SHARE`, started by `synthesis_workers` only."""
+"""One more worker of a synthesis: `python -m genaug.synthesis_share SHARE`, started by `synthesis_workers` only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from genaug.case import Case
 from genaug.cohort import Cohort
@@ -20,28 +20,48 @@ from genaug.progress import Reporter
 from genaug.strict import Strict
 
 
+class Claims:
+    """Which network batches of a job a worker makes: the next one that no other worker has claimed.
+
+    So a worker that starts late or is slow makes fewer. The claim is an empty file that only one process can create.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, batch: int) -> bool:
+        """Claim the batch of that number; False when another worker has it."""
+        try:
+            (self._folder / str(batch)).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
 class Share(Strict):
-    """What one worker does: `parameters` as they are for the whole job, of which it makes the cases first to last."""
+    """What a worker is told: the whole job, cases first to last, of which it makes what it claims."""
 
     package: Path
     output: Path
     parameters: SynthesisParameters
     first: int
     last: int
+    claims: Path
     seed: int
     threads: int
+    route: Literal["native", "onednn"]
     given: Cohort | None
     slabs: dict[str, Any] | None = None
 
 
 class Made(Strict):
-    """What one worker has made."""
+    """What a worker has made, by index."""
 
-    cases: list[Case]
+    cases: dict[int, Case]
 
 
 def main() -> int:
-    """Make the cases of the share that is named on the command line; the exit code is 0 when all are there."""
+    """Make cases of the share that is named on the command line; the exit code is 0 when no case of the job is left."""
     path = Path(sys.argv[1])
     stop = threading.Event()
     stop_with_input(stop)
@@ -59,17 +79,19 @@ def main() -> int:
 
 def _make(share: Share, reporter: Reporter) -> Made:
     with collector_off():
+        from genaug.convolution import following
         from genaug.devices import computing_threads
         from genaug.package import load_package
         from genaug.slabs import SlabPlan, disk_of, in_slabs
         from genaug.synthesis import make_cases
 
     plan = None if share.slabs is None else SlabPlan.model_validate(share.slabs)
-    with computing_threads(share.threads), in_slabs(plan, disk_of(share.output)):
+    # One route for all workers: it settles how many cases a network batch has, and so which batch has which number.
+    with computing_threads(share.threads), following(share.route), in_slabs(plan, disk_of(share.output)):
         package = load_package(share.package, "cpu")
-        indices = range(share.first, share.last + 1)
+        indices, claim = range(share.first, share.last + 1), Claims(share.claims)
         return Made(
-            cases=make_cases(package, share.output, share.parameters, indices, share.seed, reporter, share.given)
+            cases=make_cases(package, share.output, share.parameters, indices, share.seed, reporter, share.given, claim)
         )
 
 

@@ -1,4 +1,4 @@
-"""Cases made by several processes at once, on the CPU: each makes a stretch of them with its share of the threads."""
+"""Cases made by several processes at once, on the CPU: this one and others, each with its share of the threads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 
 from genaug.case import Case
 from genaug.cohort import Cohort
+from genaug.convolution import current_route
+from genaug.devices import computing_threads
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.files import read_json, write_json
 from genaug.package import Package
@@ -23,13 +25,23 @@ from genaug.parameters import SynthesisParameters
 from genaug.processes import run_command
 from genaug.progress import Part, Reporter
 from genaug.slabs import SlabPlan
-from genaug.synthesis_share import Made, Share
+from genaug.synthesis_share import Claims, Made, Share
 
 LISTEN_SECONDS = 0.5
 """Between two looks whether the job shall stop, while the workers say nothing."""
 
+Result = TypeVar("Result")
+
+
+class Here(Protocol):
+    """`synthesis.make_cases` for a job, but for whom it reports to and which batches are its own."""
+
+    def __call__(self, *, reporter: Reporter, claim: Callable[[int], bool]) -> dict[int, Case]:
+        """The cases that were made in this process, by index."""
+
 
 def make_in_workers(
+    here: Here,
     package: Package,
     output: Path,
     parameters: SynthesisParameters,
@@ -38,10 +50,17 @@ def make_in_workers(
     reporter: Reporter,
     given: Cohort | None = None,
     plan: SlabPlan | None = None,
-) -> list[Case]:
-    """Do what `synthesis.make_cases` does in `parameters.workers` processes.
+) -> dict[int, Case]:
+    """Do what `synthesis.make_cases` does in `parameters.workers` processes, of which this one is the first.
 
+    It has the model loaded and begins at once, while the others start; what is made by whom is settled batch by batch.
     A case depends on the number of threads in its last bits, and on nothing else that is different here.
+
+    Args:
+        here: makes cases in this process.
+        package, output, parameters, indices, seed, given: of the job.
+        reporter: told of all workers, on this thread.
+        plan: how to decode.
 
     Raises:
         GenaugError: what a worker raised, whereupon the others stop; BAD_PARAMETER on another device than the CPU.
@@ -57,33 +76,37 @@ def make_in_workers(
         )
     workers = min(parameters.workers, len(indices))
     threads = max(1, torch.get_num_threads() // workers)
-    with tempfile.TemporaryDirectory(prefix="genaug-workers-") as name:
-        folders = []
-        for number, part in enumerate(stretches(indices, workers)):
-            share = Share(
-                package=package.folder.resolve(),
-                output=output.resolve(),
-                parameters=parameters,
-                first=part.start,
-                last=part.stop - 1,
-                seed=seed,
-                threads=threads,
-                given=given,
-                slabs=None if plan is None else plan.model_dump(),
-            )
-            folders.append(Path(name) / str(number))
-            folders[-1].mkdir()
-            write_json(folders[-1] / "share.json", share.model_dump(mode="json"))
-        _run_all([_command(folder) for folder in folders], reporter, len(indices))
-        made = [case for folder in folders for case in read_json(folder / "made.json", Made).cases]
-    # As the one who asked wrote the folder, not as the workers resolved it.
-    return [_placed(case, output.resolve(), output) for case in made]
-
-
-def stretches(indices: range, count: int) -> list[range]:
-    """`indices` cut into `count` contiguous ranges whose lengths differ by one at most."""
-    cuts = [indices.start + len(indices) * number // count for number in range(count + 1)]
-    return [range(first, last) for first, last in pairwise(cuts)]
+    with tempfile.TemporaryDirectory(prefix="genaug-workers-") as name, computing_threads(threads):
+        claims = Path(name) / "claims"
+        claims.mkdir()
+        share = Share(
+            package=package.folder.resolve(),
+            output=output.resolve(),
+            parameters=parameters,
+            first=indices.start,
+            last=indices.stop - 1,
+            claims=claims,
+            seed=seed,
+            threads=threads,
+            route=current_route(),
+            given=given,
+            slabs=None if plan is None else plan.model_dump(),
+        )
+        folders = [Path(name) / str(number) for number in range(1, workers)]
+        for folder in folders:
+            folder.mkdir()
+            write_json(folder / "share.json", share.model_dump(mode="json"))
+        made = _run_all(
+            lambda ear: here(reporter=ear, claim=Claims(claims)),
+            [_command(folder) for folder in folders],
+            reporter,
+            len(indices),
+        )
+        for folder in folders:
+            # As the one who asked wrote the folder, not as the workers resolved it.
+            for index, case in read_json(folder / "made.json", Made).cases.items():
+                made[index] = _placed(case, output.resolve(), output)
+    return made
 
 
 def _command(folder: Path) -> Callable[[Reporter], None]:
@@ -101,30 +124,52 @@ def _command(folder: Path) -> Callable[[Reporter], None]:
     return run
 
 
-def _run_all(tasks: Sequence[Callable[[Reporter], None]], reporter: Reporter, count: int) -> None:
-    """Run tasks side by side. All that they report is passed on by this thread; the first that fails ends all."""
+def _run_all(
+    own: Callable[[Reporter], Result],
+    others: Sequence[Callable[[Reporter], None]],
+    reporter: Reporter,
+    count: int,
+) -> Result:
+    """Run `own` on this thread and `others` beside it; the first that fails ends all.
+
+    All that they report is passed on by this thread: at every step of its own work, then while it waits.
+    """
     said: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     stop = threading.Event()
-    bar = _JoinedBar(reporter, len(tasks), count)
-    with ThreadPoolExecutor(len(tasks)) as pool:
-        running = [pool.submit(task, _Ear(number, said, stop, bar)) for number, task in enumerate(tasks)]
+    bar = _JoinedBar(reporter, 1 + len(others), count)
+    errors: list[BaseException] = []
+    with ThreadPoolExecutor(len(others)) as pool:
+        running = [pool.submit(task, _Ear(number, said, stop, bar)) for number, task in enumerate(others, 1)]
         try:
+            made = own(_OwnEar(bar, said, running))
             while not _over(running):
                 with suppress(queue.Empty):
                     said.get(timeout=LISTEN_SECONDS)()
                 bar.show()
+            bar.show()
+        except Exception as error:
+            errors.append(error)
         finally:
             stop.set()
-    while not said.empty():
-        said.get()()
-    errors = [error for error in (task.exception() for task in running) if error is not None]
+    _pass_on(said)
+    errors += [error for error in (task.exception() for task in running) if error is not None]
     # One that was asked to stop says so, but why is known to the one that failed.
     for error in sorted(errors, key=lambda error: isinstance(error, Cancelled)):
         raise error
+    return made
 
 
 def _over(running: Sequence[Future[None]]) -> bool:
-    return all(task.done() for task in running) or any(task.done() and task.exception() for task in running)
+    return all(task.done() for task in running) or _failed(running)
+
+
+def _failed(running: Sequence[Future[None]]) -> bool:
+    return any(task.done() and task.exception() for task in running)
+
+
+def _pass_on(said: queue.SimpleQueue[Callable[[], None]]) -> None:
+    while not said.empty():
+        said.get()()
 
 
 class _JoinedBar:
@@ -136,13 +181,35 @@ class _JoinedBar:
 
     def show(self) -> None:
         """Also while nothing was said, since this is where a job learns that it shall stop."""
-        done = sum(self.shares) / len(self.shares)
         note = f"{self.finished} of {self.count} cases, {len(self.shares)} workers"
-        self.reporter.progress(round(done * Part.RESOLUTION), Part.RESOLUTION, note)
+        self.reporter.progress(round(sum(self.shares) * Part.RESOLUTION), Part.RESOLUTION, note)
+
+    def product(self, role: str, path: Path) -> None:
+        """Passed on, and counted."""
+        self.finished += role == "case"
+        self.reporter.product(role, path)
+
+
+class _OwnEar:
+    """What the worker on this thread reports to. Each of its steps is also where the others are heard."""
+
+    def __init__(
+        self, bar: _JoinedBar, said: queue.SimpleQueue[Callable[[], None]], running: Sequence[Future[None]]
+    ) -> None:
+        self._bar, self._said, self._running = bar, said, running
+        self.log, self.product = bar.reporter.log, bar.product
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Raises Cancelled once the job is to stop, or when another worker has failed."""
+        self._bar.shares[0] = done / max(total, 1)
+        _pass_on(self._said)
+        self._bar.show()
+        if _failed(self._running):
+            raise Cancelled()
 
 
 class _Ear:
-    """What one worker reports to, on a thread of its own: what is to be passed on is left to the thread that waits."""
+    """What another worker reports to, on a thread that listens to it: it is for the thread that asked to pass it on."""
 
     def __init__(
         self, number: int, said: queue.SimpleQueue[Callable[[], None]], stop: threading.Event, bar: _JoinedBar
@@ -160,13 +227,8 @@ class _Ear:
         self._said.put(lambda: self._bar.reporter.log(message))
 
     def product(self, role: str, path: Path) -> None:
-        """Passed on, and counted."""
-
-        def pass_on() -> None:
-            self._bar.finished += role == "case"
-            self._bar.reporter.product(role, path)
-
-        self._said.put(pass_on)
+        """Passed on."""
+        self._said.put(lambda: self._bar.product(role, path))
 
 
 def _placed(case: Case, resolved: Path, output: Path) -> Case:

@@ -19,22 +19,28 @@ from genaug.parameters import SynthesisParameters
 from genaug.progress import Silent
 from genaug.record import Record
 from genaug.synthesis import synthesize
-from genaug.synthesis_workers import _run_all, make_in_workers, stretches
+from genaug.synthesis_share import Claims
+from genaug.synthesis_workers import _run_all, make_in_workers
 from genaug.training import train
 
 
 class Listener(Silent):
-    """Writes down what it is told; asks to stop when so many cases are there."""
+    """Writes down what it is told; asks to stop when so many cases are there.
 
-    def __init__(self, stop_after: int | None = None) -> None:
+    With `until` it holds up the worker that it listens to directly until another one has made a case there.
+    """
+
+    def __init__(self, stop_after: int | None = None, until: Path | None = None) -> None:
         self.shares: list[float] = []
         self.cases: list[str] = []
-        self.stop_after = stop_after
+        self.stop_after, self.until = stop_after, until
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         self.shares.append(done / total)
         if len(self.cases) == self.stop_after:
             raise Cancelled()
+        while self.until is not None and not [*self.until.glob("*/*.record.json")]:
+            time.sleep(0.05)
 
     def product(self, role: str, path: Path) -> None:
         self.cases.append(path.name)
@@ -60,7 +66,7 @@ def test_two_workers_make_what_one_process_makes(package, data, tmp_path, monkey
     with computing_threads(1):
         alone = synthesize(package, tmp_path / "alone", SynthesisParameters(count=3, start=2), 5, "cpu", given=data)
     monkeypatch.chdir(tmp_path)
-    listener = Listener()
+    listener = Listener(until=Path("together"))
     with computing_threads(2):
         asked = SynthesisParameters(count=3, start=2, workers=2)
         together = synthesize(package, Path("together"), asked, 5, "cpu", listener, data)
@@ -72,6 +78,7 @@ def test_two_workers_make_what_one_process_makes(package, data, tmp_path, monkey
         assert first.machine == second.machine and first.inputs == second.inputs and first.parents == second.parents
     assert Path("together", MANIFEST).read_text() == Path("alone", MANIFEST).read_text()
     assert sorted(path.name for path in Path("together").iterdir()) == sorted([MANIFEST, *listener.cases])
+    assert listener.cases[0] != f"{together.cases[0].id}", "the other worker made none"
     assert listener.shares == sorted(listener.shares) and listener.shares[-1] == 1
     assert not children()
 
@@ -96,40 +103,65 @@ def test_a_stopped_job_leaves_whole_cases_and_no_process(package, data, tmp_path
     assert not children()
 
 
-def test_stretches_cover_all_indices_in_order_and_evenly():
-    for count in range(1, 9):
-        parts = stretches(range(3, 11), count)
-        assert [i for part in parts for i in part] == list(range(3, 11))
-        assert {len(part) for part in parts} <= {8 // count, -(-8 // count)}
+@pytest.mark.timeout(300)
+def test_one_case_needs_no_other_process(package, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("genaug.synthesis.make_in_workers", None)
+    asked = SynthesisParameters(count=1, workers=4)
+    assert len(synthesize(package, tmp_path, asked, 5, "cpu", given=data).cases) == 1
+
+
+def test_every_batch_is_claimed_by_one_worker(tmp_path):
+    workers = [Claims(tmp_path) for _ in range(4)]
+    claimed: list[list[int]] = [[] for _ in workers]
+
+    def work(number):
+        claimed[number] += [batch for batch in range(200) if workers[number](batch)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(batch for part in claimed for batch in part) == list(range(200))
 
 
 def test_workers_are_for_the_cpu(tmp_path):
     package = SimpleNamespace(device=torch.device("cuda"))
     with pytest.raises(GenaugError, match="keeps a GPU busy"):
-        make_in_workers(package, tmp_path, SynthesisParameters(workers=2), range(2), 0, Silent())
+        make_in_workers(None, package, tmp_path, SynthesisParameters(workers=2), range(2), 0, Silent())
 
 
-def test_the_first_failure_is_told_and_not_that_the_others_were_stopped():
-    def fails(reporter):
-        raise GenaugError(Reason.DISK_FULL, "disk", "full", "room", "Make room.")
+def fails(reporter):
+    raise GenaugError(Reason.DISK_FULL, "disk", "full", "room", "Make room.")
 
-    def waits(reporter):
-        while True:
-            reporter.progress(1, 2)
-            time.sleep(0.01)
 
+def ends(reporter):
+    return 0
+
+
+def waits(reporter):
+    while True:
+        reporter.progress(1, 2)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("own", "others"), [(waits, [fails, waits]), (fails, [waits, waits]), (ends, [waits, fails])])
+def test_the_first_failure_is_told_and_not_that_the_others_were_stopped(own, others):
     with pytest.raises(GenaugError) as caught:
-        _run_all([waits, fails, waits], Silent(), 3)
+        _run_all(own, others, Silent(), 3)
     assert caught.value.reason is Reason.DISK_FULL
 
 
 def test_what_workers_say_is_told_by_the_thread_that_asked():
-
     told = []
 
     class Here(Silent):
         def log(self, message):
             told.append((message, threading.current_thread() is threading.main_thread()))
 
-    _run_all([lambda reporter, n=n: reporter.log(str(n)) for n in range(3)], Here(), 3)
+    def own(reporter):
+        reporter.log("0")
+        return "made"
+
+    assert _run_all(own, [lambda reporter, n=n: reporter.log(str(n)) for n in (1, 2)], Here(), 3) == "made"
     assert sorted(told) == [("0", True), ("1", True), ("2", True)]
