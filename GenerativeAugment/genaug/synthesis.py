@@ -139,13 +139,9 @@ def make_cases(
     given: Cohort | None = None,
     claim: Callable[[int], bool] = lambda batch: True,
 ) -> dict[int, Case]:
-    """Make and write the cases of these indices, in this process; see `synthesize`.
+    """Make and write the cases of these indices, in this process; see `synthesize`. Returned by index.
 
-    Args:
-        claim: whether the network batch of that number, counted from 0, is this process's to make.
-
-    Returns:
-        The cases that were made, by index.
+    `claim` says whether the network batch of that number, counted from 0, is this process's to make.
     """
     sampler = chosen_sampler(package, parameters)
     texts = TextReader(parameters.text_encoder)

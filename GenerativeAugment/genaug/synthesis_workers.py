@@ -58,8 +58,13 @@ def make_in_workers(
 
     Args:
         here: makes cases in this process.
-        package, output, parameters, indices, seed, given: of the job.
+        package: of the job, as are output, parameters, indices, seed and given.
+        output: see `synthesis.synthesize`.
+        parameters: see there.
+        indices: of the cases.
+        seed: see there.
         reporter: told of all workers, on this thread.
+        given: see there.
         plan: how to decode.
 
     Raises:
@@ -152,10 +157,10 @@ def _run_all(
         finally:
             stop.set()
     _pass_on(said)
-    errors += [error for error in (task.exception() for task in running) if error is not None]
+    errors += [found for found in (task.exception() for task in running) if found is not None]
     # One that was asked to stop says so, but why is known to the one that failed.
-    for error in sorted(errors, key=lambda error: isinstance(error, Cancelled)):
-        raise error
+    for first in sorted(errors, key=lambda found: isinstance(found, Cancelled)):
+        raise first
     return made
 
 

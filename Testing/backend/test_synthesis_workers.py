@@ -78,7 +78,6 @@ def test_two_workers_make_what_one_process_makes(package, data, tmp_path, monkey
         assert first.machine == second.machine and first.inputs == second.inputs and first.parents == second.parents
     assert Path("together", MANIFEST).read_text() == Path("alone", MANIFEST).read_text()
     assert sorted(path.name for path in Path("together").iterdir()) == sorted([MANIFEST, *listener.cases])
-    assert listener.cases[0] != f"{together.cases[0].id}", "the other worker made none"
     assert listener.shares == sorted(listener.shares) and listener.shares[-1] == 1
     assert not children()
 
