@@ -163,6 +163,8 @@ class Recipe(Strict):
     def resolve(self, dimension: int, overrides: dict[str, Any] | None = None) -> Recipe:
         """The recipe for 2D or 3D data: its defaults for that dimension and then `overrides` merged over it.
 
+        What these change of a network's options they change of those that follow it as well, unless they say otherwise.
+
         Raises:
             GenaugError: BAD_RECIPE when the dimension is not offered or an override names an unknown key.
         """
@@ -176,8 +178,16 @@ class Recipe(Strict):
             )
         merged = self.model_dump(exclude={"defaults"})
         for layer in (self.defaults.get("2d" if dimension == 2 else "3d", {}), overrides or {}):
-            merged = _merge(merged, layer)
+            merged = _merge(merged, self._with_followers(layer))
         return parse_recipe(merged, self.name)
+
+    def _with_followers(self, layer: dict[str, Any]) -> dict[str, Any]:
+        """`layer`, where a stage that follows another has the same change of its network's options."""
+        for name, stage in self.stages.items():
+            options = layer.get("stages", {}).get(stage.follows, {}).get("network", {}).get("options")
+            if options:
+                layer = _merge({"stages": {name: {"network": {"options": options}}}}, layer)
+        return layer
 
 
 def parse_recipe(data: dict[str, Any], subject: str | Path) -> Recipe:

@@ -139,6 +139,17 @@ def test_recipe_overrides_merge_and_unknown_keys_are_named():
         load_recipe("ldm").resolve(3, {"stages": {"denoiser": {"training": {"batch_sise": 3}}}})
 
 
+def test_what_an_override_changes_of_a_network_it_changes_of_those_that_follow_it():
+    def channels(overrides):
+        resolved = load_recipe("progressive-distillation").resolve(3, {"stages": overrides})
+        return [stage.network.options["channels"] for stage in resolved.stages.values()]
+
+    narrow, narrower = ({"network": {"options": {"channels": [width] * 3}}} for width in (16, 8))
+    assert channels({"denoiser": narrow}) == [[16] * 3] * 5
+    assert channels({"student_2": narrow}) == [[64, 96, 128]] * 3 + [[16] * 3] * 2
+    assert channels({"denoiser": narrow, "student_1": narrower}) == [[16] * 3] * 4 + [[8] * 3]
+
+
 def test_an_unknown_recipe_lists_the_known_ones():
     with pytest.raises(GenaugError, match="wgan-gp") as caught:
         load_recipe("wgam")

@@ -359,6 +359,15 @@ def test_there_must_be_something_to_keep_and_something_to_train(cohort, tmp_path
     assert caught.value.reason is Reason.BAD_PARAMETER
 
 
+def test_a_student_unlike_its_teacher_is_refused_before_the_teacher_trains(cohort, tmp_path):
+    options = tiny_options("progressive-distillation", 2)
+    options.overrides["stages"]["student_2"]["network"]["options"]["channels"] = [16, 24]
+    with pytest.raises(GenaugError, match="student_2") as caught:
+        train(cohort, options, tmp_path / "students", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_RECIPE
+    assert not [*tmp_path.rglob("*.ckpt"), *tmp_path.rglob("denoiser*")]
+
+
 def test_a_package_of_another_shape_cannot_be_the_start(cohort, tmp_path):
     first = train(cohort, tiny_options("vae", 1), tmp_path / "first", "cpu", Silent())
     wider = {"stages": {"vae": {"network": {"options": {"latent": 4, "start": 8, "channels": [64, 64]}}}}}

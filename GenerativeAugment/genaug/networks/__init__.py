@@ -77,6 +77,7 @@ __all__ = [
     "activate",
     "build_critic",
     "build_system",
+    "follow",
     "join",
 ]
 
@@ -148,6 +149,20 @@ def build_system(network: Network, signature: Signature) -> System:
 def build_critic(network: Network, signature: Signature) -> nn.Module:
     """The critic a recipe asks for; raises BAD_RECIPE when kind or options are unknown or do not fit the window."""
     return _build(CRITICS, network, signature)
+
+
+def follow(system: System, teacher: System, stage: str) -> None:
+    """Start a stage's network from the one that it follows; raises BAD_RECIPE when the two are not alike."""
+    try:
+        system.follow(teacher)
+    except ValueError as error:
+        raise GenaugError(
+            Reason.BAD_RECIPE,
+            f"stage {stage}",
+            str(error),
+            "a network with the options of the one that it follows",
+            "Give both the same network options.",
+        ) from error
 
 
 def _build(kinds: Mapping[str, Callable[..., Built]], network: Network, signature: Signature) -> Built:

@@ -163,8 +163,14 @@ class System(nn.Module, ABC):
         """Told all codes (N, C, *window) before training on them: where a prior is fitted."""
 
     def follow(self, teacher: System) -> None:
-        """Start from the weights of the stage that this one follows, wherever the networks are alike."""
-        take_alike(self, teacher)
+        """Start from the weights of the stage that this one follows.
+
+        Raises:
+            ValueError: when one of them has no place here: a network that starts anew has nothing of its teacher.
+        """
+        lost = take_alike(self, teacher)
+        if lost:
+            raise ValueError(f"{len(lost)} tensors of the stage that it follows have no place in it, such as {lost[0]}")
 
     def suits(self, sampler: Sampler) -> bool:
         """Whether the network was trained for the steps of this sampler."""
@@ -183,11 +189,12 @@ class System(nn.Module, ABC):
         """Cases (B, C, *S) in model space, from noise and the conditions of `batch` (its target is not read)."""
 
 
-def take_alike(module: nn.Module, given: nn.Module) -> None:
-    """Copy every tensor of `given` that `module` has too, by name and shape."""
+def take_alike(module: nn.Module, given: nn.Module) -> list[str]:
+    """Copy every tensor of `given` that `module` has too, by name and shape; the names of the others are returned."""
     own, others = module.state_dict(), given.state_dict()
     alike = {key: others[key] for key, value in own.items() if key in others and others[key].shape == value.shape}
     module.load_state_dict({**own, **alike})
+    return [key for key in others if key not in alike]
 
 
 class OnePass(System):

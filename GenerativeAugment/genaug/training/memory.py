@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genaug.generation import at_codes
 from genaug.generation_memory import shapes_batch
-from genaug.networks import Autoencoder, Batch, System, build_critic, build_system
+from genaug.networks import Autoencoder, Batch, System, build_critic, build_system, follow
 from genaug.objectives import CRITIC_LOSSES, LOSSES
 from genaug.objectives.base import Play
 from genaug.peak import FRAGMENTS, LIBRARIES, on_meta, peak_bytes
@@ -60,6 +60,9 @@ def _stages(plan: TrainingPlan) -> dict[str, int]:
             systems[name] = on_meta(build_system(stage.network, signature)).train()
             critics = {key: on_meta(build_critic(one, signature)).train() for key, one in stage.critics.items()}
             teacher = None if stage.follows is None else systems[stage.follows]
+            if teacher is not None:
+                # On shapes alone, so that what would fail after the teacher's training fails before it.
+                follow(systems[name], teacher, name)
             first = systems[chain[0]]
             found[name] = _step_bytes(stage, systems[name], critics, _seen(plan, chain[0], stage, first), teacher)
     return found

@@ -23,7 +23,7 @@ from genaug.devices import computing_threads, require_devices, resolve_device
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_json
 from genaug.generation import CodeScale, at_codes, autoencoder_of
-from genaug.networks import Autoencoder, Batch, Remembering, Signature, System, build_critic, build_system, join
+from genaug.networks import Autoencoder, Batch, Remembering, Signature, System, build_critic, build_system, follow, join
 from genaug.package import PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
@@ -337,7 +337,7 @@ def stage_run(
     elif (mean := data.mean()) is not None:
         system.start_at(mean)
     if teacher is not None:
-        system.follow(teacher)
+        follow(system, teacher, name)
     if options.initial is not None:
         kept = not stage.training.iterations
         # A prior or a student may be new, because what it is made for comes from the package.
