@@ -16,6 +16,9 @@ from GenerativeAugmentLib import hierarchy
 from GenerativeAugmentLib.cohorts import SceneCase, safeName
 from GenerativeAugmentLib.errors import JobError, _
 
+UNKNOWN = ("", "na", "n/a", "nan", "none", "null")
+"""What a table of covariates holds where nothing is known, in any case."""
+
 
 @dataclass
 class DraftCase:
@@ -140,17 +143,20 @@ def sceneCase(draft: DraftCase, covariates: Sequence[str] = ()) -> SceneCase:
         )
     images = {channel: scene.GetNodeByID(key) for channel, key in zip(draft.channels, draft.imageIds)}
     label = scene.GetNodeByID(draft.labelId) if draft.labelId else None
-    known = {name: covariateValue(draft.covariates[name]) for name in covariates if draft.covariates.get(name)}
+    values = {name: covariateValue(draft.covariates.get(name, "")) for name in covariates}
+    known = {name: value for name, value in values.items() if value is not None}
     return SceneCase(draft.patient, draft.caseId, images, label, covariates=known)
 
 
-def covariateValue(text: str) -> float | str:
-    """A number where the text is one, else the word or sentence itself."""
+def covariateValue(text: str) -> float | str | None:
+    """A number where the text is one, else the word or sentence itself; None where it says that nothing is known."""
+    if text.strip().lower() in UNKNOWN:
+        return None
     try:
         number = float(text)
     except ValueError:
         return text
-    # "nan" and "inf" are words that Python takes for numbers.
+    # Python takes "inf" for a number, JSON does not.
     return number if math.isfinite(number) else text
 
 

@@ -105,11 +105,17 @@ def _draft(path: Path, row: dict[str, str], channels: list[str]) -> Draft:
 
 
 def _covariates(row: dict[str, str], names: list[str]) -> dict[str, float | str]:
-    return {name: parse_number(row[name]) for name in names if row[name].lower() not in _ABSENT}
+    found = {name: covariate_value(row[name]) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def parse_number(text: str) -> float | str:
-    """The number a cell holds, or its text; infinities stay text, because JSON has none."""
+def covariate_value(text: str) -> float | str | None:
+    """The number a cell holds, or its text; None where it says that nothing is known.
+
+    Infinities stay text, because JSON has none.
+    """
+    if text.strip().lower() in _ABSENT:
+        return None
     try:
         number = float(text)
     except ValueError:
