@@ -237,6 +237,26 @@ def test_a_head_whose_detail_is_unsure_is_smooth_not_blocky(dimension, window):
     torch.testing.assert_close(steps, torch.full_like(steps, 0.25), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("dimension", "window"), SHAPES)
+def test_a_head_of_slow_detail_learns_shapes_as_fast_and_single_voxels_slower(dimension, window):
+    """One step of Adam moves every band alike; what it does to the mean of 2^d voxels is not slowed, the rest is."""
+
+    def moved(rate):
+        torch.manual_seed(0)
+        signature = Signature(dimension, window, 1, 0, 0)
+        head = TemplateHead(8, signature, haar_levels=1, detail_rate=rate)
+        features, wanted = torch.randn(1, 8, *signature.reduced(2)), torch.randn(1, 1, *window)
+        optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+        (head(features) * wanted).sum().backward()
+        optimizer.step()
+        detail = head.detail(head.residual(features))
+        return (head(features) - detail).detach(), detail.detach()
+
+    (smooth, fine), (slow_smooth, slow_fine) = moved(1.0), moved(0.1)
+    torch.testing.assert_close(slow_smooth, smooth)
+    torch.testing.assert_close(slow_fine, 0.1 * fine, rtol=1e-3, atol=1e-5)
+
+
 def test_a_head_can_still_say_every_detail():
     """Interpolation and bands together reach any image: as many free numbers as voxels."""
     signature = Signature(2, (8, 8), 1, 0, 0)

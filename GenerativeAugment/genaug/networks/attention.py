@@ -53,8 +53,9 @@ class AttentionGenerator(LatentGenerator):
         channels: Sequence[int] = (64, 24),
         blocks: int = 1,
         haar_levels: int = 1,
+        detail_rate: float = 1.0,
     ) -> None:
-        super().__init__(signature, latent, start, channels, blocks, haar_levels)
+        super().__init__(signature, latent, start, channels, blocks, haar_levels, detail_rate=detail_rate)
         attention = SelfAttention(channels[0], signature.dimension)
         layers = list(self.up.layers)
         self.up.layers = nn.Sequential(*layers[:blocks], attention, *layers[blocks:])

@@ -27,10 +27,16 @@ class DeconvolutionGenerator(FromNoise):
         latent: length of the noise vector.
         channels: feature channels from coarse to fine.
         haar_levels: finest levels without convolutions.
+        detail_rate: see TemplateHead.
     """
 
     def __init__(
-        self, signature: Signature, latent: int = 64, channels: Sequence[int] = (64, 32), haar_levels: int = 1
+        self,
+        signature: Signature,
+        latent: int = 64,
+        channels: Sequence[int] = (64, 32),
+        haar_levels: int = 1,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
@@ -43,7 +49,7 @@ class DeconvolutionGenerator(FromNoise):
             up = Conv[Conv.CONVTRANS, d](before, after, 4, stride=2, padding=1, bias=False)
             layers += [up, Norm[Norm.BATCH, d](after), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.head = TemplateHead(channels[-1], signature, haar_levels, deform=False)
+        self.head = TemplateHead(channels[-1], signature, haar_levels, detail_rate=detail_rate)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""

@@ -22,10 +22,17 @@ class DenseGenerator(FromNoise):
         hidden: units of both hidden layers.
         features: of every place at 1 / 2^haar_levels of the resolution.
         haar_levels: levels of the inverse Haar transform, which makes the case.
+        detail_rate: see TemplateHead.
     """
 
     def __init__(
-        self, signature: Signature, latent: int = 32, hidden: int = 128, features: int = 16, haar_levels: int = 2
+        self,
+        signature: Signature,
+        latent: int = 32,
+        hidden: int = 128,
+        features: int = 16,
+        haar_levels: int = 2,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__(signature)
         self.latent = latent
@@ -37,7 +44,7 @@ class DenseGenerator(FromNoise):
             nn.LeakyReLU(0.2),
             nn.Linear(hidden, features * math.prod(self.size)),
         )
-        self.head = TemplateHead(features, signature, haar_levels, deform=False)
+        self.head = TemplateHead(features, signature, haar_levels, detail_rate=detail_rate)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""

@@ -31,6 +31,7 @@ class UpPath(nn.Module):
         blocks: residual units a level.
         haar_levels: finest levels that come from the inverse Haar transform instead of convolutions.
         deform: bend a learnt template, see TemplateHead.
+        detail_rate: see TemplateHead.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class UpPath(nn.Module):
         channels: Sequence[int],
         blocks: int,
         haar_levels: int,
-        deform: bool,
+        deform: bool = False,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__()
         d = signature.dimension
@@ -57,7 +59,7 @@ class UpPath(nn.Module):
                 layers.append(ResidualUnit(d, before, after, norm=NORM, act="leakyrelu"))
                 before = after
         self.layers = nn.Sequential(*layers)
-        self.head = TemplateHead(before, signature, haar_levels, deform)
+        self.head = TemplateHead(before, signature, haar_levels, deform, detail_rate)
 
     def forward(self, z: Tensor) -> Tensor:
         """Raw output for vectors (B, latent)."""
@@ -82,10 +84,11 @@ class LatentGenerator(FromNoise):
         blocks: int = 1,
         haar_levels: int = 1,
         deform: bool = False,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__(signature)
-        self.latent = latent
-        self.up = UpPath(signature, latent + signature.vector_length, start, channels, blocks, haar_levels, deform)
+        self.latent, code = latent, latent + signature.vector_length
+        self.up = UpPath(signature, code, start, channels, blocks, haar_levels, deform, detail_rate)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""

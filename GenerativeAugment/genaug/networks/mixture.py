@@ -20,7 +20,7 @@ class GeneratorMixture(FromNoise):
     Args:
         signature: shapes to build for.
         generators: how many.
-        latent, start, channels, haar_levels: of each, see LatentGenerator.
+        latent, start, channels, haar_levels, detail_rate: of each, see LatentGenerator.
     """
 
     def __init__(
@@ -31,11 +31,13 @@ class GeneratorMixture(FromNoise):
         start: int = 16,
         channels: Sequence[int] = (48, 24),
         haar_levels: int = 1,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__(signature)
         self.latent = latent
         self.generators = nn.ModuleList(
-            LatentGenerator(signature, latent, start, channels, haar_levels=haar_levels) for _ in range(generators)
+            LatentGenerator(signature, latent, start, channels, haar_levels=haar_levels, detail_rate=detail_rate)
+            for _ in range(generators)
         )
 
     def start_at(self, mean: Tensor) -> None:

@@ -60,6 +60,7 @@ class ProgressiveGenerator(FromNoise):
         start: channels of the coarsest maps, which a linear layer fills.
         channels: feature channels from coarse to fine, multiples of 8.
         haar_levels: finest levels without convolutions.
+        detail_rate: see TemplateHead.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ProgressiveGenerator(FromNoise):
         start: int = 32,
         channels: Sequence[int] = (64, 48, 24),
         haar_levels: int = 1,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__(signature)
         self.latent, self.growth = latent, Growth(len(channels))
@@ -85,7 +87,7 @@ class ProgressiveGenerator(FromNoise):
         self.parts = nn.ModuleList(Conv[Conv.CONV, d](after, signature.channels, 1) for after in channels[:-1])
         for parameter in self.parts.parameters():
             nn.init.zeros_(parameter)
-        self.head = TemplateHead(channels[-1], signature, haar_levels, deform=False)
+        self.head = TemplateHead(channels[-1], signature, haar_levels, detail_rate=detail_rate)
 
     def grow(self, progress: float) -> None:
         """Told which share of the training is over."""

@@ -64,7 +64,7 @@ class QuantisedAutoencoder(Autoencoder):
             up = [ResidualUnit(d, after, after, norm=NORM, act="leakyrelu"), *step, _mix(d, after, before), *up]
         coarse = channels[-1]
         self.down, self.up = nn.Sequential(*down), nn.Sequential(_mix(d, levels * width, coarse), *up)
-        self.head = TemplateHead(channels[0], signature, haar_levels, deform=False)
+        self.head = TemplateHead(channels[0], signature, haar_levels)
         self.books = nn.ModuleList(Codebook(entries, width, decay) for _ in range(levels))
         self.to_bottom = _mix(d, coarse + (levels - 1) * width, width)
         self.enlarge = nn.Upsample(scale_factor=2, mode="nearest")

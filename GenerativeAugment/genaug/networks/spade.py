@@ -9,7 +9,7 @@ from monai.networks.nets.spade_network import SPADEDecoder, SPADEEncoder
 from torch import Tensor
 
 from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, posterior_draw
-from genaug.networks.haar import Haar, band_channels
+from genaug.networks.haar import Haar, band_channels, with_detail_at
 
 
 class SpadeGenerator(OnePass):
@@ -27,9 +27,11 @@ class SpadeGenerator(OnePass):
         channels: Sequence[int] = (64, 64, 48),
         spade_channels: int = 32,
         haar_levels: int = 1,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
+        self.detail_rate = detail_rate
         half = [n // 2**haar_levels for n in signature.window]
         self.style = style
         self.front, self.back = Haar(haar_levels), Haar(haar_levels, inverse=True)
@@ -55,7 +57,8 @@ class SpadeGenerator(OnePass):
         """Raw output for a style and the batch's label map."""
         if batch.condition is None:
             raise ValueError("SPADE needs a label map")
-        return torch.as_tensor(self.back(self.decoder(self.front(batch.condition), noise)))
+        bands = self.decoder(self.front(batch.condition), noise)
+        return torch.as_tensor(self.back(with_detail_at(self.detail_rate, bands, self.signature.channels)))
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The batch's label map in the style of its own image."""

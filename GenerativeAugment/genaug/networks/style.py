@@ -51,6 +51,7 @@ class StyleGenerator(FromNoise):
         mapping: layers of the mapping network.
         channels: feature channels from coarse to fine.
         haar_levels: finest levels without convolutions.
+        detail_rate: see TemplateHead.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class StyleGenerator(FromNoise):
         mapping: int = 4,
         channels: Sequence[int] = (64, 48, 24),
         haar_levels: int = 1,
+        detail_rate: float = 1.0,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
@@ -73,7 +75,7 @@ class StyleGenerator(FromNoise):
         self.constant = nn.Parameter(torch.randn(channels[0], *self.sizes[0]))
         befores = (channels[0], *channels[:-1])
         self.levels = nn.ModuleList(StyleLayer(b, a, latent, d) for b, a in zip(befores, channels))
-        self.head = TemplateHead(channels[-1], signature, haar_levels, deform=False)
+        self.head = TemplateHead(channels[-1], signature, haar_levels, detail_rate=detail_rate)
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""

@@ -8,7 +8,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from genaug.networks.base import Signature, raw_mean
-from genaug.networks.haar import Haar, band_channels
+from genaug.networks.haar import Haar, band_channels, with_detail_at
 from genaug.networks.warping import warp
 
 TEMPLATE_RATE = 10.0
@@ -29,12 +29,15 @@ class TemplateHead(nn.Module):
         signature: shapes to build for.
         haar_levels: the features lie at 1 / 2^haar_levels of the window's resolution.
         deform: learn the template and bend it.
+        detail_rate: how fast the detail of single voxels is learnt beside the rest, see `with_detail_at`.
     """
 
-    def __init__(self, features: int, signature: Signature, haar_levels: int, deform: bool) -> None:
+    def __init__(
+        self, features: int, signature: Signature, haar_levels: int, deform: bool = False, detail_rate: float = 1.0
+    ) -> None:
         super().__init__()
         d = signature.dimension
-        self.signature, self.scale = signature, 2**haar_levels
+        self.signature, self.scale, self.detail_rate = signature, 2**haar_levels, detail_rate
         self.residual = _zeroed(Conv[Conv.CONV, d](features, band_channels(signature.channels, d, haar_levels), 1))
         self.back = Haar(haar_levels, inverse=True)
         # Kept divided by its rate, which is what makes an optimiser's steps on it larger.
@@ -70,10 +73,14 @@ class TemplateHead(nn.Module):
     def _residual(self, features: Tensor) -> Tensor:
         """What is added: detail from the Haar bands, the coarsest band by interpolation, without blocks."""
         bands: Tensor = self.residual(features)
-        coarse, detail = bands.tensor_split([self.signature.channels], dim=1)
-        blockless = torch.cat([torch.zeros_like(coarse), detail], dim=1)
-        mean = coarse / self.scale ** (self.signature.dimension / 2)
-        return torch.as_tensor(self.back(blockless)) + self._enlarge(mean)
+        mean = bands[:, : self.signature.channels] / self.scale ** (self.signature.dimension / 2)
+        return self.detail(bands) + self._enlarge(mean)
+
+    def detail(self, bands: Tensor) -> Tensor:
+        """What all bands (B, C * 2^(d haar_levels), *S) but the coarsest add, (B, C, *S * 2^haar_levels)."""
+        coarse = self.signature.channels
+        bands = with_detail_at(self.detail_rate, bands, coarse)
+        return torch.as_tensor(self.back(torch.cat([torch.zeros_like(bands[:, :coarse]), bands[:, coarse:]], dim=1)))
 
     def _enlarge(self, coarse: Tensor) -> Tensor:
         mode = "bilinear" if self.signature.dimension == 2 else "trilinear"

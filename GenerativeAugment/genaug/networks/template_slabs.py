@@ -29,8 +29,7 @@ class Headed(Field):
         place = first // scale, -(-last // scale)
         bands = _clamped(self._bands, place)
         inner = bands[:, :, 1:-1]
-        blockless = torch.cat([torch.zeros_like(inner[:, :channels]), inner[:, channels:]], dim=1)
-        detail = torch.as_tensor(self._head.back(blockless))
+        detail = self._head.detail(inner)
         mean = self._enlarged(bands[:, :channels] / scale ** (len(self.size) / 2))
         at = slice(first - place[0] * scale, last - place[0] * scale)
         made = detail[:, :, at].add_(mean[:, :, at])
