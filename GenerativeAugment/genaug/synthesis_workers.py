@@ -58,13 +58,13 @@ def make_in_workers(
 
     Args:
         here: makes cases in this process.
-        package: of the job, as are output, parameters, indices, seed and given.
-        output: see `synthesis.synthesize`.
-        parameters: see there.
-        indices: of the cases.
-        seed: see there.
+        package: loaded here; the other workers load it themselves.
+        output: folder of the cases.
+        parameters: of the job.
+        indices: of its cases.
+        seed: of the job.
         reporter: told of all workers, on this thread.
-        given: see there.
+        given: cases to follow.
         plan: how to decode.
 
     Raises:
