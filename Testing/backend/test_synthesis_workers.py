@@ -56,12 +56,20 @@ def package(data, tmp_path_factory) -> Path:
     return train(data, tiny_options("spade", 2), tmp_path_factory.mktemp("package") / "spade", "cpu", Silent())
 
 
-def children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+@pytest.fixture
+def children():
+    """What processes there are that were not there before the test: other tests leave multiprocessing's tracker."""
+    before = psutil.Process().children(recursive=True)
+
+    def found() -> list[psutil.Process]:
+        present = [one for one in psutil.Process().children(recursive=True) if one not in before]
+        return [one for one in present if one.status() != psutil.STATUS_ZOMBIE]
+
+    return found
 
 
 @pytest.mark.timeout(300)
-def test_two_workers_make_what_one_process_makes(package, data, tmp_path, monkeypatch):
+def test_two_workers_make_what_one_process_makes(package, data, tmp_path, monkeypatch, children):
     """With the same threads, whatever a case follows, and with a Record that replays."""
     with computing_threads(1):
         alone = synthesize(package, tmp_path / "alone", SynthesisParameters(count=3, start=2), 5, "cpu", given=data)
@@ -83,7 +91,7 @@ def test_two_workers_make_what_one_process_makes(package, data, tmp_path, monkey
 
 
 @pytest.mark.timeout(300)
-def test_what_one_worker_refuses_ends_all(package, data, tmp_path):
+def test_what_one_worker_refuses_ends_all(package, data, tmp_path, children):
     (tmp_path / f"{package.name}-0003").mkdir()
     (tmp_path / f"{package.name}-0003" / "notes.txt").write_text("somebody's")
     with pytest.raises(GenaugError, match=f"{package.name}-0003") as caught:
@@ -93,7 +101,7 @@ def test_what_one_worker_refuses_ends_all(package, data, tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_a_stopped_job_leaves_whole_cases_and_no_process(package, data, tmp_path):
+def test_a_stopped_job_leaves_whole_cases_and_no_process(package, data, tmp_path, children):
     listener = Listener(stop_after=1)
     with pytest.raises(Cancelled):
         synthesize(package, tmp_path, SynthesisParameters(count=200, workers=2), 5, "cpu", listener, data)

@@ -122,6 +122,13 @@ def test_what_was_typed_is_a_number_where_it_can_be(scene, text, value):
     assert covariate_value(text) == value, "a table reads as the panel does, which imports nothing of genaug"
 
 
+def test_the_same_words_stand_for_unknown_in_a_table_and_in_the_panel(scene):
+    from genaug.readers import table
+    from GenerativeAugmentLib import sceneCases
+
+    assert sceneCases.UNKNOWN == table._ABSENT
+
+
 def test_the_sample_cohort_is_described(panel, waitFor):
     from GenerativeAugmentLib.parameters import CohortSource, Purpose
 
