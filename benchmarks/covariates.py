@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from genaug.files import write_json
 from genaug.package import read_info
 from genaug.parameters import SynthesisParameters
-from genaug.recipe import load_recipe
+from genaug.recipe import Sampler, load_recipe
 from genaug.synthesis import synthesize
 from genaug.volume import label_volumes
 from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ def main(only: tuple[str, ...], minutes: float) -> None:
         recipe = load_recipe(name)
         iterations = plan_for(f"{name}-volumes", recipe, suite, minutes, console).iterations
         package = train_row(f"{name}-volumes", recipe, suite, iterations, 1, console)
-        rows = ask(package, WORK / "cases" / f"{name}-volumes", recipe.sampler.guidance)
+        rows = ask(package, WORK / "cases" / f"{name}-volumes", recipe.sampler)
         found = {region: float(np.corrcoef(np.array(pairs).T)[0, 1]) for region, pairs in rows.items()}
         write_json(
             RESULTS / f"{name}.json",
@@ -57,6 +58,7 @@ def main(only: tuple[str, ...], minutes: float) -> None:
                 "iterations": iterations,
                 "r": found,
                 "guidance": recipe.sampler.guidance,
+                "truncation": recipe.sampler.truncation,
                 "goal": GOAL,
                 "pairs": rows,
             },
@@ -80,8 +82,10 @@ def draw(results: Path, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def ask(package: Path, output: Path, guidance: float) -> dict[str, list[tuple[float, float]]]:
+def ask(package: Path, output: Path, sampler: Sampler) -> dict[str, list[tuple[float, float]]]:
     """For every label, (requested, measured) volumes in mm3 of 64 cases; the other label is left open."""
+    # A package that was trained earlier keeps the sampler that the recipe had then.
+    how: dict[str, Any] = {"guidance": sampler.guidance, "truncation": sampler.truncation}
     known = read_info(package).trained_on.labels
     rows: dict[str, list[tuple[float, float]]] = {}
     shutil.rmtree(output, ignore_errors=True)
@@ -92,7 +96,7 @@ def ask(package: Path, output: Path, guidance: float) -> dict[str, list[tuple[fl
             made = synthesize(
                 package,
                 output / f"{label.name}-{index}",
-                SynthesisParameters(count=1, start=index, conditions={label.name: float(volume)}, guidance=guidance),
+                SynthesisParameters(count=1, start=index, conditions={label.name: float(volume)}, **how),
                 1,
                 "cpu",
             )

@@ -105,6 +105,16 @@ class ModelEntry:
         return (*given, *filled, *self.covariates)
 
     @property
+    def canBeGuided(self) -> bool:
+        """Whether it may follow what is asked for more or less closely."""
+        return self.family == "diffusion" and bool(self.conditions)
+
+    @property
+    def canBeTruncated(self) -> bool:
+        """Whether its noise has a middle near which it may be drawn; of some methods only the worker knows."""
+        return self.family in ("gan", "vae")
+
+    @property
     def takesAnySources(self) -> bool:
         """Whether it does with some of its source channels, whichever there are."""
         return "images" in self.conditions

@@ -87,6 +87,8 @@ class Console:
         conditions: Mapping[str, float | str] | None = None,
         textEncoder: str | Path = "",
         steps: int = 0,
+        guidance: float = 0.0,
+        truncation: float = 0.0,
         outputFolder: str | Path = "",
         device: str = "auto",
         waitForCompletion: bool = True,
@@ -102,6 +104,9 @@ class Console:
             conditions: covariate to value to ask for, such as {"age": 60}; others are as a training case had them.
             textEncoder: folder of the one that the model was trained with, to ask for a text.
             steps: of the sampler; 0 for the model's own number.
+            guidance: how closely a diffusion model follows what is asked for, 1 to about 4; 0 for the model's own.
+            truncation: of a GAN's or VAE's noise, up to 1: the smaller, the closer to what is asked for and the more
+                alike; 0 for the model's own.
             outputFolder: keeps the cases, in a new folder in this one; the temporary folder by default.
             device: "auto", "cpu", "cuda" or "mps".
             waitForCompletion: return the result, else the job's id.
@@ -122,6 +127,8 @@ class Console:
             count=count,
             seed=seed,
             steps=steps,
+            guidance=guidance,
+            truncation=truncation,
             labelNode=labelNode,
             imageNode=imageNode,
             conditions={name: str(value) for name, value in (conditions or {}).items()},

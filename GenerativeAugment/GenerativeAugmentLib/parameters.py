@@ -264,12 +264,17 @@ class TrainParameters:
 
 @parameterPack
 class SynthesizeParameters:
-    """The Synthesize panel; `conditions` is covariate to value, as text, of those that are asked for."""
+    """The Synthesize panel; `conditions` is covariate to value, as text, of those that are asked for.
+
+    Of steps, guidance and truncation, 0 leaves to the model what it was made for.
+    """
 
     model: str = ""
     count: Annotated[int, WithinRange(1, MAXIMUM_CASES)] = 1
     seed: Seed = 0
     steps: Annotated[int, WithinRange(0, 1000)] = 0
+    guidance: Annotated[float, WithinRange(0.0, 20.0)] = 0.0
+    truncation: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     labelNode: LabelNode
     imageNode: vtkMRMLScalarVolumeNode
     conditions: dict[str, str]

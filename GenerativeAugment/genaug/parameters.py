@@ -56,12 +56,18 @@ class TrainingOptions(Strict):
 
 
 class SamplerChoice(Strict):
-    """How a diffusion model is to draw, where not as its package says."""
+    """How a model is to draw, where not as its package says."""
 
     sampler: str | None = Field(default=None, description="as the package says when null")
     steps: int | None = Field(default=None, ge=1)
     sampler_options: dict[str, Any] = Field(default_factory=dict, description="numbers of the sampler, such as eta")
     guidance: float | None = Field(default=None, ge=0, description="how closely to follow the conditions; 1 is plainly")
+    truncation: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="of a GAN's or VAE's noise; below 1 cases follow what is asked for more closely and vary less",
+    )
 
 
 class SynthesisParameters(SamplerChoice):

@@ -122,6 +122,7 @@ class Sampler(Strict):
     name: str = "one_pass"
     steps: int = Field(default=1, ge=1)
     guidance: float = Field(default=1.0, ge=0, description="classifier-free guidance scale; 1 is none")
+    truncation: float = Field(default=1.0, ge=0, le=1, description="scale of a generator's noise; 1 is as trained")
     options: dict[str, Any] = Field(default_factory=dict)
 
 

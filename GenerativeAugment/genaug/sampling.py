@@ -13,12 +13,15 @@ def chosen_sampler(package: Package, choice: SamplerChoice) -> Sampler:
     """The package's sampler with what is asked for instead.
 
     Raises:
-        GenaugError: BAD_PARAMETER for a sampler or a guidance that the model has no use for.
+        GenaugError: BAD_PARAMETER for a sampler, a guidance or a truncation that the model has no use for.
     """
     default = package.info.recipe.sampler
     guidance = default.guidance if choice.guidance is None else choice.guidance
     if guidance != 1:
         _require_guidance(package, guidance)
+    truncation = default.truncation if choice.truncation is None else choice.truncation
+    if truncation != 1:
+        _require_truncation(package, truncation)
     asked = choice.sampler or ", ".join(choice.sampler_options)
     if asked and default.name == "one_pass":
         raise GenaugError(
@@ -33,6 +36,7 @@ def chosen_sampler(package: Package, choice: SamplerChoice) -> Sampler:
             name=default.name,
             steps=choice.steps or default.steps,
             guidance=guidance,
+            truncation=truncation,
             options={**default.options, **choice.sampler_options},
         )
     entry = find_sampler(choice.sampler)
@@ -52,4 +56,16 @@ def _require_guidance(package: Package, guidance: float) -> None:
             f"{guidance:g} for {recipe.name}",
             "1: this model was not trained with its conditions left out now and then",
             "Leave guidance out, or train a diffusion recipe whose drop_condition is above 0.",
+        )
+
+
+def _require_truncation(package: Package, truncation: float) -> None:
+    """Truncation needs noise that is one point of a code, near whose middle lie the likelier cases."""
+    if not package.system.code_length():
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "truncation",
+            f"{truncation:g} for {package.info.recipe.name}",
+            "1: this model does not make a case from one point of normal noise, as GANs and most VAEs do",
+            "Leave truncation out.",
         )

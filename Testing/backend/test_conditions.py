@@ -115,6 +115,18 @@ def test_guidance_needs_a_model_that_has_learnt_of_nothing(package, tmp_path):
         make(package, tmp_path / "made", guidance=2.0)
 
 
+def test_truncation_needs_a_generator_of_a_code(package, tmp_path):
+    if package.name == "cldm":
+        with pytest.raises(GenaugError, match="one point of normal noise"):
+            make(package, tmp_path / "made", truncation=0.5)
+        assert not (tmp_path / "made").exists()
+        return
+    near = make(package, tmp_path / "a", truncation=0.5).cases[0]
+    plain = make(package, tmp_path / "b", truncation=1.0).cases[0]
+    assert not np.array_equal(near.volume("A").array, plain.volume("A").array)
+    assert Record.read(near.record).parameters["sampler"]["truncation"] == 0.5
+
+
 def test_a_model_of_covariates_needs_some(data, tmp_path):
     bare = data.with_cases([case.model_copy(update={"covariates": {}}) for case in data.cases])
     with pytest.raises(GenaugError) as caught:

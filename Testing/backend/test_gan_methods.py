@@ -1,6 +1,7 @@
 """What the GANs' players, games and fields are known to do."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from genaug.objectives.auxiliary import vector_errors
 from genaug.package import load_package
 from genaug.parameters import TranslationParameters
 from genaug.progress import Silent
-from genaug.recipe import Network
+from genaug.recipe import Network, Sampler
 from genaug.record import Record
 from genaug.tensors import TensorStore
 from genaug.training import train, training_folder
@@ -63,6 +64,49 @@ def batch_for(signature: Signature, cases: int = 2, labels: int = 0) -> Batch:
 
 def play(signature: Signature, critics: dict[str, nn.Module] | None = None) -> Play:
     return Play(signature, critics or {}, seeded(), 0)
+
+
+# Truncation
+
+GENERATORS = {
+    "latent_generator": {"latent": 8, "start": 8, "channels": [16, 8]},
+    "generator_mixture": {"generators": 2, "latent": 8, "start": 8, "channels": [16, 8]},
+    "vector_autoencoder": {"latent": 8, "start": 8, "channels": [16, 8], "encoder_channels": [8, 8]},
+}
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_cases_are_the_more_alike_the_nearer_their_noise_is_to_the_middle(kind):
+    """Cases of the middle itself are one and the same."""
+    system = build_system(Network(kind=kind, options=GENERATORS[kind]), TOLD)
+    shaken(system, 0.05)
+    batch = replace(batch_for(TOLD), vector=torch.tensor([[0.0, 1, 0, 1, 0.5]] * 16), target=torch.zeros(16, 1, 16, 16))
+    noise = torch.randn(16, *system.noise_shape(), generator=seeded())
+    code = system.code_length()
+    # What is no code stays as it was drawn; here it is the same for all cases.
+    noise[:, code:] = noise[:1, code:]
+
+    def spread(scale: float) -> float:
+        made = system.sample(lambda: noise, batch, Sampler(truncation=scale))
+        return made.std(dim=0).mean().item()
+
+    assert spread(0) == pytest.approx(0, abs=1e-6)
+    assert 0 < spread(0.25) < spread(0.5) < spread(1)
+
+
+def test_truncation_leaves_the_choice_of_a_generator_as_it_was_drawn():
+    system = build_system(Network(kind="generator_mixture", options=GENERATORS["generator_mixture"]), TOLD)
+    noise = torch.randn(16, *system.noise_shape(), generator=seeded())
+    assert torch.equal(system.chosen(system.truncated(noise, 0.1)), system.chosen(noise))
+
+
+def test_what_is_asked_for_decides_more_where_noise_says_less():
+    """At the middle of the code two cases differ in nothing but what they were asked to be."""
+    system = build_system(Network(kind="latent_generator", options=GENERATORS["latent_generator"]), TOLD)
+    shaken(system, 0.05)
+    batch, noise = batch_for(TOLD), torch.randn(2, *system.noise_shape(), generator=seeded())
+    first, second = system.sample(lambda: noise, batch, Sampler(truncation=0))
+    assert (first - second).abs().max() > 1e-3
 
 
 # Spectra and attention

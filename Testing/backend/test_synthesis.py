@@ -163,6 +163,7 @@ def test_samplers_are_chosen_by_name_and_only_where_there_is_a_choice(package, t
         "name": "ddim",
         "steps": 2,
         "guidance": 1.0,
+        "truncation": 1.0,
         "options": {"eta": 0.0},
     }
     with pytest.raises(GenaugError, match="dpmpp_2m"):

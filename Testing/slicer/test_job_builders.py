@@ -42,6 +42,17 @@ def test_synthesis_is_accepted_and_promises_the_models_channels(entry):
     assert (task.parameters.count, task.job.seed, task.job.device) == (3, 9, "cpu")
     assert planned.promise.channels == ("A",) and planned.promise.referenceGeometry is None
     assert planned.promise.labelNames == {1: "sphere"}
+    own = task.parameters
+    assert (own.steps, own.guidance, own.truncation) == (None, None, None)
+
+
+def test_how_a_model_is_to_draw_is_passed_on(entry):
+    from GenerativeAugmentLib.jobBuilders import synthesizeJob
+    from GenerativeAugmentLib.parameters import SynthesizeParameters
+
+    parameters = SynthesizeParameters(model="vae", steps=4, guidance=1.5, truncation=0.7)
+    asked = accepted(synthesizeJob(parameters, entry("vae"))).parameters
+    assert (asked.steps, asked.guidance, asked.truncation) == (4, 1.5, 0.7)
 
 
 def test_a_followed_segmentation_gets_the_models_label_values(entry):

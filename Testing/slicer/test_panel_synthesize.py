@@ -92,6 +92,28 @@ def test_results_are_kept_where_the_user_wants_them(shell, panel, waitFor, tmp_p
     assert (folder / "cohort.json").is_file()
 
 
+def test_a_model_is_told_how_to_draw_as_far_as_it_has_a_use_for_it(shell, panel, waitFor):
+    """A vae has noise with a middle and learns nothing of guidance; a translator has neither."""
+    import slicer
+
+    choose(panel.ui.modelSelector, "vae")
+    assert panel.ui.truncationSpinBox.enabled and not panel.ui.guidanceSpinBox.enabled
+    panel.ui.truncationSpinBox.value = 0.5
+    finish(shell, waitFor)
+    (made,) = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    assert recordOf(made)["parameters"]["sampler"]["truncation"] == 0.5
+
+
+def test_what_was_set_for_another_model_is_forgotten(shell, panel, models):
+    declare(models, "spade", family="diffusion")
+    shell.services.modelsChanged()
+    choose(panel.ui.modelSelector, "vae")
+    panel.ui.truncationSpinBox.value = 0.5
+    choose(panel.ui.modelSelector, "spade")
+    assert panel.ui.guidanceSpinBox.enabled and not panel.ui.truncationSpinBox.enabled
+    assert panel.ui.truncationSpinBox.value == 0 and panel.parameters.truncation == 0
+
+
 def test_without_a_model_the_panel_says_what_to_do(moduleWidget, scene, tmp_path):
     from GenerativeAugmentLib.catalogue import Catalogue
 
@@ -108,12 +130,13 @@ COVARIATES = [
 ]
 
 
-def declare(models, name, task=None, **roles):
+def declare(models, name, task=None, family=None, **roles):
     """Have a package declare more conditions than it has."""
     path = models / name / "configs" / "genaug.json"
     info = json.loads(path.read_text())
     info["roles"].update(roles)
     info["recipe"]["task"] = task or info["recipe"]["task"]
+    info["recipe"]["family"] = family or info["recipe"]["family"]
     path.write_text(json.dumps(info))
 
 

@@ -37,7 +37,8 @@ def synthesizeJob(parameters: SynthesizeParameters, entry: ModelEntry, device: s
     if followed is not None:
         inputs["labels"] = folder / "labels"
         preparation = Preparation(followed.writing(folder / "labels"), followed.bytes)
-    options: dict[str, Any] = {"steps": parameters.steps} if parameters.steps else {}
+    chosen = {name: getattr(parameters, name) for name in ("steps", "guidance", "truncation")}
+    options: dict[str, Any] = {name: value for name, value in chosen.items() if value}
     asked = covariateValues(parameters, entry)
     if asked:
         options["conditions"] = asked

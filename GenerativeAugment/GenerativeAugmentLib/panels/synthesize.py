@@ -55,6 +55,8 @@ class SynthesizePanel(Panel):
         self.models.choose(self.parameters.model)
         entry = self.models.entry
         self.conditions.follow(() if entry is None else entry.asked, self.parameters, entry)
+        self._offer("guidance", entry is not None and entry.canBeGuided)
+        self._offer("truncation", entry is not None and entry.canBeTruncated)
 
     def onModelsChanged(self) -> None:
         """Offer the models that are there now."""
@@ -82,6 +84,12 @@ class SynthesizePanel(Panel):
         if shown < made:
             text = _("{shown} of {made} cases are in the scene, all of them in {folder}.")
             self.services.showStatus(text.format(shown=shown, made=made, folder=outcome.planned.output))
+
+    def _offer(self, name: str, possible: bool) -> None:
+        """Let a setting be made only where the model has a use for it; what was set for another one is forgotten."""
+        getattr(self.ui, f"{name}SpinBox").enabled = possible
+        if not possible and getattr(self.parameters, name):
+            setattr(self.parameters, name, 0.0)
 
     def _onConditionChosen(self, name: str, text: str) -> None:
         self.parameters.conditions[name] = text

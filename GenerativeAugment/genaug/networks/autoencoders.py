@@ -56,6 +56,10 @@ class VectorAutoencoder(Autoencoder):
         self.posterior = nn.Linear(self.summary, 2 * latent)
         self.up = UpPath(signature, latent + signature.vector_length, start, channels, blocks, haar_levels, deform)
 
+    def code_length(self) -> int:
+        """The whole code."""
+        return self.latent
+
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output means."""
         self.up.head.start_at(mean)

@@ -184,6 +184,13 @@ class System(nn.Module, ABC):
     def noise_shape(self) -> tuple[int, ...]:
         """Shape of one case's noise, without the batch axis."""
 
+    def code_length(self) -> int:
+        """How many of the first numbers of a draw are a point of a normal code, which truncation moves to its middle.
+
+        0 for a network that is no generator of such a code.
+        """
+        return 0
+
     @abstractmethod
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Cases (B, C, *S) in model space, from noise and the conditions of `batch` (its target is not read)."""
@@ -205,15 +212,33 @@ class OnePass(System):
         """Raw output for given noise."""
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
-        """One call; `sampler` has nothing to choose."""
-        result = activate(self.generate(noise(), batch), self.signature.image_channels)
+        """One call, for noise as far from the middle of the code as the sampler's truncation says."""
+        made = self.generate(self.truncated(noise(), sampler.truncation), batch)
+        result = activate(made, self.signature.image_channels)
         if callback is not None:
             callback(1, 1)
         return result
 
+    def truncated(self, noise: Tensor, scale: float) -> Tensor:
+        """The noise with its code times `scale`: cases near the middle are the likeliest and the most alike.
+
+        The truncation trick of Brock 2019 (arXiv:1809.11096), who draws anew what lies far away. What a case is asked
+        to be keeps its full say, so against a smaller code it decides more.
+        """
+        if scale == 1:
+            return noise
+        code = self.code_length()
+        return torch.cat([scale * noise[:, :code], noise[:, code:]], dim=1)
+
 
 class FromNoise(OnePass):
     """A generator: what it learns from are cases that it makes from noise, never the batch's own."""
+
+    latent: int
+
+    def code_length(self) -> int:
+        """All but grain and choices, which come last."""
+        return self.latent
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """As many fakes as the batch has cases."""

@@ -70,7 +70,7 @@ class IndependentAutoencoder(VectorAutoencoder):
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """The free block from the standard normal, the told one from what is asked for."""
-        drawn = noise()
+        drawn = self.truncated(noise(), sampler.truncation)
         mean, log_variance = self.told_prior(batch)
         told = mean + (0.5 * log_variance).exp() * drawn[:, self.free :]
         raw = self.generate(torch.cat([drawn[:, : self.free], told], dim=1), batch)

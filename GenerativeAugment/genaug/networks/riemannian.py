@@ -115,6 +115,10 @@ class RiemannianAutoencoder(HamiltonianAutoencoder):
             "log_prior": -0.5 * (code**2).sum(1) - kinetic - metric.log_volume(code),
         }
 
+    def code_length(self) -> int:
+        """None: the noise are kicks of a walk, which begins where training cases are."""
+        return 0
+
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Walk along the metric and decode; before the network is told its cases, the prior is all there is."""
         if self.filled.any():

@@ -53,6 +53,10 @@ class SpadeGenerator(OnePass):
         """(style,)."""
         return (self.style,)
 
+    def code_length(self) -> int:
+        """The whole style."""
+        return self.style
+
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output for a style and the batch's label map."""
         if batch.condition is None:

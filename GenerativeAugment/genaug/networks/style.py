@@ -85,6 +85,10 @@ class StyleGenerator(FromNoise):
         """(latent + voxels of all levels,)."""
         return (self.latent + sum(math.prod(size) for size in self.sizes),)
 
+    def code_length(self) -> int:
+        """None: of the normal vector only the direction counts, which has no middle."""
+        return 0
+
     def style(self, z: Tensor, batch: Batch) -> Tensor:
         """Styles (B, latent) for normal vectors, which only count by their direction, and the batch's vector."""
         z = z / (z.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
