@@ -48,6 +48,7 @@ def covariates(folder: Path) -> str:
         (
             "method",
             "core min",
+            "drawn with",
             *(f"r, {region}" for region in regions),
             "goal",
             *(f"slope, {region}" for region in regions),
@@ -56,6 +57,7 @@ def covariates(folder: Path) -> str:
             [
                 row["row"],
                 f"{row['budget_minutes']:g}",
+                ", ".join(f"{name} {row[name]:g}" for name in ("guidance", "truncation") if row.get(name, 1) != 1),
                 *(f"{row['r'][region]:.3f}" for region in regions),
                 f"{row['goal']:.1f}",
                 *(f"{_slope(row['pairs'][region]):.2f}" for region in regions),

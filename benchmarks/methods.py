@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 from genaug.case import Case
 from genaug.cohort import Cohort
@@ -89,7 +90,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
             "picture": picture.name,
             "threads": torch.get_num_threads(),
             "evaluation": evaluation.model_dump(mode="json"),
-            "untrained": _score(suite, nothing, seed).model_dump(mode="json"),
+            "untrained": _score_untrained(suite, nothing, seed),
         },
     )
 
@@ -212,6 +213,14 @@ def _score(suite: Suite, made: Cohort, seed: int) -> Evaluation:
         held_out_part="test",
     )
     return evaluate_cohorts(suite.cohort, made, asked, seed, Silent())
+
+
+def _score_untrained(suite: Suite, made: Cohort, seed: int) -> dict[str, Any] | None:
+    """None where the untrained network makes images of one intensity, which no synthesis score takes."""
+    flat = any(np.ptp(case.volume(suite.channel).array) == 0 for case in made.cases)
+    if flat and suite.name in GENERATED:
+        return None
+    return _score(suite, made, seed).model_dump(mode="json")
 
 
 def _network_calls(sampler: Sampler) -> int:

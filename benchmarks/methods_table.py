@@ -98,6 +98,11 @@ def _with_floor(rows: list[dict[str, Any]]) -> list[list[str]]:
     return [real, *(_synthesis(row) for row in rows)]
 
 
+def _untrained(row: dict[str, Any], name: str) -> str:
+    """Its score before the training; some networks make images of a single intensity then, which have none."""
+    return "flat" if row["untrained"] is None else f"{value(row, name, 'untrained'):.3g}"
+
+
 def _synthesis(row: dict[str, Any]) -> list[str]:
     scores = row["evaluation"]["scores"]
     return [
@@ -108,7 +113,7 @@ def _synthesis(row: dict[str, Any]) -> list[str]:
         f"{row['seconds_per_case']:.3f}",
         str(row["network_calls"]),
         score(scores, "kid"),
-        f"{value(row, 'kid', 'untrained'):.3g}",
+        _untrained(row, "kid"),
         score(scores, "frechet"),
         score(scores, "coverage"),
         score(scores, "ms_ssim"),
@@ -125,7 +130,7 @@ def _translation(row: dict[str, Any]) -> list[str]:
         f"{row['core_minutes']:.1f}",
         f"{row['seconds_per_case']:.1f}",
         score(scores, "mae"),
-        f"{value(row, 'mae', 'untrained'):.3g}",
+        _untrained(row, "mae"),
         score(scores, "ssim"),
         score(scores, "bone_dice"),
     ]
