@@ -179,6 +179,10 @@ def test_a_step_to_the_right_image_is_a_step_as_it_was():
         assert torch.equal(real[1], fake[1])
     last = outputs["step_fake"][at == 0.25][:, 0]
     torch.testing.assert_close(last, torch.full_like(last, 0.4))
+    # What is given holds this share of the clean image, besides its noise.
+    noised = outputs["step_real"][:, 1].flatten(1)
+    torch.testing.assert_close(noised.mean(1), 0.4 * outputs["signal"].sqrt(), atol=0.06, rtol=0)
+    torch.testing.assert_close(noised.var(1), 1 - outputs["signal"], atol=0.08, rtol=0)
 
 
 def test_only_the_image_after_a_step_has_a_slope():

@@ -75,6 +75,23 @@ def test_reconstruction_terms_look_at_images_and_cross_entropy_at_labels():
     assert wrong.item() > 10
 
 
+@pytest.mark.parametrize("name", ["l1", "cross_entropy"])
+def test_a_case_counts_by_its_weight(name):
+    """Weights of one change nothing; a case of weight zero may be anything."""
+    batch = Batch(one_hot_target())
+    count = len(batch.target)
+    wrong = {"generated": -batch.target, "raw": -batch.target}
+    plain = LOSSES[name](wrong, batch, play()).item()
+    assert plain > 0.1
+    assert LOSSES[name]({**wrong, "w": torch.ones(count)}, batch, play(), by="w").item() == pytest.approx(plain)
+    weights = torch.zeros(count)
+    weights[0] = 1
+    first = LOSSES[name]({**wrong, "w": weights}, batch, play(), by="w").item()
+    mended = {key: torch.cat([value[:1], 30 * batch.target[1:]]) for key, value in wrong.items()}
+    assert 0 < first < plain
+    assert LOSSES[name]({**mended, "w": weights}, batch, play(), by="w").item() == pytest.approx(first, abs=1e-6)
+
+
 def test_gradient_difference_is_blind_to_an_offset_and_sees_blur():
     batch = Batch(one_hot_target())
     assert LOSSES["gradient_difference"]({"generated": batch.target + 0.3}, batch, play()).item() == pytest.approx(

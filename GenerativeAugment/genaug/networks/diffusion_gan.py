@@ -74,6 +74,8 @@ class DiffusionGan(DenoisingSystem):
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """One step from a random level, as it was and as the generator makes it.
 
+        `signal` (B,) is the share of the variance of what the network is given that is no noise: at 0 the clean image
+        has to be made up.
         `step_real` and `step_fake` are what a StepCritic compares, (B, 2C + 1, *S): the image after the step, the one
         before it, and the share of the schedule that the step begins at.
         """
@@ -93,6 +95,7 @@ class DiffusionGan(DenoisingSystem):
         return {
             "raw": raw,
             "generated": generated,
+            "signal": (1 / (1 + t**2)).flatten(),
             "step_real": torch.cat([real / scale, noised, at], dim=1),
             "step_fake": torch.cat([fake / scale, noised, at], dim=1),
         }

@@ -10,10 +10,10 @@ from torch import Tensor
 from genaug.objectives.base import Batch, Outputs, Play, mean_inside
 
 
-def l1(outputs: Outputs, batch: Batch, play: Play, of: str = "generated") -> Tensor:
-    """Mean absolute error of the image channels of what `of` names."""
+def l1(outputs: Outputs, batch: Batch, play: Play, of: str = "generated", by: str | None = None) -> Tensor:
+    """Mean absolute error of the image channels of what `of` names, every case times what `by` names, (B,)."""
     errors = F.l1_loss(play.images(outputs[of]), play.images(batch.target), reduction="none")
-    return mean_inside(errors, batch)
+    return mean_inside(errors if by is None else _times(errors, outputs[by]), batch)
 
 
 def l2(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
@@ -45,18 +45,19 @@ def gradient_difference(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     return torch.stack(errors).mean()
 
 
-def cross_entropy(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
-    """`label_errors` of the label channels; 0 without label channels."""
+def cross_entropy(outputs: Outputs, batch: Batch, play: Play, by: str | None = None) -> Tensor:
+    """`label_errors` of the label channels, every case times what `by` names, (B,); 0 without label channels."""
     logits = play.labels(outputs["raw"])
     if not logits.shape[1]:
         return outputs["raw"].sum() * 0
-    return label_errors(logits, (play.labels(batch.target) > 0).float(), batch)
+    weights = None if by is None else outputs[by]
+    return label_errors(logits, (play.labels(batch.target) > 0).float(), batch, weights)
 
 
-def label_errors(logits: Tensor, truth: Tensor, batch: Batch) -> Tensor:
+def label_errors(logits: Tensor, truth: Tensor, batch: Batch, weights: Tensor | None = None) -> Tensor:
     """Voxel cross-entropy of logits (B, L, *S) and one-hot labels, plus one minus their mean soft Dice.
 
-    The Dice part keeps small structures from being voted away by the background.
+    The Dice part keeps small structures from being voted away by the background. Cases may have weights (B,).
     """
     logits = logits.float()
     inside = torch.ones_like(truth[:, :1]) if batch.inside is None else batch.inside
@@ -64,7 +65,15 @@ def label_errors(logits: Tensor, truth: Tensor, batch: Batch) -> Tensor:
     axes = tuple(range(2, logits.ndim))
     overlap = 2 * (probability * truth * inside).sum(axes) + 1
     overlap = overlap / (((probability + truth) * inside).sum(axes) + 1)
-    return mean_inside(F.cross_entropy(logits, truth, reduction="none")[:, None], batch) + 1 - overlap.mean()
+    errors, missed = F.cross_entropy(logits, truth, reduction="none")[:, None], 1 - overlap.mean(dim=1)
+    if weights is not None:
+        errors, missed = _times(errors, weights), _times(missed, weights)
+    return mean_inside(errors, batch) + missed.mean()
+
+
+def _times(values: Tensor, weights: Tensor) -> Tensor:
+    """Values (B, ...) of every case times its weight (B,)."""
+    return values * weights.view(-1, *[1] * (values.ndim - 1))
 
 
 def kl(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
