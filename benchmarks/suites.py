@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from pathlib import Path
@@ -20,6 +21,12 @@ from benchmarks.data import data_folder, hippocampus, sarcoma
 
 ALL_SOURCES = ("mustgan",)
 """Recipes for several sources that ask for every one of them."""
+ONE_CHANNEL = ("ant-gan",)
+"""Recipes for one channel of cases with and without a label."""
+MOVING = ("ddm",)
+"""Recipes that move voxels and change no values."""
+SMALL = (48, 64, 1)
+"""Window that the slices of a hippocampus fit into."""
 PLACES = (0.4, 0.5, 0.6)
 """Where a hippocampus is cut, as shares of the extent of its label map."""
 
@@ -34,6 +41,7 @@ class Suite:
         options: of the training, besides recipe and iterations.
         channel: image channel that is scored.
         follows: part of the cohort whose label maps or images the method is given, None for one that needs none.
+        sources: cases that a translation is given; those of the test part when None.
     """
 
     name: str
@@ -41,12 +49,13 @@ class Suite:
     options: dict[str, Any]
     channel: str
     follows: Part | None = None
+    sources: tuple[Case, ...] | None = None
 
 
 def suite_of(recipe: Recipe, folder: Path) -> Suite:
     """The data set for a recipe; slices are written into `folder` once."""
     if recipe.task == "translation":
-        return _translation(recipe)
+        return _translation(recipe, folder)
     volumes = 2 not in recipe.dimensions
     cohort = with_sizes(hippocampus()) if volumes else slices(folder / "slices")
     options: dict[str, Any] = {"channels": list(cohort.channels), "spacing": (1.5,) * 3 if volumes else (1.0,) * 3}
@@ -63,15 +72,62 @@ def suite_of(recipe: Recipe, folder: Path) -> Suite:
     )
 
 
-def _translation(recipe: Recipe) -> Suite:
+def _translation(recipe: Recipe, folder: Path) -> Suite:
     window = (128, 128, 1)
+    if "covariates" in recipe.conditions:
+        return _asked_otherwise(slices(folder / "slices"))
+    if recipe.name in MOVING:
+        cohort, (before, after) = neighbours(folder / "neighbours"), NEIGHBOURS
+        pairs = {"channels": [after], "source_channels": [before], "dimension": 2, "window": SMALL}
+        return Suite("neighbours", cohort, pairs, after)
     if "images" in recipe.conditions or recipe.name in ALL_SOURCES:
         options: dict[str, Any] = {"channels": ["T1post"], "source_channels": ["T1pre", "T2", "FLAIR"]}
         return Suite("several sources", brain_tumour(), options | {"dimension": 2, "window": window}, "T1post")
     options = {"channels": ["ct"], "source_channels": ["mr_t1"], "dimension": 2, "window": window}
-    if 0 not in recipe.offsets:
-        return Suite("planes", sarcoma(), options | {"channels": ["mr_t1"]}, "mr_t1")
+    if 0 not in recipe.offsets or recipe.name in ONE_CHANNEL:
+        name = "findings" if recipe.name in ONE_CHANNEL else "planes"
+        return Suite(name, sarcoma(), options | {"channels": ["mr_t1"]}, "mr_t1")
     return Suite("translation", sarcoma(), options, "ct")
+
+
+def _asked_otherwise(cohort: Cohort) -> Suite:
+    """Training slices that are asked to have the label areas of another patient's: new cases, which are scored as such.
+
+    One in seven, so that all patients and all planes are among them.
+    """
+    channel = next(iter(cohort.channels))
+    training = cohort.part("train")
+    sources = [
+        case.model_copy(update={"covariates": training[(7 * index + len(PLACES)) % len(training)].covariates})
+        for index, case in enumerate(training[::7])
+    ]
+    options = {"channels": [channel], "source_channels": [channel], "covariates": ["anterior", "posterior"]}
+    options |= {"dimension": 2, "window": SMALL, "spacing": (1.0,) * 3}
+    return Suite("slices", cohort, options, channel, sources=tuple(sources))
+
+
+NEIGHBOURS = ("plane", "next")
+"""Channels of `neighbours`."""
+
+
+def neighbours(folder: Path) -> Cohort:
+    """Two pairs of planes a hippocampus, the second put where the first one lies: tissue moves from one to the next."""
+    if (folder / "cohort.json").is_file():
+        return Cohort.read(folder)
+    cohort = slices(folder.parent / "slices")
+    channel = next(iter(cohort.channels))
+    with writing_folder(folder, replace=True) as written:
+        cases = []
+        for first, second in itertools.pairwise(cohort.cases):
+            if first.patient != second.patient:
+                continue
+            here, there = first.volume(channel), second.volume(channel)
+            images = dict(zip(NEIGHBOURS, (here, with_changes(there, affine=here.affine)), strict=True))
+            cases.append(write_case(written, first.id, first.patient, images, None))
+        channels = dict.fromkeys(NEIGHBOURS, cohort.channels[channel])
+        made = Cohort(name="neighbours", root=written, channels=channels, cases=cases, split=cohort.split)
+        made.write(written)
+    return Cohort.read(folder)
 
 
 def brain_tumour() -> Cohort:

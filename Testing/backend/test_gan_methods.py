@@ -266,6 +266,13 @@ def test_a_segmenter_learns_from_real_cases_and_teaches_the_fakes():
     assert torch.equal(segmenter(blind), segmenter(torch.cat([batch.target, batch.label_map], dim=1)))
 
 
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("labels", [2, 3, 5])
+def test_a_segmenter_finds_any_number_of_labels(dimension, labels):
+    segmenter = Segmenter(Signature(dimension, (16,) * dimension, 1, 0, labels))
+    assert segmenter(torch.randn(2, 1 + labels, *(16,) * dimension)).shape == (2, labels, *(16,) * dimension)
+
+
 # Growing
 
 

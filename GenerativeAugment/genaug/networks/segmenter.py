@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from monai.networks.layers.factories import Conv
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
@@ -33,12 +34,14 @@ class Segmenter(nn.Module):
             UNet(
                 spatial_dims=d,
                 in_channels=band_channels(self.images, d, haar_levels),
-                out_channels=band_channels(labels, d, haar_levels),
+                out_channels=channels[0],
                 channels=tuple(channels),
                 strides=(2,) * (len(channels) - 1),
                 num_res_units=1,
                 norm=("group", {"num_groups": 8}),
             ),
+            # MONAI normalises the output of its UNet as well, for which there may be no eight groups of labels.
+            Conv[Conv.CONV, d](channels[0], band_channels(labels, d, haar_levels), 1),
             Haar(haar_levels, inverse=True),
         )
 
