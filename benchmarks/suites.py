@@ -101,8 +101,14 @@ def _asked_otherwise(cohort: Cohort) -> Suite:
         case.model_copy(update={"covariates": training[(7 * index + len(PLACES)) % len(training)].covariates})
         for index, case in enumerate(training[::7])
     ]
-    options = {"channels": [channel], "source_channels": [channel], "covariates": ["anterior", "posterior"]}
-    options |= {"dimension": 2, "window": SMALL, "spacing": (1.0,) * 3}
+    options: dict[str, Any] = {
+        "channels": [channel],
+        "source_channels": [channel],
+        "covariates": ["anterior", "posterior"],
+        "dimension": 2,
+        "window": SMALL,
+        "spacing": (1.0,) * 3,
+    }
     return Suite("slices", cohort, options, channel, sources=tuple(sources))
 
 
