@@ -81,8 +81,9 @@ def _translation(recipe: Recipe, folder: Path) -> Suite:
         pairs = {"channels": [after], "source_channels": [before], "dimension": 2, "window": SMALL}
         return Suite("neighbours", cohort, pairs, after)
     if "images" in recipe.conditions or recipe.name in ALL_SOURCES:
+        cohort = brain_tumour(complete=recipe.name in ALL_SOURCES)
         options: dict[str, Any] = {"channels": ["T1post"], "source_channels": ["T1pre", "T2", "FLAIR"]}
-        return Suite("several sources", brain_tumour(), options | {"dimension": 2, "window": window}, "T1post")
+        return Suite("several sources", cohort, options | {"dimension": 2, "window": window}, "T1post")
     options = {"channels": ["ct"], "source_channels": ["mr_t1"], "dimension": 2, "window": window}
     if 0 not in recipe.offsets or recipe.name in ONE_CHANNEL:
         name = "findings" if recipe.name in ONE_CHANNEL else "planes"
@@ -136,11 +137,15 @@ def neighbours(folder: Path) -> Cohort:
     return Cohort.read(folder)
 
 
-def brain_tumour() -> Cohort:
-    """Four contrasts of the same session (TCIA Brain-Tumor-Progression): four subjects train, the fifth tests."""
+def brain_tumour(complete: bool = False) -> Cohort:
+    """Four contrasts of the same session (TCIA Brain-Tumor-Progression); the last subject tests, the others train.
+
+    Of five subjects the last one has no T2, and is left out where a method needs `complete` cases.
+    """
     cohort = read_cohort(data_folder("brain_tumour"))
-    patients = sorted({case.id.partition("_")[0] for case in cohort.cases})
-    cases = [case.model_copy(update={"patient": case.id.partition("_")[0]}) for case in cohort.cases]
+    taken = [case for case in cohort.cases if not complete or len(case.images) == len(cohort.channels)]
+    patients = sorted({case.id.partition("_")[0] for case in taken})
+    cases = [case.model_copy(update={"patient": case.id.partition("_")[0]}) for case in taken]
     channels = {name: name.removesuffix("_reg") for name in cohort.channels}
     named = [
         case.model_copy(update={"images": {channels[name]: path for name, path in case.images.items()}, "label": None})
