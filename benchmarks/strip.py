@@ -29,11 +29,15 @@ def write_strip(path: Path, cohort: Cohort) -> Path:
 
 def write_translation(path: Path, made: Case, given: Case, source: str, channel: str) -> Path:
     """Write source, result, real target and their difference, and return the picture's path."""
+    before = given.volume(source)
+    flat = before.array.shape[2] == 1
     panel = translation_panel(
-        given.volume(source),
+        before,
         made.volume(channel),
         given.volume(channel),
-        titles=(f"{source}, {given.id}", channel, channel),
+        planes=("axial",) if flat else ("axial", "sagittal"),
+        # Over a picture of one small plane there is no room for both.
+        titles=(source if flat else f"{source}, {given.id}", channel, channel),
         unit="HU" if made.modalities[channel] == "CT" else "",
         width=WIDTH,
     )

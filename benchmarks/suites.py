@@ -115,6 +115,8 @@ def _asked_otherwise(cohort: Cohort) -> Suite:
 
 NEIGHBOURS = ("plane", "next")
 """Channels of `neighbours`."""
+WHITE = 99.5
+"""Percentile of the first plane that is 1000 in both."""
 
 
 def neighbours(folder: Path) -> Cohort:
@@ -128,8 +130,14 @@ def neighbours(folder: Path) -> Cohort:
         for first, second in itertools.pairwise(cohort.cases):
             if first.patient != second.patient:
                 continue
-            here, there = first.volume(channel), second.volume(channel)
-            images = dict(zip(NEIGHBOURS, (here, with_changes(there, affine=here.affine)), strict=True))
+            here = first.volume(channel)
+            # From patient to patient the scale of the intensities differs by a factor of thousands, and a model that
+            # is given one plane cannot know which scale the scanner had for the other.
+            scale = 1000 / float(np.percentile(here.array, WHITE))
+            images = {
+                name: with_changes(plane, array=np.rint(scale * plane.array).astype(np.int16), affine=here.affine)
+                for name, plane in zip(NEIGHBOURS, (here, second.volume(channel)), strict=True)
+            }
             cases.append(write_case(written, first.id, first.patient, images, None))
         channels = dict.fromkeys(NEIGHBOURS, cohort.channels[channel])
         made = Cohort(name="neighbours", root=written, channels=channels, cases=cases, split=cohort.split)
