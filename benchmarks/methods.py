@@ -173,7 +173,7 @@ def _make(
     refused: dict[str, str] = {}
     if recipe.task == "translation":
         tests: list[Case]
-        asked = suite.cohort.part("test") if suite.sources is None else list(suite.sources)
+        asked = suite.cohort.part("test") if suite.sources is None else list(suite.sources[:CASES])
         tests, refused = within_field_of_view(package, asked)
         given = suite.cohort.with_cases(tests)
         made = translate(package, given, output, TranslationParameters(prefix=name, **choice), seed, "cpu", reporter)

@@ -15,7 +15,7 @@ from genaug.files import writing_folder
 from genaug.readers import read_cohort
 from genaug.recipe import Recipe
 from genaug.split import split_by_ids
-from genaug.volume import LABEL, Volume
+from genaug.volume import LABEL, Volume, label_volumes
 
 from benchmarks.data import data_folder, hippocampus, sarcoma
 
@@ -23,6 +23,8 @@ ALL_SOURCES = ("mustgan",)
 """Recipes for several sources that ask for every one of them."""
 ONE_CHANNEL = ("ant-gan",)
 """Recipes for one channel of cases with and without a label."""
+BENDING = ("countersynth",)
+"""Recipes that make a case of what it would be with other covariates, in the same channel."""
 MOVING = ("ddm",)
 """Recipes that move voxels and change no values."""
 SMALL = (48, 64, 1)
@@ -74,7 +76,7 @@ def suite_of(recipe: Recipe, folder: Path) -> Suite:
 
 def _translation(recipe: Recipe, folder: Path) -> Suite:
     window = (128, 128, 1)
-    if "covariates" in recipe.conditions:
+    if recipe.name in BENDING:
         return _asked_otherwise(slices(folder / "slices"))
     if recipe.name in MOVING:
         cohort, (before, after) = neighbours(folder / "neighbours"), NEIGHBOURS
@@ -88,6 +90,8 @@ def _translation(recipe: Recipe, folder: Path) -> Suite:
     if 0 not in recipe.offsets or recipe.name in ONE_CHANNEL:
         name = "findings" if recipe.name in ONE_CHANNEL else "planes"
         return Suite(name, sarcoma(), options | {"channels": ["mr_t1"]}, "mr_t1")
+    if "covariates" in recipe.conditions:
+        return Suite("translation", with_tumours(sarcoma()), options | {"covariates": ["tumour"]}, "ct")
     return Suite("translation", sarcoma(), options, "ct")
 
 
@@ -203,6 +207,16 @@ def with_sizes(cohort: Cohort) -> Cohort:
         label = case.label_map()
         assert label is not None  # every hippocampus has one
         cases.append(case.model_copy(update={"covariates": _sizes(label, cohort.label_names, "mm3")}))
+    return cohort.with_cases(cases)
+
+
+def with_tumours(cohort: Cohort) -> Cohort:
+    """The cohort with the volume of the tumour, in ml, as a covariate."""
+    cases = []
+    for case in cohort.cases:
+        label = case.label_map()
+        assert label is not None  # every sarcoma is outlined
+        cases.append(case.model_copy(update={"covariates": {"tumour": float(label_volumes(label, [1])[0]) / 1000}}))
     return cohort.with_cases(cases)
 
 
