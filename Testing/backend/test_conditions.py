@@ -124,7 +124,9 @@ def test_truncation_needs_a_generator_of_a_code(package, tmp_path):
     near = make(package, tmp_path / "a", truncation=0.5).cases[0]
     plain = make(package, tmp_path / "b", truncation=1.0).cases[0]
     assert not np.array_equal(near.volume("A").array, plain.volume("A").array)
-    assert Record.read(near.record).parameters["sampler"]["truncation"] == 0.5
+    record = Record.read(near.record)
+    assert record.parameters["sampler"]["truncation"] == 0.5
+    assert np.array_equal(remake(record, package)["A"].array, near.volume("A").array)
 
 
 def test_a_model_of_covariates_needs_some(data, tmp_path):
