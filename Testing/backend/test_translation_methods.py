@@ -14,7 +14,7 @@ from genaug.objectives.texture import gram
 from genaug.package import load_package, read_info
 from genaug.parameters import TranslationParameters
 from genaug.progress import Silent
-from genaug.recipe import Network
+from genaug.recipe import Network, Sampler
 from genaug.record import Record
 from genaug.tensors import Roles, StoreWriter, TensorStore, neighbours
 from genaug.training import train
@@ -457,7 +457,7 @@ def test_what_is_made_comes_near_the_target(recipe, tmp_path):
     still = torch.zeros(6, *system.noise_shape())
     with torch.no_grad():
         before, after = (
-            (one.sample(lambda: still, batch, None) - batch.target).abs().mean() for one in (fresh, system)
+            (one.sample(lambda: still, batch, Sampler()) - batch.target).abs().mean() for one in (fresh, system)
         )
     assert after < 0.5 * before
 
