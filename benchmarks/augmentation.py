@@ -42,7 +42,7 @@ def main() -> None:
 def brainspade(minutes: float) -> None:
     """Train a segmenter on the output of brainSPADE alone."""
     console = Console()
-    cohort = slices(WORK / "data" / "slices")
+    cohort = slices(WORK / "data")
     made = _made("brainspade", cohort, "brainspade-segmentation", minutes, console)
     tests = cohort.part("test")
     channel = next(iter(cohort.channels))
@@ -61,7 +61,7 @@ def brainspade(minutes: float) -> None:
 def low_data(minutes: float, only: tuple[str, ...]) -> None:
     """Which methods still help when there are 20 cases."""
     console = Console()
-    whole = slices(WORK / "data" / "slices")
+    whole = slices(WORK / "data")
     patients = sorted({case.patient for case in whole.part("train")})[:FEW]
     # One plane a patient, so that 20 cases are 20 people.
     few = [case for case in whole.part("train") if case.patient in patients and case.id.endswith("-1")]

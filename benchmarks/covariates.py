@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -84,8 +83,6 @@ def draw(results: Path, path: Path) -> None:
 
 def ask(package: Path, output: Path, sampler: Sampler) -> dict[str, list[tuple[float, float]]]:
     """For every label, (requested, measured) volumes in mm3 of 64 cases; the other label is left open."""
-    # A package that was trained earlier keeps the sampler that the recipe had then.
-    how: dict[str, Any] = {"guidance": sampler.guidance, "truncation": sampler.truncation}
     known = read_info(package).trained_on.labels
     rows: dict[str, list[tuple[float, float]]] = {}
     shutil.rmtree(output, ignore_errors=True)
@@ -96,7 +93,14 @@ def ask(package: Path, output: Path, sampler: Sampler) -> dict[str, list[tuple[f
             made = synthesize(
                 package,
                 output / f"{label.name}-{index}",
-                SynthesisParameters(count=1, start=index, conditions={label.name: float(volume)}, **how),
+                SynthesisParameters(
+                    count=1,
+                    start=index,
+                    conditions={label.name: float(volume)},
+                    # A package that was trained earlier keeps the sampler that the recipe had then.
+                    guidance=sampler.guidance,
+                    truncation=sampler.truncation,
+                ),
                 1,
                 "cpu",
             )

@@ -71,7 +71,7 @@ def main() -> None:
 
 def _point(curve: str, package: str, sampler: str, steps: int, options: dict[str, Any]) -> dict[str, Any]:
     """KID of 64 cases, or why there is none."""
-    cohort = slices(WORK / "data" / "slices")
+    cohort = slices(WORK / "data")
     channel = next(iter(cohort.channels))
     output = WORK / "cases" / "sampling"
     shutil.rmtree(output, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from pathlib import Path
@@ -19,14 +20,8 @@ from genaug.volume import LABEL, Volume, label_volumes
 
 from benchmarks.data import data_folder, hippocampus, sarcoma
 
-ALL_SOURCES = ("mustgan",)
-"""Recipes for several sources that ask for every one of them."""
-ONE_CHANNEL = ("ant-gan",)
-"""Recipes for one channel of cases with and without a label."""
-BENDING = ("countersynth",)
-"""Recipes that make a case of what it would be with other covariates, in the same channel."""
-MOVING = ("ddm",)
-"""Recipes that move voxels and change no values."""
+WINDOW = (128, 128, 1)
+"""Of a translation, in voxels."""
 SMALL = (48, 64, 1)
 """Window that the slices of a hippocampus fit into."""
 PLACES = (0.4, 0.5, 0.6)
@@ -59,7 +54,7 @@ def suite_of(recipe: Recipe, folder: Path) -> Suite:
     if recipe.task == "translation":
         return _translation(recipe, folder)
     volumes = 2 not in recipe.dimensions
-    cohort = with_sizes(hippocampus()) if volumes else slices(folder / "slices")
+    cohort = with_sizes(hippocampus()) if volumes else slices(folder)
     options: dict[str, Any] = {"channels": list(cohort.channels), "spacing": (1.5,) * 3 if volumes else (1.0,) * 3}
     if "covariates" in recipe.conditions:
         options["covariates"] = ["anterior", "posterior"]
@@ -75,31 +70,43 @@ def suite_of(recipe: Recipe, folder: Path) -> Suite:
 
 
 def _translation(recipe: Recipe, folder: Path) -> Suite:
-    window = (128, 128, 1)
-    if recipe.name in BENDING:
-        return _asked_otherwise(slices(folder / "slices"))
-    if recipe.name in MOVING:
-        cohort, (before, after) = neighbours(folder / "neighbours"), NEIGHBOURS
-        pairs = {"channels": [after], "source_channels": [before], "dimension": 2, "window": SMALL}
-        return Suite("neighbours", cohort, pairs, after)
-    if "images" in recipe.conditions or recipe.name in ALL_SOURCES:
-        cohort = brain_tumour(complete=recipe.name in ALL_SOURCES)
-        options: dict[str, Any] = {"channels": ["T1post"], "source_channels": ["T1pre", "T2", "FLAIR"]}
-        return Suite("several sources", cohort, options | {"dimension": 2, "window": window}, "T1post")
-    options = {"channels": ["ct"], "source_channels": ["mr_t1"], "dimension": 2, "window": window}
-    if 0 not in recipe.offsets or recipe.name in ONE_CHANNEL:
-        name = "findings" if recipe.name in ONE_CHANNEL else "planes"
-        return Suite(name, sarcoma(), options | {"channels": ["mr_t1"]}, "mr_t1")
+    """What a recipe can only be measured on, else what suits its conditions."""
+    if recipe.name in OWN_DATA:
+        return OWN_DATA[recipe.name](folder)
+    if "images" in recipe.conditions:
+        return _several_sources(brain_tumour())
+    if 0 not in recipe.offsets:
+        return _sarcoma_suite("planes", sarcoma(), "mr_t1")
     if "covariates" in recipe.conditions:
-        return Suite("translation", with_tumours(sarcoma()), options | {"covariates": ["tumour"]}, "ct")
-    return Suite("translation", sarcoma(), options, "ct")
+        return _sarcoma_suite("translation", with_tumours(sarcoma()), "ct", covariates=["tumour"])
+    return _sarcoma_suite("translation", sarcoma(), "ct")
 
 
-def _asked_otherwise(cohort: Cohort) -> Suite:
+def _sarcoma_suite(name: str, cohort: Cohort, target: str, **more: Any) -> Suite:
+    """From the MR to one of the channels."""
+    options = {"channels": [target], "source_channels": ["mr_t1"], "dimension": 2, "window": WINDOW}
+    return Suite(name, cohort, options | more, target)
+
+
+def _several_sources(cohort: Cohort) -> Suite:
+    sources = ["T1pre", "T2", "FLAIR"]
+    options = {"channels": ["T1post"], "source_channels": sources, "dimension": 2, "window": WINDOW}
+    return Suite("several sources", cohort, options, "T1post")
+
+
+def _moved(folder: Path) -> Suite:
+    """The plane beside a plane."""
+    before, after = NEIGHBOURS
+    options = {"channels": [after], "source_channels": [before], "dimension": 2, "window": SMALL}
+    return Suite("neighbours", neighbours(folder), options, after)
+
+
+def _asked_otherwise(folder: Path) -> Suite:
     """Training slices that are asked to have the label areas of another patient's: new cases, which are scored as such.
 
-    One in seven, so that all patients and all planes are among them.
+    One in seven, so that each is of another patient and all three planes are among them.
     """
+    cohort = slices(folder)
     channel = next(iter(cohort.channels))
     training = cohort.part("train")
     sources = [
@@ -117,6 +124,18 @@ def _asked_otherwise(cohort: Cohort) -> Suite:
     return Suite("slices", cohort, options, channel, sources=tuple(sources))
 
 
+OWN_DATA: dict[str, Callable[[Path], Suite]] = {
+    "countersynth": _asked_otherwise,
+    "ddm": _moved,
+    "ant-gan": lambda _: _sarcoma_suite("findings", sarcoma(), "mr_t1"),
+    "mustgan": lambda _: _several_sources(brain_tumour(complete=True)),
+}
+"""Translations that need other data than their conditions tell.
+
+One bends a case to other covariates, one moves voxels and changes no values, one takes a channel with and without a
+label, and one asks for every source.
+"""
+
 NEIGHBOURS = ("plane", "next")
 """Channels of `neighbours`."""
 WHITE = 99.5
@@ -125,11 +144,10 @@ WHITE = 99.5
 
 def neighbours(folder: Path) -> Cohort:
     """Two pairs of planes a hippocampus, the second put where the first one lies: tissue moves from one to the next."""
-    if (folder / "cohort.json").is_file():
-        return Cohort.read(folder)
-    cohort = slices(folder.parent / "slices")
+    cohort = slices(folder)
     channel = next(iter(cohort.channels))
-    with writing_folder(folder, replace=True) as written:
+
+    def build(written: Path) -> Cohort:
         cases = []
         for first, second in itertools.pairwise(cohort.cases):
             if first.patient != second.patient:
@@ -144,9 +162,9 @@ def neighbours(folder: Path) -> Cohort:
             }
             cases.append(write_case(written, first.id, first.patient, images, None))
         channels = dict.fromkeys(NEIGHBOURS, cohort.channels[channel])
-        made = Cohort(name="neighbours", root=written, channels=channels, cases=cases, split=cohort.split)
-        made.write(written)
-    return Cohort.read(folder)
+        return Cohort(name="neighbours", root=written, channels=channels, cases=cases, split=cohort.split)
+
+    return _written_once(folder / "neighbours", build)
 
 
 def brain_tumour(complete: bool = False) -> Cohort:
@@ -175,14 +193,22 @@ def brain_tumour(complete: bool = False) -> Cohort:
 
 def slices(folder: Path) -> Cohort:
     """Three axial planes of every hippocampus with their label maps and the areas of the labels, in mm2."""
-    if (folder / "cohort.json").is_file():
-        return Cohort.read(folder)
-    whole = hippocampus()
-    channel = next(iter(whole.channels))
-    # All or nothing: two benchmarks at a time may both be the first to need them.
-    with writing_folder(folder, replace=True) as written:
+
+    def build(written: Path) -> Cohort:
+        whole = hippocampus()
+        channel = next(iter(whole.channels))
         cases = [made for case in whole.cases for made in _planes_of(case, channel, whole.label_names, written)]
-        whole.with_cases(cases).model_copy(update={"name": "hippocampus slices", "root": written}).write(written)
+        return whole.with_cases(cases).model_copy(update={"name": "hippocampus slices", "root": written})
+
+    return _written_once(folder / "slices", build)
+
+
+def _written_once(folder: Path, build: Callable[[Path], Cohort]) -> Cohort:
+    """The cohort in `folder`, which `build` writes the cases of where there is none yet."""
+    if not (folder / "cohort.json").is_file():
+        # All or nothing: two benchmarks at a time may both be the first to need them.
+        with writing_folder(folder, replace=True) as written:
+            build(written).write(written)
     return Cohort.read(folder)
 
 
@@ -202,21 +228,21 @@ def _planes_of(case: Case, channel: str, names: dict[int, str], folder: Path) ->
 
 def with_sizes(cohort: Cohort) -> Cohort:
     """The cohort with the volumes of its labels, in mm3, as covariates."""
-    cases = []
-    for case in cohort.cases:
-        label = case.label_map()
-        assert label is not None  # every hippocampus has one
-        cases.append(case.model_copy(update={"covariates": _sizes(label, cohort.label_names, "mm3")}))
-    return cohort.with_cases(cases)
+    return _told(cohort, lambda label: _sizes(label, cohort.label_names, "mm3"))
 
 
 def with_tumours(cohort: Cohort) -> Cohort:
     """The cohort with the volume of the tumour, in ml, as a covariate."""
+    return _told(cohort, lambda label: {"tumour": float(label_volumes(label, [1])[0]) / 1000})
+
+
+def _told(cohort: Cohort, tell: Callable[[Volume], dict[str, float | str]]) -> Cohort:
+    """The cohort with what `tell` says of its label maps as covariates."""
     cases = []
     for case in cohort.cases:
         label = case.label_map()
-        assert label is not None  # every sarcoma is outlined
-        cases.append(case.model_copy(update={"covariates": {"tumour": float(label_volumes(label, [1])[0]) / 1000}}))
+        assert label is not None  # every case of these data has one
+        cases.append(case.model_copy(update={"covariates": tell(label)}))
     return cohort.with_cases(cases)
 
 
