@@ -68,6 +68,8 @@ TINY_NETWORKS = {
     "auxiliary_critic": {"channels": [8, 8], "haar_levels": 1},
     "projection_critic": {"channels": [8, 8], "haar_levels": 1},
     "progressive_critic": {"channels": [8, 8], "haar_levels": 1},
+    "growing_patch_critic": {"levels": 2, "channels": 8, "layers": 1, "haar_levels": 1},
+    "origin_critic": {"channels": [8, 8], "haar_levels": 1},
     "code_critic": {"latent": 4, "hidden": 8},
     "hole_critic": {"channels": 8, "layers": 1},
     "segmenter": {"channels": [8, 8]},

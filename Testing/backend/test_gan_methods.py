@@ -15,8 +15,8 @@ from genaug.networks.adversarial_autoencoder import AdversarialAutoencoder
 from genaug.networks.attention import SelfAttention
 from genaug.networks.counterfactual import CounterfactualWarper
 from genaug.networks.infill import HoleCritic, HoleFiller
-from genaug.networks.mixture import GeneratorMixture
-from genaug.networks.progressive import WHOLE_AT, ProgressiveCritic, ProgressiveGenerator
+from genaug.networks.mixture import GeneratorMixture, OriginCritic
+from genaug.networks.progressive import WHOLE_AT, GrowingPatchCritic, ProgressiveCritic, ProgressiveGenerator
 from genaug.networks.segmenter import Segmenter
 from genaug.networks.spectral import normalize_spectrum
 from genaug.networks.style import StyleGenerator
@@ -113,6 +113,7 @@ def test_what_is_asked_for_decides_more_where_noise_says_less():
 
 
 def test_the_largest_singular_value_of_a_normalised_weight_is_one():
+    torch.manual_seed(0)
     layers = normalize_spectrum(nn.Sequential(nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 5)))
     for _ in range(30):
         layers(torch.randn(2, 4, 8, 8))
@@ -276,10 +277,16 @@ def test_a_segmenter_finds_any_number_of_labels(dimension, labels):
 # Growing
 
 
-def growing(dimension: int, maps: int = 0) -> tuple[ProgressiveGenerator, ProgressiveCritic]:
+GROWING_CRITICS = {
+    "whole": lambda signature: ProgressiveCritic(signature, [8, 8, 8], haar_levels=1),
+    "patches": lambda signature: GrowingPatchCritic(signature, 3, 8, 1, haar_levels=1),
+}
+
+
+def growing(dimension: int, maps: int = 0, critic: str = "whole") -> tuple[ProgressiveGenerator, nn.Module]:
     signature = Signature(dimension, (16,) * dimension, 1, 0, maps)
     generator = shaken(ProgressiveGenerator(signature, 4, 8, [8, 8, 8], haar_levels=1))
-    return generator, shaken(ProgressiveCritic(signature, [8, 8, 8], haar_levels=1))
+    return generator, shaken(GROWING_CRITICS[critic](signature))
 
 
 def test_at_first_a_growing_generator_has_no_more_freedom_than_its_coarsest_level():
@@ -299,9 +306,10 @@ def test_at_first_a_growing_generator_has_no_more_freedom_than_its_coarsest_leve
         assert (fine - fine @ torch.linalg.pinv(shapes) @ shapes).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("judge", list(GROWING_CRITICS))
 @pytest.mark.parametrize("dimension", [2, 3])
-def test_grown_players_are_the_plain_ones_and_nothing_jumps_on_the_way(dimension):
-    generator, critic = growing(dimension)
+def test_grown_players_are_the_plain_ones_and_nothing_jumps_on_the_way(dimension, judge):
+    generator, critic = growing(dimension, critic=judge)
     z = torch.randn(2, 4, generator=seeded())
     x = torch.randn(2, 1, *[16] * dimension, generator=seeded())
 
@@ -320,8 +328,9 @@ def test_grown_players_are_the_plain_ones_and_nothing_jumps_on_the_way(dimension
     assert not torch.allclose(seen(0.0)[0], plain[0], atol=0.1)
 
 
-def test_a_critic_that_has_not_grown_sees_no_detail():
-    _, critic = growing(2)
+@pytest.mark.parametrize("judge", list(GROWING_CRITICS))
+def test_a_critic_that_has_not_grown_sees_no_detail(judge):
+    _, critic = growing(2, critic=judge)
     x = torch.randn(2, 1, 16, 16, generator=seeded())
     blurred = F.interpolate(F.avg_pool2d(x, 8), scale_factor=8, mode="nearest")
     critic.grow(0.0)
@@ -379,6 +388,29 @@ def test_every_generator_of_a_mixture_makes_as_many_cases():
     for index, one in enumerate(which.tolist()):
         own = mixture.generators[one].generate(noise[index : index + 1, :-1], Batch(noise[:1]))
         torch.testing.assert_close(made[index : index + 1], own, atol=1e-4, rtol=1e-4)
+
+
+def test_generators_of_a_mixture_are_rewarded_for_being_told_apart():
+    mixture = shaken(GeneratorMixture(PLAIN, 2, 4, 8, [8, 8]), 0.05).train()
+    critic = OriginCritic(PLAIN, 2, [8, 8])
+    critic.load_state_dict(shaken(critic, 0.05).state_dict())
+    batch = Batch(torch.zeros(8, 1, 16, 16))
+    play = Play(PLAIN, {"origin": critic}, seeded(), 0)
+
+    def told_apart() -> float:
+        outputs = mixture(batch, seeded(3))
+        return CRITIC_LOSSES["origin"](critic, outputs, batch, play).item()
+
+    assert told_apart() == pytest.approx(math.log(2), abs=0.1)
+    players = torch.optim.Adam([*mixture.parameters(), *critic.parameters()], lr=5e-3)
+    for step in range(60):
+        outputs = mixture(batch, seeded(step))
+        # The same term for both: here the game has no loser.
+        loss = LOSSES["origin"](outputs, batch, play)
+        players.zero_grad()
+        loss.backward()
+        players.step()
+    assert told_apart() < 0.1
 
 
 # Holes

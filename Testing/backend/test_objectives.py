@@ -38,6 +38,20 @@ def test_gradient_penalty_of_a_linear_critic_is_known(slope, penalty):
     assert found.item() == pytest.approx(penalty, abs=1e-5)
 
 
+def test_the_gradient_penalty_of_patches_is_that_of_their_mean():
+    """However many patches a window has, since the game is played for the mean."""
+    real = one_hot_target()
+    whole = Linear(3.0, real[0].numel())
+
+    class Patches(nn.Module):
+        def forward(self, x):
+            score = whole(x)
+            return torch.stack([score * share for share in (0.5, 1.0, 1.5)], dim=1)[:, None]
+
+    found = CRITIC_LOSSES["gradient_penalty"](Patches(), {"generated": torch.zeros_like(real)}, Batch(real), play())
+    assert found.item() == pytest.approx(4.0, abs=1e-4)
+
+
 def test_r1_is_half_the_squared_slope():
     real = one_hot_target()
     critic = Linear(3.0, real[0].numel())
@@ -62,6 +76,16 @@ def test_reconstruction_terms_vanish_for_a_perfect_copy_and_only_there(name):
     options = {"window": 3} if name == "ssim" else {}
     assert LOSSES[name]({"generated": batch.target}, batch, play(), **options).item() == pytest.approx(0, abs=1e-5)
     assert LOSSES[name]({"generated": batch.target.flip(2)}, batch, play(), **options).item() > 0.01
+
+
+@pytest.mark.parametrize("level", [-0.9, 0.0, 0.9])
+def test_a_small_shift_of_intensity_is_a_small_loss_of_structure_at_every_grey(level):
+    texture = 0.05 * torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    signature = Signature(2, (16, 16), 1, 0, 0)
+    made, wanted = texture + level + 0.02, texture + level - 0.02
+    told = Play(signature, {}, torch.Generator(), 0)
+    loss = LOSSES["ssim"]({"generated": made}, Batch(wanted), told, window=5)
+    assert 0 < loss.item() < 0.2
 
 
 def test_reconstruction_terms_look_at_images_and_cross_entropy_at_labels():

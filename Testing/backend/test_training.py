@@ -17,7 +17,7 @@ from genaug.progress import Silent
 from genaug.recipe import FOLDER as RECIPES_FOLDER
 from genaug.split import split_by_ids
 from genaug.training import inputs as training_inputs
-from genaug.training import make_plan, train, training_folder
+from genaug.training import make_plan, run, train, training_folder
 from genaug.training.average import Average, average_weight
 from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from genaug.training.curves import read_curve
@@ -339,6 +339,24 @@ def test_a_stage_of_no_iterations_keeps_its_weights_and_codes(cohort, tmp_path):
     old, new = read_info(first).code_scale, read_info(second).code_scale
     assert new.deviation == pytest.approx(old.deviation, rel=1e-4)
     assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith("denoiser."))
+
+
+@pytest.mark.parametrize(("recipe", "copies"), [("vae-mixture", 1), ("vae-flow", 4)])
+def test_what_is_fitted_to_codes_gets_every_case_once_and_what_is_trained_gets_it_shifted(
+    cohort, tmp_path, monkeypatch, recipe, copies
+):
+    """Several copies of a case would be counted as so many cases by a fit that reckons with their number."""
+    found = []
+    encode = run.encode_all
+
+    def encoded(*arguments):
+        codes, scale = encode(*arguments)
+        found.append(len(codes.target))
+        return codes, scale
+
+    monkeypatch.setattr(run, "encode_all", encoded)
+    train(cohort, tiny_options(recipe, steps=1), tmp_path / "package", "cpu", Silent())
+    assert found == [copies * len(cohort.part("train"))]
 
 
 def test_a_prior_is_fitted_to_the_autoencoder_of_a_package_that_has_none(cohort, tmp_path):

@@ -46,11 +46,11 @@ from genaug.networks.iaf import FlowAutoencoder
 from genaug.networks.independent import IndependentAutoencoder
 from genaug.networks.infill import HoleCritic, HoleFiller
 from genaug.networks.introspective import IntrospectiveAutoencoder
-from genaug.networks.mixture import GeneratorMixture
+from genaug.networks.mixture import GeneratorMixture, OriginCritic
 from genaug.networks.multiscale import MultiScaleCritic
 from genaug.networks.pool import PoolCritic
 from genaug.networks.priors import GaussianPrior, MixturePrior
-from genaug.networks.progressive import ProgressiveCritic, ProgressiveGenerator
+from genaug.networks.progressive import GrowingPatchCritic, ProgressiveCritic, ProgressiveGenerator
 from genaug.networks.quantised import QuantisedAutoencoder
 from genaug.networks.riemannian import RiemannianAutoencoder
 from genaug.networks.segmenter import Segmenter
@@ -132,6 +132,8 @@ CRITICS: dict[str, Callable[..., nn.Module]] = {
     "auxiliary_critic": AuxiliaryCritic,
     "projection_critic": ProjectionCritic,
     "progressive_critic": ProgressiveCritic,
+    "growing_patch_critic": GrowingPatchCritic,
+    "origin_critic": OriginCritic,
     "code_critic": CodeCritic,
     "hole_critic": HoleCritic,
     "segmenter": Segmenter,

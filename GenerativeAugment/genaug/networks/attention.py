@@ -59,6 +59,7 @@ class AttentionGenerator(LatentGenerator):
         attention = SelfAttention(channels[0], signature.dimension)
         layers = list(self.up.layers)
         self.up.layers = nn.Sequential(*layers[:blocks], attention, *layers[blocks:])
+        normalize_spectrum(self.up.first)
         normalize_spectrum(self.up.layers)
 
 

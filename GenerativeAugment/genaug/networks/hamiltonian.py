@@ -43,6 +43,7 @@ class HamiltonianAutoencoder(VectorAutoencoder):
         cold: inverse temperature of the first momentum, in (0, 1].
         likelihood: nats that a mean squared error of 1 over the case costs: latent / weight of the objective's
             `sampled_kl` makes dynamics and objective speak of the same posterior.
+        labels: weight of the label map's cross-entropy beside the squared error; the objective's, likewise.
         path: as of VectorAutoencoder.
     """
 
@@ -54,12 +55,14 @@ class HamiltonianAutoencoder(VectorAutoencoder):
         step: float = 0.01,
         cold: float = 0.3,
         likelihood: float = 1000.0,
+        labels: float = 1.0,
         **path: Any,
     ) -> None:
         super().__init__(signature, latent, **path)
         if not 0 < cold <= 1:
             raise ValueError(f"cold is {cold}, and must be above 0 and at most 1")
-        self.leapfrog_steps, self.cold, self.likelihood = leapfrog_steps, cold, likelihood
+        self.leapfrog_steps, self.cold = leapfrog_steps, cold
+        self.likelihood, self.labels = likelihood, labels
         self.log_step = nn.Parameter(torch.full((latent,), step).log())
 
     def potential(self, code: Tensor, batch: Batch) -> Tensor:
@@ -73,7 +76,7 @@ class HamiltonianAutoencoder(VectorAutoencoder):
             errors = errors + squared.mean(dim=1, keepdim=True)
         if self.signature.label_channels:
             truth = (batch.target[:, count:] > 0).to(raw)
-            errors = errors + F.cross_entropy(raw[:, count:], truth, reduction="none")[:, None]
+            errors = errors + self.labels * F.cross_entropy(raw[:, count:], truth, reduction="none")[:, None]
         seen = (errors * inside).flatten(1).sum(1) / inside.flatten(1).sum(1).clamp(min=1)
         return self.likelihood * seen + 0.5 * (code**2).sum(1)
 

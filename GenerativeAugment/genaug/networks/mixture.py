@@ -1,4 +1,4 @@
-"""Several generators before one critic."""
+"""Several generators before one critic, and who tells them apart."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, FromNoise, Signature
+from genaug.networks.base import Batch, FromNoise, Outputs, Signature, activate, draw
+from genaug.networks.critics import Critic
 from genaug.networks.generator import LatentGenerator
 
 
 class GeneratorMixture(FromNoise):
     """Generators of which every case draws one, all judged by the same critics (Hoang 2018, MGAN, arXiv:1708.02556).
 
-    A generator that has lost a part of the cohort need not find it again: another one can make it. The last number of
-    the noise chooses: its normal distribution is cut into as many equally likely parts as there are generators.
+    A generator that has lost a part of the cohort need not find it again: another one can make it, and an OriginCritic
+    rewards them for parting. The last number of the noise chooses: its normal distribution is cut into as many equally
+    likely parts as there are generators.
 
     Args:
         signature: shapes to build for.
@@ -55,6 +57,13 @@ class GeneratorMixture(FromNoise):
         share = torch.as_tensor(torch.special.ndtr(noise[:, -1].float()))
         return (share * count).long().clamp(max=count - 1)
 
+    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
+        """As many fakes as the batch has cases, and which generator made each ("origin", (B,) integers)."""
+        noise = draw((len(batch.target), *self.noise_shape()), batch.target, generator)
+        raw = self.generate(noise, batch)
+        generated = activate(raw, self.signature.image_channels)
+        return {"raw": raw, "generated": generated, "origin": self.chosen(noise)}
+
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output (B, C, *window) for noise (B, latent + 1) and the batch's vector."""
         chosen = self.chosen(noise)
@@ -63,3 +72,23 @@ class GeneratorMixture(FromNoise):
 
     def _all(self) -> list[LatentGenerator]:
         return [one for one in self.generators if isinstance(one, LatentGenerator)]
+
+
+class OriginCritic(Critic):
+    """The classifier of MGAN (Hoang 2018): which of several generators has made a case.
+
+    A player of its own, where the paper's shares all layers but its last with the critic.
+
+    Args:
+        signature: shapes to build for.
+        generators: how many there are.
+        channels, haar_levels: see Critic; it is not told what the case was made for, which all of them are told.
+    """
+
+    def __init__(
+        self, signature: Signature, generators: int = 3, channels: Sequence[int] = (32, 64, 128), haar_levels: int = 1
+    ) -> None:
+        super().__init__(signature, channels, haar_levels, conditional=False)
+        last = self.last[-1]
+        assert isinstance(last, nn.Linear)
+        self.last[-1] = nn.Linear(last.in_features, generators)

@@ -18,7 +18,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, FromNoise, Signature
-from genaug.networks.critics import seen_channels
+from genaug.networks.critics import PatchCritic, seen_channels
 from genaug.networks.generator import NORM, with_vector
 from genaug.networks.haar import to_features
 from genaug.networks.template import TemplateHead
@@ -175,6 +175,53 @@ class ProgressiveCritic(nn.Module):
         """Features of the j-th resolution, counted from the finest."""
         seen = x[:, : self.seen]
         return F.leaky_relu(self.entries[j](seen if j == 0 else _averaged(seen, self.sizes[j])), 0.2)
+
+
+class GrowingPatchCritic(PatchCritic):
+    """A critic of patches that grows with a ProgressiveGenerator: it sees no detail that the generator cannot make yet.
+
+    Else it would know every fake of the first half of the training by its missing detail, and teach nothing.
+
+    Args:
+        signature: shapes to build for.
+        levels: as many as the generator has.
+        channels, layers, haar_levels, conditional: see PatchCritic; `haar_levels` is also the generator's.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        levels: int = 3,
+        channels: int = 32,
+        layers: int = 2,
+        haar_levels: int = 1,
+        conditional: bool = True,
+    ) -> None:
+        super().__init__(signature, channels, layers, haar_levels, conditional)
+        self.growth = Growth(levels)
+        self.sizes = [
+            tuple(n // 2 ** (haar_levels + levels - 1 - level) for n in signature.window) for level in range(levels)
+        ]
+
+    def grow(self, progress: float) -> None:
+        """Told which share of the training is over."""
+        self.growth.grow(progress)
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """What every layer makes of what can be seen by now, the scores last."""
+        finest = self.growth.finest
+        share = self.growth.share(finest)
+        shown = self._seen_at(x, finest)
+        if share < 1:
+            shown = share * shown + (1 - share) * self._seen_at(x, finest - 1)
+        return super().layers(shown)
+
+    def _seen_at(self, x: Tensor, level: int) -> Tensor:
+        """The tensor without the detail that comes after a level."""
+        if level == self.growth.levels - 1:
+            return x
+        mode = "bilinear" if x.ndim == 4 else "trilinear"
+        return F.interpolate(_averaged(x, self.sizes[level]), size=x.shape[2:], mode=mode, align_corners=False)
 
 
 def _maps(batch: Batch, size: Sequence[int]) -> list[Tensor]:

@@ -31,6 +31,7 @@ from genaug.objectives.latent import (
     sampled_kl,
     told_kl,
 )
+from genaug.objectives.origin import critic_origin, origin
 from genaug.objectives.reconstruction import cross_entropy, gradient_difference, kl, l1, l2, ssim
 from genaug.objectives.segmentation import critic_segmentation, segmentation
 from genaug.objectives.texture import perceptual, style
@@ -56,6 +57,7 @@ LOSSES: dict[str, LossTerm] = {
     "adversarial": adversarial,
     "feature_matching": feature_matching,
     "auxiliary": auxiliary,
+    "origin": origin,
     "segmentation": segmentation,
     "smoothness": smoothness,
     "denoising": denoising,
@@ -74,5 +76,6 @@ CRITIC_LOSSES: dict[str, CriticTerm] = {
     "r1": r1,
     "mismatched": mismatched,
     "auxiliary": critic_auxiliary,
+    "origin": critic_origin,
     "segmentation": critic_segmentation,
 }

@@ -98,17 +98,21 @@ def _costs(game: str) -> tuple[Cost, Cost]:
 def gradient_penalty(
     critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, fake: str = "generated", real: str = "target"
 ) -> Tensor:
-    """(|gradient| - 1)^2 of the critic between real and fake (Gulrajani 2017); 0 for a critic of slope one."""
+    """(|gradient| - 1)^2 of the critic between real and fake (Gulrajani 2017); 0 for a critic of slope one.
+
+    Of a critic of patches it is the slope of their mean, which is what the game is played for.
+    """
     true, false = named(real, outputs, batch), named(fake, outputs, batch).detach()
     mix = torch.rand(len(true), generator=play.generator).to(true).view(-1, *[1] * (true.ndim - 1))
     between = (mix * true + (1 - mix) * false).requires_grad_(True)
-    return ((_gradient_norm(critic, between, batch) - 1) ** 2).mean()
+    scores = _scores(critic, between, batch)
+    return ((_gradient_norm(scores.reshape(len(between), -1).mean(1), between) - 1) ** 2).mean()
 
 
 def r1(critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, real: str = "target") -> Tensor:
-    """Half the squared gradient of the critic at the real cases (Mescheder 2018)."""
+    """Half the squared gradient of the critic at the real cases (Mescheder 2018), of patches that of their sum."""
     true = named(real, outputs, batch).detach().requires_grad_(True)
-    return 0.5 * (_gradient_norm(critic, true, batch) ** 2).mean()
+    return 0.5 * (_gradient_norm(_scores(critic, true, batch), true) ** 2).mean()
 
 
 def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "critic") -> Tensor:
@@ -121,10 +125,14 @@ def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "
     return torch.stack([F.l1_loss(f, r) for f, r in zip(fake, real, strict=True)]).mean()
 
 
-def _gradient_norm(critic: nn.Module, at: Tensor, batch: Batch) -> Tensor:
+def _scores(critic: nn.Module, at: Tensor, batch: Batch) -> Tensor:
     # Fabric's wrapper forbids every backward pass but its own, and this inner one is not the training's.
     judge = cast(nn.Module, critic.module) if is_wrapped(critic) else critic
-    scores: Tensor = judge(judged(at, batch))
+    return torch.as_tensor(judge(judged(at, batch)))
+
+
+def _gradient_norm(scores: Tensor, at: Tensor) -> Tensor:
+    """How steeply the scores rise at every case, (B,)."""
     gradient: Tensor
     (gradient,) = torch.autograd.grad(scores.sum(), at, create_graph=True)
     norm: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)

@@ -23,16 +23,23 @@ def l2(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
 
 
 def ssim(outputs: Outputs, batch: Batch, play: Play, window: int = 7) -> Tensor:
-    """1 - SSIM of the image channels (Wang 2004), MONAI's SSIMLoss over the data range [-1, 1]."""
+    """1 - SSIM of the image channels (Wang 2004), MONAI's SSIMLoss over the data range 2.
+
+    The darkest value counts as 0, as Wang has it: his comparison of means is one of their ratio, and where they may be
+    negative it takes a step across the middle of [-1, 1] for an image turned inside out.
+    """
     loss = SSIMLoss(spatial_dims=play.signature.dimension, data_range=2.0, win_size=window)
     inside = 1.0 if batch.inside is None else batch.inside
-    return torch.as_tensor(
-        loss(play.images(outputs["generated"]).float() * inside, play.images(batch.target).float() * inside)
-    )
+    made, wanted = (play.images(x).float() + 1 for x in (outputs["generated"], batch.target))
+    return torch.as_tensor(loss(made * inside, wanted * inside))
 
 
 def gradient_difference(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
-    """Mean absolute error of the image's finite differences (Mathieu 2016): keeps edges that L1 alone blurs."""
+    """Mean absolute error of the image's finite differences: keeps edges that L1 alone blurs.
+
+    Mathieu 2016 (arXiv:1511.05440) and Nie 2017 compare their magnitudes; with their signs an edge must also rise to
+    the right side.
+    """
     generated, target = play.images(outputs["generated"]), play.images(batch.target)
     errors = []
     for axis in range(2, target.ndim):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -156,7 +156,7 @@ def _train_stages(
             if codes is None:
                 autoencoder = autoencoder_of(chain, systems)
                 codes_of = _digest(autoencoder)
-                codes, scale = encode_all(plan, folder, chain[0], autoencoder, fabric)
+                codes, scale = encode_all(plan, folder, chain, autoencoder, fabric)
             data: StageData | CodeStore = CodeStore(blindfolded(codes) if stage.blind else codes)
             window = tuple(codes.target.shape[2:])
             signature = replace(
@@ -262,17 +262,20 @@ def chosen_precision(options: TrainingOptions, device: str) -> Precision:
 
 
 def encode_all(
-    plan: TrainingPlan, folder: Path, stage_name: str, autoencoder: Autoencoder, fabric: Fabric
+    plan: TrainingPlan, folder: Path, chain: Sequence[str], autoencoder: Autoencoder, fabric: Fabric
 ) -> tuple[Batch, CodeScale | None]:
     """Codes of all cases with their conditions, standardised per channel, and the scale to take them back.
 
     Discrete codes stay as they are and have no scale. Maps that the cases are conditioned on are averaged down to the
     size of the code. The codes are the posterior means, drawn once; where the autoencoder was trained with random
-    shifts, each case gives several shifted codes, which keeps the denoiser from learning single cases by heart.
+    shifts, each case gives several shifted codes, which keeps a denoiser from learning single cases by heart. What is
+    fitted to the codes instead of trained gets each case once, as it lies: it reckons with as many cases as there are.
     """
-    stage = plan.recipe.stages[stage_name]
-    store = _tensors(plan, folder, stage)
-    copies = 4 if stage.training.shift else 1
+    stage = plan.recipe.stages[chain[0]]
+    if any(plan.recipe.stages[name].loss for name in chain[1:]):
+        store, copies = _tensors(plan, folder, stage), 4 if stage.training.shift else 1
+    else:
+        store, copies = TensorStore(folder / TENSORS, plan.grid.size, 0, False), 1
     rng = np.random.default_rng(derive(plan.options.seed, "codes"))
     parts = []
     autoencoder.to(fabric.device)
