@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,7 +94,8 @@ class Cohort(BaseModel):
         """The cases of one part.
 
         A case is in "train" only if its own patient and every patient it descends from, through `derived_from` and
-        through its parents among the cases, are train patients. A case that fails this is in no part.
+        through its parents among the cases, are train patients. A case that fails this is in no part, and neither is
+        one that is `of_unknown_descent`.
         """
         ancestors = self._ancestors()
         return [
@@ -102,6 +103,7 @@ class Cohort(BaseModel):
             for case in self.cases
             if self.part_of(case.patient) == name
             and (name != "train" or all(self.part_of(patient) == "train" for patient in ancestors[case.id]))
+            and not of_unknown_descent(case, self.split)
         ]
 
     def require_no_leak(self) -> None:
@@ -198,3 +200,12 @@ class Cohort(BaseModel):
                     waiting += parent.parents
             found[case.id] = patients
         return found
+
+
+def of_unknown_descent(case: Case, split: Mapping[str, Part]) -> bool:
+    """Whether a case may descend from somebody who is held out, because nothing says whom it descends from.
+
+    Where the split names the case's own patient, it was drawn like a real one.
+    """
+    said = case.origin == "real" or case.record is not None or case.parents or case.derived_from
+    return not said and case.patient not in split and any(part != "train" for part in split.values())

@@ -17,8 +17,11 @@ _MODALITY, _SERIES, _DESCRIPTION, _PATIENT = "0008|0060", "0020|000e", "0008|103
 _POSITION, _THICKNESS = "0020|0032", "0018|0050"
 
 # SOP classes that are no images of the patient: structured reports, presentation states, registrations,
-# segmentations, RT structures and plans (PS3.4 B.5).
-_NOT_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{kind}." for kind in ("88", "11", "66", "481", "104", "9"))
+# segmentations, RT structures and plans (PS3.4 B.5), and the directory of a medium (PS3.4 I.4).
+_NOT_IMAGES = (
+    *(f"1.2.840.10008.5.1.4.1.1.{kind}." for kind in ("88", "11", "66", "481", "104", "9")),
+    "1.2.840.10008.1.3.10",
+)
 
 _SPACING_TOLERANCE = 0.01
 _SHEAR_TOLERANCE_MM = 0.1

@@ -189,7 +189,7 @@ def fingerprint(cohort: Cohort, reporter: Reporter | None = None) -> Fingerprint
         paired &= _tally(case, channels, labels, len(cohort.channels))
         reporter.progress(done, len(cohort.cases), case.id)
     used = {name: tally for name, tally in channels.items() if tally.size}
-    flat = all(size[2] == 1 for tally in used.values() for size in tally.size)
+    flat = all(min(size) == 1 for tally in used.values() for size in tally.size)
     return Fingerprint(
         name=cohort.name,
         manifest_sha256=cohort.sha256(),

@@ -38,7 +38,7 @@ def split_by_patient(cohort: Cohort, fractions: Mapping[str, float], seed: int) 
             "fractions from 0 to 1 for train, validation and test that add up to 1",
             "Correct the fractions.",
         )
-    patients = sorted({case.patient for case in cohort.cases if case.origin == "real"} or set(cohort.patients))
+    patients = sorted(_drawn(cohort))
     if len(patients) < len(wanted):
         raise GenaugError(
             Reason.EMPTY_COHORT,
@@ -78,8 +78,13 @@ def split_by_ids(cohort: Cohort, test: Sequence[str] = (), validation: Sequence[
                 raise GenaugError(
                     Reason.LEAK, name, f"patient '{patient}' in test and validation", "one part", "Choose one of them."
                 )
-    real = {case.patient for case in cohort.cases if case.origin == "real"} | set(chosen)
+    real = _drawn(cohort) | set(chosen)
     return cohort.model_copy(update={"split": {patient: chosen.get(patient, "train") for patient in sorted(real)}})
+
+
+def _drawn(cohort: Cohort) -> set[str]:
+    """The patients of the real cases; of a cohort without any, of all."""
+    return {case.patient for case in cohort.cases if case.origin == "real"} or set(cohort.patients)
 
 
 def _adds_up(fractions: Mapping[str, float]) -> bool:

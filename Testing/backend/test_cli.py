@@ -66,7 +66,7 @@ def modules_after(*arguments: object) -> tuple[set[str], float]:
         "print('MODULES', *sys.modules)"
     )
     begin = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, encoding="utf-8")
     seconds = time.perf_counter() - begin
     assert done.returncode == 0, done.stderr
     return set(done.stdout.rsplit("MODULES", 1)[1].split()), seconds

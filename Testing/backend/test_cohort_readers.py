@@ -11,6 +11,7 @@ from genaug.errors import GenaugError, Reason
 from genaug.imageio import write_volume
 from genaug.readers import detect_layout, read_cohort
 from genaug.record import Record
+from genaug.split import split_by_ids, split_by_patient
 from genaug.volume import Volume
 
 DATA = Path(os.environ.get("GENAUG_DATA", Path(__file__).parents[2] / "../shared/data")).resolve()
@@ -268,6 +269,55 @@ def test_synthetic_cases_keep_their_ancestry_through_a_plain_folder(tmp_path):
     (tmp_path / "s/s.record.json").unlink()
     cohort = read_cohort(tmp_path)
     assert cohort["s"].origin == "synthetic" and "no record" in cohort.notes[0]
+
+
+def test_label_maps_are_told_from_images_by_their_name(tmp_path):
+    put(tmp_path / "cases/P0/T1.nrrd", tmp_path / "cases/P1/T1.nrrd")
+    put(tmp_path / "cases/P0/Segmentation.seg.nrrd", tmp_path / "cases/P1/Segmentation.seg.nrrd")
+    cohort = read_cohort(tmp_path / "cases")
+    assert list(cohort.channels) == ["T1"]
+    assert [case.label.name for case in cohort.cases] == ["Segmentation.seg.nrrd"] * 2
+    put(tmp_path / "flat/c0.nii.gz", tmp_path / "flat/c0_seg.nii.gz", tmp_path / "flat/c1.nii.gz")
+    cohort = read_cohort(tmp_path / "flat")
+    assert {case.id: case.label and case.label.name for case in cohort.cases} == {"c0": "c0_seg.nii.gz", "c1": None}
+    put(tmp_path / "flat/c2_seg.nii.gz")
+    assert "no image 'c2'" in refusal(tmp_path / "flat").found
+    assert len(read_cohort(tmp_path / "flat", pattern="{id}.*").cases) == 4
+
+
+def test_visits_of_the_same_name_are_of_their_own_patient(tmp_path):
+    for patient, channel in (("P1", "t1"), ("P2", "t1"), ("P2", "t2")):
+        put(tmp_path / f"{patient}/ses-1/{channel}.nii.gz")
+    cohort = read_cohort(tmp_path, pattern="{patient}/{id}/{channel}.nii.gz")
+    assert {case.id: case.patient for case in cohort.cases} == {"P1-ses-1": "P1", "P2-ses-1": "P2"}
+    assert list(cohort["P2-ses-1"].images) == ["t1", "t2"]
+
+
+def test_channels_of_the_same_name_are_kept_apart(tmp_path):
+    cohort = read_cohort(nnunet(tmp_path / "phases", ("CT", "CT")))
+    assert cohort.channels == {"CT0": "CT", "CT1": "CT"}
+    assert [path.name for path in cohort["x"].images.values()] == ["x_0000.nrrd", "x_0001.nrrd"]
+    (tmp_path / "list").mkdir()
+    put(tmp_path / "list/a.nii.gz", tmp_path / "list/b.nii.gz")
+    listed = {"training": [{"image": ["a.nii.gz", "b.nii.gz"]}], "modality": {"0": "MR", "1": "MR"}}
+    (tmp_path / "list/data.json").write_text(json.dumps(listed))
+    assert read_cohort(tmp_path / "list").channels == {"MR0": "MR", "MR1": "MR"}
+
+
+def test_a_spreadsheets_decimal_comma_is_a_number_and_na_is_no_file(tmp_path):
+    put(tmp_path / "a.nii.gz")
+    (tmp_path / "cases.csv").write_text("id;t1;label;age\na;a.nii.gz;NA;63,5\n")
+    (case,) = read_cohort(tmp_path / "cases.csv").cases
+    assert case.covariates == {"age": 63.5} and case.label is None
+
+
+def test_a_synthetic_case_that_nobody_knows_the_descent_of_is_in_no_training_beside_held_out_patients(tmp_path):
+    put(*(tmp_path / f"p{number}.nii.gz" for number in range(4)))
+    put(tmp_path / "made.nii.gz", synthetic=True)
+    cohort = read_cohort(tmp_path)
+    assert "made" in [case.id for case in cohort.part("train")]
+    for held_out in (split_by_patient(cohort, {"train": 0.5, "test": 0.5}, 1), split_by_ids(cohort, test=["p0"])):
+        assert "made" not in [case.id for part in ("train", "validation", "test") for case in held_out.part(part)]
 
 
 def test_real_folders():

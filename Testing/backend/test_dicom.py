@@ -156,3 +156,18 @@ def test_real_series_and_structure_sets():
     ct = cohort.cases[0].volume("ct")
     assert ct.array.min() == -1000 and ct.array.max() > 1000
     assert ct.spacing[2] == pytest.approx(3.27, abs=1e-3)
+
+
+@pytest.mark.parametrize("header", ["", "ANON"])
+def test_the_folders_say_who_it_is_where_the_header_does_not(tmp_path, header):
+    for number, place in enumerate(("P1/a", "P1/b", "P2/a")):
+        write_series(tmp_path / place, series=f"1.2.3.{number}", patient=header)
+    cohort = read_cohort(tmp_path, pattern="{patient}/{id}")
+    assert {case.id: case.patient for case in cohort.cases} == {"P1-a": "P1", "P1-b": "P1", "P2-a": "P2"}
+
+
+def test_the_directory_of_a_medium_is_no_image(tmp_path):
+    write_series(tmp_path / "IMAGES")
+    meta = b"\x02\x00\x02\x00UI" + (20).to_bytes(2, "little") + b"1.2.840.10008.1.3.10"
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + meta)
+    assert len(read_cohort(tmp_path).cases) == 1

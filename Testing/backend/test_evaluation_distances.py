@@ -278,3 +278,11 @@ def test_splits_are_disjoint_by_patient_and_of_one_size() -> None:
         assert len(split.first) == len(split.second) == len(split.synthetic) == 8
         assert not {groups[i] for i in split.first} & {groups[i] for i in split.second}
         assert len(set(split.synthetic)) == 8
+
+
+def test_a_few_cases_of_a_split_are_of_as_many_patients_as_there_are():
+    """A distance that counts pairs of different patients needs two of them in either half."""
+    groups = [f"p{case // 3}" for case in range(12)]
+    for split in real_splits(12, 3, np.random.default_rng(0), groups):
+        for half in (split.first, split.second):
+            assert len(half) == 3 and len({groups[case] for case in half}) == 2

@@ -23,6 +23,7 @@ from genaug.progress import Silent
 from genaug.readers import read_cohort
 from genaug.record import Check, Record, Weights
 from genaug.review import REVIEWS, Review, append_review
+from genaug.split import split_by_ids
 from genaug.volume import LABEL, Volume, label_values
 
 AFFINE = np.array([[0, 0, 2.5, -10], [-1.2, 0, 0, 30], [0, 0.9, 0, 5], [0, 0, 0, 1]])
@@ -439,3 +440,31 @@ def test_the_values_of_a_label_map_are_found_whatever_its_type_and_order(dtype: 
     array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
     for one in (array, np.asfortranarray(array), array[::2]):
         assert label_values(one) == np.unique(one).tolist()
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "datalist"])
+def test_an_export_read_again_knows_who_descends_from_whom(tmp_path, layout):
+    """Otherwise another split would train on cases made from those it holds out."""
+    real = make_real(tmp_path / "real", dict.fromkeys(["p1", "p2", "p3"], "train"), channels={"t1": "MR", "t2": "MR"})
+    made = make_synthetic(tmp_path / "made", {"s1": ["p1", "p2"]}, channels=("t1", "t2"))
+    folder, _ = export(real, [made], tmp_path / "out", layout=layout)
+    again = read_cohort(folder)
+    assert {case.id: case.patient for case in again.cases if case.origin == "real"} == {
+        f"{patient}-a": patient for patient in ("p1", "p2", "p3")
+    }
+    assert again["s1"].origin == "synthetic" and again["s1"].derived_from == ["p1", "p2", "s1"]
+    assert again["s1"].record.is_file() and not again.notes
+    assert list(again.channels) == ["t1", "t2"]
+    for patient in ("p1", "p2"):
+        assert "s1" not in [case.id for case in split_by_ids(again, test=[patient]).part("train")]
+    assert "s1" in [case.id for case in split_by_ids(again, test=["p3"]).part("train")]
+
+
+def test_a_case_of_unknown_descent_is_left_out_while_somebody_is_held_out(tmp_path):
+    real = make_real(tmp_path / "real", {"p1": "train", "p2": "test"})
+    made = make_synthetic(tmp_path / "made", {"s1": ["p1"]})
+    unknown = made.with_cases([made["s1"].model_copy(update={"record": None, "derived_from": []})])
+    _, manifest = export(real, [unknown], tmp_path / "out", layout="plain")
+    assert [one.cause for one in manifest.left_out] == ["unknown descent"]
+    everybody = real.model_copy(update={"split": {}})
+    assert not export(everybody, [unknown], tmp_path / "all", layout="plain")[1].left_out

@@ -258,6 +258,28 @@ def test_two_dimensions_never_touch_the_slices() -> None:
     assert grid.map_out(model, placement, "image").shape == image.shape
 
 
+@pytest.mark.parametrize("normal", range(3))
+def test_single_planes_are_seen_whole_whichever_way_they_lie(normal: int) -> None:
+    rng = np.random.default_rng(normal)
+    shape = [12, 10, 8]
+    shape[normal] = 1
+    image = Volume(rng.uniform(1, 100, shape).astype(np.float32), np.diag([1.0, 1.5, 2.0, 1.0]), "MR")
+    maps = {"t1": IntensityMap.for_modality("MR")}
+    grid = Grid.plan([(image.shape, image.affine)], maps, dimension=2, multiple_of=2)
+    placement = grid.place(image, {"t1": image})
+    inside = grid.map_in(image, placement, "t1")
+    assert inside.shape[2] == 1 and sorted(inside.shape[:2]) == sorted(n for n in shape if n > 1)
+    assert len(np.unique(inside)) > 0.8 * image.array.size
+    back = grid.map_out(inside, placement, "t1")
+    assert back.shape == image.shape and np.array_equal(back.affine, image.affine)
+
+
+def test_planes_of_two_orientations_have_no_common_grid() -> None:
+    maps = {"t1": IntensityMap.for_modality("MR")}
+    with pytest.raises(GenaugError, match="sagittal and axial planes"):
+        Grid.plan([((1, 8, 8), np.eye(4)), ((8, 8, 1), np.eye(4))], maps, dimension=2)
+
+
 def test_new_volumes_are_centred_and_trimmed_to_the_content() -> None:
     image = Volume(np.zeros((13, 10, 9)), np.diag([2.0, 3, 4, 1]))
     mapping = IntensityMap(kind="percentiles", low=0, high=100)

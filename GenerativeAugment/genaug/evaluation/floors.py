@@ -46,9 +46,20 @@ def real_splits(
         first_half = rng.permutation(patients) < patients // 2
         in_first = first_half[group]
         first, second = rng.permutation(np.flatnonzero(in_first)), rng.permutation(np.flatnonzero(~in_first))
+        first, second = (_in_rounds(half, group) for half in (first, second))
         size = min(len(first), len(second), n_synthetic)
         splits.append(Split(first[:size], second[:size], rng.permutation(n_synthetic)[:size]))
     return splits
+
+
+def _in_rounds(cases: Indices, group: Indices) -> Indices:
+    """One case of every patient, then a second one, and so on: the first few show as many patients as there can be."""
+    seen: dict[int, int] = {}
+    rounds = []
+    for patient in group[cases].tolist():
+        rounds.append(seen.get(patient, 0))
+        seen[patient] = rounds[-1] + 1
+    return cases[np.argsort(rounds, kind="stable")]
 
 
 def floor_scores(

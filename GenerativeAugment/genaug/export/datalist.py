@@ -42,6 +42,7 @@ def write_datalist(layout: Layout) -> None:
     content = {
         "name": layout.parameters.name,
         "modality": {str(number): layout.selection.channels[channel] for number, channel in enumerate(channels)},
+        "channels": layout.selection.channels,
         "labels": {"0": "background", **{str(value): name for value, name in layout.label_names().items()}},
         "numTraining": len(sections["training"]),
         "numTest": len(sections["testing"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -122,6 +123,23 @@ def write_manifest(layout: Layout, seed: int) -> ExportManifest:
     )
     write_json(layout.folder / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
+
+
+def told_cases(folder: Path) -> dict[str, ManifestCase]:
+    """What an export says of its cases, by name; nothing where the folder has no manifest of genaug's.
+
+    Raises:
+        GenaugError: UNREADABLE_FILE for a manifest of genaug's that was damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict) or not {"schema_version", "cases", "left_out"} <= set(content):
+        # Others call their files so, too.
+        return {}
+    return {case.name: case for case in read_manifest(folder).cases}
 
 
 def read_manifest(folder: Path) -> ExportManifest:

@@ -1,7 +1,7 @@
 """Who is exported and who is left out, with the reason.
 
-The order of the reasons is fixed, so a case counts once: a leak first, because it must never be argued away, then the
-reviewer's word, then the automatic checks, then what the layout needs.
+The order of the reasons is fixed, so a case counts once: a leak, or a descent that nobody knows, first, because it must
+never be argued away, then the reviewer's word, then the automatic checks, then what the layout needs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Literal
 
 from genaug.case import Case, safe_name
-from genaug.cohort import Cohort, Part
+from genaug.cohort import Cohort, Part, of_unknown_descent
 from genaug.errors import GenaugError, Reason
 from genaug.parameters import ExportParameters
 from genaug.record import Record
 from genaug.review import REVIEWS, Review, State, corrected_mask, latest, read_reviews
 
-Cause = Literal["leak", "rejected", "needs edit", "not reviewed", "failed checks", "missing channel", "no label map"]
+Cause = Literal[
+    "leak",
+    "unknown descent",
+    "rejected",
+    "needs edit",
+    "not reviewed",
+    "failed checks",
+    "missing channel",
+    "no label map",
+]
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,8 @@ class _Chooser:
             held_out = sorted(patient for patient in ancestors if self._split.get(patient, "train") != "train")
             if held_out:
                 return "leak", f"descends from {self._split[held_out[0]]} patient {held_out[0]}"
+            if of_unknown_descent(case, self._split):
+                return "unknown descent", "has no record, so it may descend from a patient who is held out"
             problem = self._unwanted(record, review)
             if problem is not None:
                 return problem

@@ -14,7 +14,7 @@ from genaug.grid import geometry
 from genaug.grid.geometry import Size, Spacing
 from genaug.grid.intensity import Fitted, IntensityMap
 from genaug.grid.placement import Placement, too_large
-from genaug.grid.plan import Header, plan_geometry, ratios_to, round_up
+from genaug.grid.plan import Header, orientation_for, plan_geometry, ratios_to, round_up
 from genaug.strict import Frozen
 from genaug.volume import LABEL, AnyArray, Volume, require_same_grid
 
@@ -87,7 +87,7 @@ class Grid(Frozen):
         *,
         fitted: Mapping[str, Sequence[Fitted]] | None = None,
         dimension: Literal[2, 3] = 3,
-        orientation: str = "RAS",
+        orientation: str | None = None,
         spacing: Spacing | None = None,
         size: Sequence[int] | None = None,
         multiple_of: int = 8,
@@ -102,7 +102,7 @@ class Grid(Frozen):
             label_values: all values of the label maps; 0 is added.
             fitted: by channel, the fitted intensities of the training cases; their median becomes the typical ones.
             dimension: 2 or 3.
-            orientation: of the grid's axes.
+            orientation: of the grid's axes; None is RAS, but for single planes the one whose third axis is theirs.
             spacing: mm; None takes the median over the cohort, per axis.
             size: voxels; None takes the largest volume, rounded up to `multiple_of`.
             multiple_of: what the network divides its input by.
@@ -113,6 +113,7 @@ class Grid(Frozen):
         Raises:
             GenaugError: EMPTY_COHORT, FIELD_OF_VIEW or BAD_PARAMETER, see plan.plan_geometry.
         """
+        orientation = orientation or orientation_for(headers, dimension)
         planned = plan_geometry(headers, dimension, orientation, spacing, size, multiple_of, max_voxels, window)
         fitted = fitted or {}
         return cls(

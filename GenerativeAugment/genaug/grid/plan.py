@@ -45,6 +45,35 @@ def round_up(size: int, multiple_of: int) -> int:
     return -(-size // multiple_of) * multiple_of
 
 
+PLANES = ("ASR", "RSA", "RAS")
+"""Orientation of a grid of sagittal, coronal and axial planes: the third axis is the normal."""
+
+
+def orientation_for(headers: Sequence[Header], dimension: int) -> str:
+    """RAS, but for images that are all single planes the orientation that has them as planes of a 2D grid.
+
+    Raises:
+        GenaugError: GEOMETRY_MISMATCH for planes of several orientations, of which a 2D grid holds one.
+    """
+    if dimension != 2 or not headers or any(1 not in shape for shape, _ in headers):
+        return "RAS"
+    normals = set()
+    for shape, affine in headers:
+        axes, _ = axes_towards(affine, "RAS")
+        # The last one, should several axes have one voxel.
+        normals.add(max(m for m in range(3) if shape[axes[m]] == 1))
+    if len(normals) > 1:
+        found = " and ".join(("sagittal", "coronal", "axial")[m] for m in sorted(normals))
+        raise GenaugError(
+            Reason.GEOMETRY_MISMATCH,
+            "the images of the cohort",
+            f"{found} planes",
+            "single planes of one orientation",
+            "Make a cohort of each orientation.",
+        )
+    return PLANES[normals.pop()]
+
+
 def plan_geometry(
     headers: Sequence[Header],
     dimension: int,

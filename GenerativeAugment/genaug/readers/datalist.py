@@ -14,7 +14,7 @@ from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json
 from genaug.imageio import image_stem
-from genaug.readers.drafts import Draft, build
+from genaug.readers.drafts import Draft, build, numbered
 from genaug.readers.folder import DEFAULT_CHANNEL
 from genaug.readers.options import ReaderOptions
 
@@ -30,13 +30,15 @@ class _Datalist(BaseModel):
     testing: list[_Item] = Field(default_factory=list)
     labels: dict[str, str | int] = Field(default_factory=dict)
     modality: dict[int, str] = Field(default_factory=dict)
+    channels: dict[str, str] | None = None
     name: str | None = None
 
 
 def read_datalist(path: Path, options: ReaderOptions) -> Cohort:
     """Read the lists; paths are relative to the file. A case's id is its "id", else its first image's name.
 
-    Channels are named by "modality" where the file has it, else "image", or "image0", "image1", ... for several.
+    Channels are named by "channels" (name to modality), which genaug writes, else by "modality" where the file has it,
+    else "image"; of the same name there are several, "MR0", "MR1", ....
 
     Raises:
         GenaugError: UNREADABLE_FILE for an entry without "image" or with another number of images than the first;
@@ -58,7 +60,8 @@ def read_datalist(path: Path, options: ReaderOptions) -> Cohort:
             if len(files) != len(names):
                 raise _unreadable(path, f"{part}[{number}] with {len(files)} images", f"{len(names)} like the first")
             drafts.append(_draft(path.parent, entry, dict(zip(names, files, strict=True)), part))
-    modalities = {name: options.modality_of(name) for name in names or []}
+    told = content.channels or {}
+    modalities = {name: told.get(name) or options.modality_of(name) for name in names or []}
     labels = _label_names(content.labels)
     return build(path.parent, drafts, options, name=content.name, channels=modalities, label_names=labels)
 
@@ -92,9 +95,11 @@ def _files(path: Path, part: str, number: int, entry: dict[str, Any]) -> list[Pa
 
 
 def _channels(content: _Datalist, count: int) -> list[str]:
+    if content.channels is not None and len(content.channels) == count:
+        return list(content.channels)
     if len(content.modality) == count:
-        return [name for _, name in sorted(content.modality.items())]
-    return [DEFAULT_CHANNEL] if count == 1 else [f"{DEFAULT_CHANNEL}{index}" for index in range(count)]
+        return numbered([name for _, name in sorted(content.modality.items())])
+    return numbered([DEFAULT_CHANNEL] * count)
 
 
 def _label_names(labels: dict[str, str | int]) -> dict[int, str]:

@@ -9,7 +9,7 @@ from genaug.cohort import Cohort
 from genaug.dicom import Slice, is_dicom, scan_folder
 from genaug.errors import GenaugError, Reason
 from genaug.readers.drafts import Draft, ambiguous, build
-from genaug.readers.folder import compile_pattern
+from genaug.readers.folder import compile_pattern, told_apart
 from genaug.readers.options import ReaderOptions
 
 _NAME_A_PATTERN = "Name a pattern for the series' folders, for instance pattern='{id}/{channel}'."
@@ -19,12 +19,13 @@ def read_dicom_tree(root: Path, options: ReaderOptions) -> Cohort:
     """Read every folder that holds a DICOM image series.
 
     A case is a patient id of the DICOM header and its channels are called after their modality ("ct", "mr"), unless
-    `options.pattern` takes both from the folders. Structure sets and other objects that are no images are noted.
+    `options.pattern` takes them from the folders: a {patient} in it is believed more than the header, which may be
+    empty or say the same of everybody. Structure sets and other objects that are no images are noted.
 
     Raises:
         GenaugError: UNREADABLE_FILE for several series in a folder; BAD_PARAMETER where two series claim one channel.
     """
-    drafts: dict[str, Draft] = {}
+    drafts: dict[tuple[str | None, str], Draft] = {}
     channels: dict[str, str] = {}
     notes: list[str] = []
     for folder in dicom_folders(root):
@@ -43,8 +44,8 @@ def read_dicom_tree(root: Path, options: ReaderOptions) -> Cohort:
                 "Export each series into a folder of its own.",
             )
         first = next(iter(series.values()))[0]
-        case_id, channel = _place(root, folder, first, options)
-        draft = drafts.setdefault(case_id, Draft(case_id))
+        patient, case_id, channel = _place(root, folder, first, options)
+        draft = drafts.setdefault((patient, case_id), Draft(case_id))
         if channel in draft.images:
             found = (
                 f"{draft.images[channel].relative_to(root)} and {folder.relative_to(root)}, both {channel} of {case_id}"
@@ -56,8 +57,8 @@ def read_dicom_tree(root: Path, options: ReaderOptions) -> Cohort:
             )
         draft.images[channel] = folder
         if options.patient_pattern is None:
-            draft.patient = first.patient or None
-    return build(root, drafts.values(), options, channels=dict(sorted(channels.items())), notes=notes)
+            draft.patient = patient or first.patient or None
+    return build(root, told_apart(list(drafts.values())), options, channels=dict(sorted(channels.items())), notes=notes)
 
 
 def dicom_folders(root: Path) -> list[Path]:
@@ -66,12 +67,12 @@ def dicom_folders(root: Path) -> list[Path]:
     return [folder for folder in folders if any(is_dicom(path) for path in sorted(folder.iterdir())[:5])]
 
 
-def _place(root: Path, folder: Path, first: Slice, options: ReaderOptions) -> tuple[str, str]:
-    """Case id and channel of a series."""
+def _place(root: Path, folder: Path, first: Slice, options: ReaderOptions) -> tuple[str | None, str, str]:
+    """Patient, where the folder says it, case id and channel of a series."""
     if options.pattern is None:
         if not first.patient:
             raise ambiguous(root, f"a series without patient id in {folder.relative_to(root)}", _NAME_A_PATTERN)
-        return safe_name(first.patient), safe_name(first.modality.lower())
+        return None, safe_name(first.patient), safe_name(first.modality.lower())
     name = folder.relative_to(root).as_posix()
     match = compile_pattern(options.pattern).fullmatch(name)
     if match is None:
@@ -80,4 +81,4 @@ def _place(root: Path, folder: Path, first: Slice, options: ReaderOptions) -> tu
         )
     groups = match.groupdict()
     case_id = groups.get("id") or groups["patient"]
-    return case_id, groups.get("channel") or safe_name(first.modality.lower())
+    return groups.get("patient"), case_id, groups.get("channel") or safe_name(first.modality.lower())

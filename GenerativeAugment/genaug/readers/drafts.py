@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from genaug.case import Case
 from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
+from genaug.export.manifest import ManifestCase, told_cases
 from genaug.imageio import is_marked_synthetic
 from genaug.readers.options import ReaderOptions
 from genaug.record import RECORD_SUFFIX, Record
@@ -39,6 +40,9 @@ def build(
 ) -> Cohort:
     """Assemble and validate a cohort.
 
+    In an export of genaug its manifest says of every case who it shows and whom it descends from, which no other layout
+    can say.
+
     Args:
         root: the folder that was read.
         drafts: the cases, in their final order.
@@ -59,6 +63,7 @@ def build(
         )
     split: dict[str, Part] = {}
     cases: dict[str, Case] = {}
+    told = told_cases(root)
     for draft in drafts:
         if draft.id in cases:
             raise GenaugError(
@@ -72,16 +77,20 @@ def build(
                 "an image for every case",
                 "Add the image or remove the label map.",
             )
-        patient = draft.patient or options.patient_of(draft.id)
-        if draft.part and split.setdefault(patient, draft.part) != draft.part:
+        account = told.get(draft.id)
+        patient = draft.patient or _patient(draft, account, options)
+        part = account.part if account is not None else draft.part
+        # A synthetic case has no place of its own: it follows its ancestors.
+        descends = account is not None and account.origin == "synthetic"
+        if part and not descends and split.setdefault(patient, part) != part:
             raise GenaugError(
                 Reason.LEAK,
                 draft.id,
-                f"patient '{patient}' in {split[patient]} and {draft.part}",
+                f"patient '{patient}' in {split[patient]} and {part}",
                 "all cases of a patient in one part",
                 "Move the case, or correct patient_pattern if these are different patients.",
             )
-        cases[draft.id] = _case(draft, patient, notes)
+        cases[draft.id] = _case(root, draft, patient, account, notes)
     names = dict.fromkeys(channel for case in cases.values() for channel in case.images)
     return Cohort(
         name=options.name or name or root.resolve().name,
@@ -94,17 +103,30 @@ def build(
     )
 
 
-def _case(draft: Draft, patient: str, notes: list[str]) -> Case:
-    """The case; its Record beside the first image, or the mark in a file's header, makes it synthetic."""
+def _patient(draft: Draft, account: ManifestCase | None, options: ReaderOptions) -> str:
+    """Whom a case shows, where its layout does not say: as the manifest has it unless a pattern is given."""
+    if account is None or options.patient_pattern is not None:
+        return options.patient_of(draft.id)
+    return account.patient
+
+
+def _case(root: Path, draft: Draft, patient: str, account: ManifestCase | None, notes: list[str]) -> Case:
+    """The case; synthetic by the export's manifest, a Record beside the first image, or the mark in a file's header."""
     origin: dict[str, Any] = {}
     record_path = next(iter(draft.images.values())).parent / f"{draft.id}{RECORD_SUFFIX}"
-    if record_path.is_file():
+    if account is not None and account.origin == "synthetic":
+        origin = {"origin": "synthetic", "parents": account.parents, "derived_from": account.patients}
+        origin["record"] = root / account.files["record"] if "record" in account.files else None
+    elif record_path.is_file():
         record = Record.read(record_path)
         origin = {"origin": "synthetic", "parents": record.parents, "derived_from": record.patients}
         origin["record"] = record_path
     elif any(is_marked_synthetic(path) for path in draft.images.values() if path.exists()):
         origin = {"origin": "synthetic"}
-        notes.append(f"{draft.id} is synthetic but has no record, so the patients it descends from are unknown")
+        notes.append(
+            f"{draft.id} is synthetic but has no record, so the patients it descends from are unknown; once anybody is"
+            " held out it takes part in no training"
+        )
     return Case(
         id=draft.id,
         patient=patient,
@@ -113,6 +135,11 @@ def _case(draft: Draft, patient: str, notes: list[str]) -> Case:
         covariates=draft.covariates,
         **origin,
     )
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, those that occur several times with their place behind them ("CT0", "CT1")."""
+    return [f"{name}{place}" if names.count(name) > 1 else name for place, name in enumerate(names)]
 
 
 def ambiguous(root: Path, found: str, remedy: str) -> GenaugError:

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
-from genaug.imageio import FLAT_SUFFIXES, IMAGE_SUFFIXES, image_suffix
+from genaug.imageio import FLAT_SUFFIXES, IMAGE_SUFFIXES, image_stem, image_suffix
 from genaug.readers.drafts import Draft, ambiguous, build
 from genaug.readers.options import ReaderOptions
 from genaug.readers.table import read_covariates
 
 DEFAULT_CHANNEL = "image"
+FLAT = "{id}.*"
+"""Images directly in the folder."""
 
-_LABEL_NAME = re.compile(r"(.*[_-])?(labels?|seg|segmentation|mask|gtv)([_-].*)?", re.IGNORECASE)
+_LABEL_WORD = r"(labels?|seg|segmentation|mask|gtv)"
+_LABEL_NAME = re.compile(rf"(.*[._-])?{_LABEL_WORD}([._-].*)?", re.IGNORECASE)
+_LABEL_OF = re.compile(rf"(?P<id>.+?)[._-]{_LABEL_WORD}([._-].*)?", re.IGNORECASE)
 _IMAGE_FOLDERS = ("images", "image")
 _LABEL_FOLDERS = ("labels", "label", "masks", "segmentations")
 _NAME_A_PATTERN = (
@@ -26,7 +30,7 @@ def read_folder(root: Path, options: ReaderOptions) -> Cohort:
     """Read with `options.pattern`, else with the layout the folder shows by itself.
 
     Shown layouts: twin folders images/ and labels/; one folder for each case with `<channel>.<ext>` and a label map
-    whose name says label, seg, mask or gtv; images lying directly in the folder.
+    whose name says label, seg, mask or gtv; images lying directly in the folder, with label maps `<id>_seg.<ext>`.
 
     Raises:
         GenaugError: BAD_PARAMETER when two layouts or none fit, or two files claim one place; as `drafts.build`.
@@ -37,7 +41,8 @@ def read_folder(root: Path, options: ReaderOptions) -> Cohort:
         if label_pattern is not None:
             raise ambiguous(root, "a label_pattern without a pattern", _NAME_A_PATTERN)
         pattern, label_pattern = _shown_layout(root, files)
-    drafts, unmatched = _match(root, files, pattern, label_pattern)
+    paired = options.pattern is None and pattern == FLAT
+    drafts, unmatched = _match(root, files, pattern, label_pattern, paired)
     if not any(draft.images for draft in drafts):
         example = f"{len(files)} image files, for instance {files[0].relative_to(root)}" if files else "no image file"
         raise GenaugError(
@@ -113,14 +118,18 @@ def _shown_layout(root: Path, files: list[Path]) -> tuple[str, str | None]:
         raise ambiguous(root, " beside ".join(shown), _NAME_A_PATTERN)
     if images:
         return f"{images[0]}/{{id}}.*", f"{labels[0]}/{{id}}.*" if labels else None
-    return ("{id}.*", None) if flat else ("{id}/{channel}.*", None)
+    return (FLAT, None) if flat else ("{id}/{channel}.*", None)
 
 
-def _match(root: Path, files: list[Path], pattern: str, label_pattern: str | None) -> tuple[list[Draft], int]:
+def _match(
+    root: Path, files: list[Path], pattern: str, label_pattern: str | None, paired: bool
+) -> tuple[list[Draft], int]:
+    """Drafts, and how many files do not match; `paired` looks for label maps beside their images."""
     image_regex = compile_pattern(pattern)
     label_regex = compile_pattern(label_pattern) if label_pattern else None
-    drafts: dict[str, Draft] = {}
+    found: dict[tuple[str | None, str], Draft] = {}
     unmatched = 0
+    stems = {image_stem(path) for path in files}
     for path in files:
         name = path.relative_to(root).as_posix()
         label = label_regex.fullmatch(name) if label_regex else None
@@ -129,11 +138,15 @@ def _match(root: Path, files: list[Path], pattern: str, label_pattern: str | Non
             unmatched += 1
             continue
         groups = match.groupdict()
+        patient = groups.get("patient")
         case_id = groups.get("id") or groups["patient"]
-        draft = drafts.setdefault(case_id, Draft(case_id))
-        draft.patient = groups.get("patient") or draft.patient
         channel = groups.get("channel") or DEFAULT_CHANNEL
-        if label or (label_regex is None and "channel" in groups and _LABEL_NAME.fullmatch(channel)):
+        is_label = bool(label) or (label_regex is None and "channel" in groups and bool(_LABEL_NAME.fullmatch(channel)))
+        owner = _labelled_by(root, path, stems) if paired else None
+        if owner is not None:
+            case_id, is_label = owner, True
+        draft = found.setdefault((patient, case_id), Draft(case_id, patient=patient))
+        if is_label:
             if draft.label is not None:
                 raise _twice(root, draft.label, path, f"the label map of '{case_id}'")
             draft.label = path
@@ -141,7 +154,30 @@ def _match(root: Path, files: list[Path], pattern: str, label_pattern: str | Non
             raise _twice(root, draft.images[channel], path, f"{channel} of '{case_id}'")
         else:
             draft.images[channel] = path
-    return list(drafts.values()), unmatched
+    return told_apart(list(found.values())), unmatched
+
+
+def _labelled_by(root: Path, path: Path, stems: set[str]) -> str | None:
+    """The image whose label map a file beside it is by its name; None for an image.
+
+    Raises:
+        GenaugError: BAD_PARAMETER for a name that says label map where there is no image of it.
+    """
+    match = _LABEL_OF.fullmatch(image_stem(path))
+    if match is None:
+        return None
+    if match["id"] in stems:
+        return match["id"]
+    found = f"{path.name}, a label map by its name, and no image '{match['id']}' beside it"
+    raise ambiguous(root, found, _NAME_A_PATTERN)
+
+
+def told_apart(drafts: list[Draft]) -> list[Draft]:
+    """The drafts with the patient before the id of each, where two patients have cases of the same id ("baseline")."""
+    if len({draft.id for draft in drafts}) < len(drafts):
+        for draft in drafts:
+            draft.id = f"{draft.patient}-{draft.id}" if draft.patient else draft.id
+    return drafts
 
 
 def _require_repeating_channels(root: Path, drafts: list[Draft]) -> None:

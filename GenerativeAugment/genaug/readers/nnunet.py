@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json
-from genaug.readers.drafts import Draft, build
+from genaug.readers.drafts import Draft, build, numbered
 from genaug.readers.options import ReaderOptions
 
 
@@ -37,11 +37,13 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
     """Read imagesTr/labelsTr as train and, where it has labels, imagesTs/labelsTs as test.
 
     Raises:
-        GenaugError: UNREADABLE_FILE for dataset.json; UNPAIRED for an image without label map or the reverse; as
-            `drafts.build`.
+        GenaugError: UNREADABLE_FILE for dataset.json; UNPAIRED for a training image without label map or a label map
+            without image; as `drafts.build`.
     """
     dataset = read_json(root / "dataset.json", _Dataset)
-    names = [name for _, name in sorted(dataset.channel_names.items())]
+    numbers = sorted(dataset.channel_names)
+    said = [dataset.channel_names[number] for number in numbers]
+    names = numbered(said)
     notes: list[str] = []
     if dataset.dataset is not None:
         drafts = [
@@ -49,9 +51,9 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
             for case_id, item in dataset.dataset.items()
         ]
     else:
-        drafts = _part(root, dataset, "Tr", "train")
+        drafts = _part(root, dataset, dict(zip(numbers, names, strict=True)), "Tr", "train")
     if (root / "labelsTs").is_dir():
-        drafts += _part(root, dataset, "Ts", "test")
+        drafts += _part(root, dataset, dict(zip(numbers, names, strict=True)), "Ts", "test")
     elif (root / "imagesTs").is_dir():
         notes.append("imagesTs has no labelsTs and was left out")
     counted = sum(draft.part == "train" for draft in drafts)
@@ -63,16 +65,15 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
         options,
         name=dataset.name,
         channels={
-            name: options.modality_of(name) if options.modality else ("CT" if name.upper() == "CT" else "MR")
-            for name in names
+            name: options.modality_of(name) if options.modality else ("CT" if told.upper() == "CT" else "MR")
+            for name, told in zip(names, said, strict=True)
         },
         label_names=_label_names(dataset, notes),
         notes=notes,
     )
 
 
-def _part(root: Path, dataset: _Dataset, ending: str, part: Part) -> list[Draft]:
-    names = dataset.channel_names
+def _part(root: Path, dataset: _Dataset, names: dict[int, str], ending: str, part: Part) -> list[Draft]:
     regex = re.compile(r"(?P<id>.+)_(?P<channel>\d{4})" + re.escape(dataset.file_ending))
     drafts: dict[str, Draft] = {}
     for path in sorted((root / f"images{ending}").glob(f"*{dataset.file_ending}")):
@@ -90,7 +91,8 @@ def _part(root: Path, dataset: _Dataset, ending: str, part: Part) -> list[Draft]
         case_id = path.name[: -len(dataset.file_ending)]
         drafts.setdefault(case_id, Draft(case_id, part=part)).label = path
     for draft in drafts.values():
-        if draft.label is None:
+        # What is tested on need not be annotated.
+        if draft.label is None and part == "train":
             expected = root / f"labels{ending}" / f"{draft.id}{dataset.file_ending}"
             raise GenaugError(
                 Reason.UNPAIRED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +23,7 @@ _PARTS = {
     "": None,
 }
 _RESERVED = ("id", "patient", "split", "label")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _ABSENT = ("", "na", "n/a", "nan", "none", "null")
 
 
@@ -59,6 +61,8 @@ def read_covariates(path: Path, drafts: list[Draft], options: ReaderOptions) -> 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Column names and rows, comma or semicolon separated, in UTF-8, cells stripped.
 
+    Where semicolons separate, as spreadsheets of half the world write it, a comma stands before decimals.
+
     Raises:
         GenaugError: MISSING_FILE, UNREADABLE_FILE.
     """
@@ -69,8 +73,9 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, str(error), "UTF-8 text") from error
     first = lines[0] if lines else ""
-    reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",")
-    table = [[cell.strip() for cell in row] for row in reader if any(row)]
+    semicolons = first.count(";") > first.count(",")
+    reader = csv.reader(lines, delimiter=";" if semicolons else ",")
+    table = [[_cell(cell.strip(), semicolons) for cell in row] for row in reader if any(row)]
     if not table:
         raise _unreadable(path, "no line", "a header and one row a case")
     header, *rows = table
@@ -96,8 +101,8 @@ def _draft(path: Path, row: dict[str, str], channels: list[str]) -> Draft:
         raise _unreadable(path, "a row without id", "an id in every row")
     return Draft(
         row["id"],
-        images={name: path.parent / row[name] for name in channels if row[name]},
-        label=path.parent / row["label"] if row.get("label") else None,
+        images={name: path.parent / row[name] for name in channels if not _is_absent(row[name])},
+        label=None if _is_absent(row.get("label", "")) else path.parent / row["label"],
         covariates=_covariates(row, [name for name in row if name not in (*_RESERVED, *channels)]),
         patient=row.get("patient") or None,
         part=cast("Part | None", part),
@@ -114,13 +119,21 @@ def covariate_value(text: str) -> float | str | None:
 
     Infinities stay text, because JSON has none.
     """
-    if text.strip().lower() in _ABSENT:
+    if _is_absent(text):
         return None
     try:
         number = float(text)
     except ValueError:
         return text
     return number if math.isfinite(number) else text
+
+
+def _cell(text: str, semicolons: bool) -> str:
+    return text.replace(",", ".") if semicolons and _DECIMAL_COMMA.fullmatch(text) else text
+
+
+def _is_absent(text: str) -> bool:
+    return text.strip().lower() in _ABSENT
 
 
 def _is_image(folder: Path, cell: str) -> bool:

@@ -298,7 +298,9 @@ def encode_all(
 
 
 def _tensors(plan: TrainingPlan, folder: Path, stage: Stage) -> TensorStore:
-    return TensorStore(folder / TENSORS, plan.grid.size, stage.training.shift, stage.training.flip)
+    # Left and right alone may change places, and a sagittal plane shows but one of them.
+    flip = stage.training.flip and plan.grid.orientation[0] in "LR"
+    return TensorStore(folder / TENSORS, plan.grid.size, stage.training.shift, flip)
 
 
 def _train(run: StageRun) -> None:

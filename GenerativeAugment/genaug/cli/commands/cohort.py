@@ -49,7 +49,7 @@ def command(
     from genaug.readers import read_cohort
     from genaug.split import split_by_patient
 
-    names = {int(value): name for value, _, name in (label.partition("=") for label in labels)}
+    names = dict(map(_label, labels))
     cohort = read_cohort(source, layout, label_names=names or None, **options)
     if split is not None:
         shares = {part: share for part, share in zip(PARTS, split, strict=True) if share > 0}
@@ -65,3 +65,11 @@ def command(
     click.echo(f"{manifest}: {len(cohort.cases)} cases of {len(cohort.patients)} patients ({counts})")
     for note in cohort.notes:
         click.echo(f"note: {note}")
+
+
+def _label(text: str) -> tuple[int, str]:
+    """Value and name of a label."""
+    value, _, name = text.partition("=")
+    if not value.strip().isdigit() or not name.strip():
+        raise click.BadParameter(f"'{text}' is not VALUE=NAME with a whole number first, such as 1=liver.")
+    return int(value), name.strip()
