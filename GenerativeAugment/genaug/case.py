@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -84,8 +86,26 @@ class Case(Frozen):
 
 
 def safe_name(text: str) -> str:
-    """`text` with what cannot stand in a file name replaced by "-"."""
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+") or "unnamed"
+    """`text` without accents, with what cannot stand in a file name replaced by "-"."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", plain).strip("-._+") or "unnamed"
+
+
+def unique_name(text: str, taken: set[str]) -> str:
+    """A file name for `text` that is not among those `taken`, also where upper and lower case are one; joins them."""
+    name = stem = safe_name(text)
+    number = 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name.lower())
+    return name
+
+
+def safe_names(texts: Iterable[str]) -> dict[str, str]:
+    """Every text to a file name of its own, in the order of the texts."""
+    taken: set[str] = set()
+    return {text: unique_name(text, taken) for text in dict.fromkeys(texts)}
 
 
 def write_case(
@@ -97,6 +117,7 @@ def write_case(
     record: Record | None = None,
     file_format: FileFormat = "nii.gz",
     covariates: dict[str, float | str] | None = None,
+    synthetic: bool = False,
 ) -> Case:
     """Write `folder`/`case_id`/ with `<channel>.<ext>`, `label.<ext>` and `<case_id>.record.json`, all or nothing.
 
@@ -110,6 +131,7 @@ def write_case(
             is written with `outputs` holding the voxel hashes of what a reader of these files gets back.
         file_format: "nii.gz", or "nrrd" for raw files that can be mapped into memory.
         covariates: stored with the case.
+        synthetic: mark the headers of a synthetic case whose Record lies elsewhere.
 
     Raises:
         GenaugError: BAD_PARAMETER for an unsafe name or an existing case; GEOMETRY_MISMATCH, WRONG_LABELS, NOT_FINITE;
@@ -122,14 +144,15 @@ def write_case(
     for other in list(volumes.values())[1:]:
         require_same_grid(next(iter(volumes.values())), other)
     final = Path(folder) / case_id
+    synthetic = synthetic or record is not None
     outputs = {}
     with writing_folder(final) as working:
         for role, volume in volumes.items():
             name = f"{role}.{file_format}"
             if file_format == "nrrd":
-                write_nrrd(working / name, volume, synthetic=record is not None)
+                write_nrrd(working / name, volume, synthetic=synthetic)
             else:
-                write_volume(working / name, volume, synthetic=record is not None)
+                write_volume(working / name, volume, synthetic=synthetic)
             outputs[role] = Output(file=name, voxels=hash_voxels(storable(volume)))
         if record is not None:
             record.model_copy(update={"outputs": outputs}).write(working / f"{case_id}{RECORD_SUFFIX}")
@@ -139,7 +162,7 @@ def write_case(
         images={channel: final / f"{channel}.{file_format}" for channel in images},
         label=final / f"label.{file_format}" if label is not None else None,
         covariates=covariates or {},
-        origin="real" if record is None else "synthetic",
+        origin="synthetic" if synthetic else "real",
         parents=list(record.parents) if record else [],
         derived_from=list(record.patients) if record else [],
         record=final / f"{case_id}{RECORD_SUFFIX}" if record else None,

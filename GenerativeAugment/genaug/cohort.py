@@ -202,6 +202,18 @@ class Cohort(BaseModel):
         return found
 
 
+def require_no_cohort(folder: Path) -> None:
+    """Raise BAD_PARAMETER where a cohort lies already: another one's manifest would replace its own."""
+    if (folder / MANIFEST).exists():
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            folder,
+            f"a {MANIFEST}, of the cases that are in it",
+            "a folder without a cohort",
+            "Choose another output folder; an export puts several cohorts together.",
+        )
+
+
 def of_unknown_descent(case: Case, split: Mapping[str, Part]) -> bool:
     """Whether a case may descend from somebody who is held out, because nothing says whom it descends from.
 

@@ -77,5 +77,6 @@ class Cancelled(GenaugError):
             subject,
             found,
             "the job to run to its end",
-            "Nothing half-written was left; run the same job again, training resumes from its last checkpoint.",
+            "Nothing half-written was left. Run the same job again: a training resumes from its last checkpoint, any"
+            " other job begins anew and needs an output folder without the cases that were finished.",
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from genaug.case import Case, write_case
-from genaug.cohort import Cohort
+from genaug.case import Case, safe_name, write_case
+from genaug.cohort import Cohort, require_no_cohort
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import read_volume
 from genaug.lesions import BankSource, Inserted, InsertParameters, LesionBank, insert_lesions, reinsert
@@ -25,6 +25,7 @@ class InsertionParameters(InsertParameters):
     """An insertion into every host of a cohort."""
 
     channel: str | None = Field(default=None, description="image channel to insert into; the first when null")
+    modality: str | None = Field(default=None, description="of a single image, when the file does not say")
     copies: int = Field(default=1, ge=1, description="cases to make from each host, each with its own draws")
     prefix: str = Field(default="lesion", min_length=1, description="start of the case ids")
     lesion_name: str = Field(default="lesion", min_length=1, description="name of the label lesion_value")
@@ -59,8 +60,11 @@ def insert_into_cohort(
 
     Raises:
         GenaugError: EMPTY_COHORT without a host, UNPAIRED without a tissue, BAD_PARAMETER for a bank without need or a
-            need without bank; as `lesions.insert_lesions`.
+            need without bank, for a lesion value that means something else in the hosts, or an output that holds a
+            cohort; as `lesions.insert_lesions`.
     """
+    require_no_cohort(output)
+    _require_same_name(hosts, parameters)
     channel = parameters.channel or next(iter(hosts.channels))
     chosen = [case for case in hosts.part("train") if channel in case.images]
     if not chosen:
@@ -90,6 +94,20 @@ def insert_into_cohort(
     return made
 
 
+def _require_same_name(hosts: Cohort, parameters: InsertionParameters) -> None:
+    """A lesion in the value of an organ would rename the organ, and be lost in it."""
+    value = parameters.lesion_value
+    taken = hosts.label_names.get(value)
+    if taken not in (None, parameters.lesion_name):
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "lesion_value",
+            f"{value}, which is '{taken}' in {hosts.name}",
+            "a value that no other label of the hosts has",
+            f"Take {max(hosts.label_names) + 1}; or, if these are such lesions, set lesion_name to '{taken}'.",
+        )
+
+
 def remake(
     record: Record, host: Path, tissue: Path, label: Path | None = None, bank: Cohort | None = None
 ) -> dict[str, Volume]:
@@ -101,7 +119,7 @@ def remake(
     parameters = InsertParameters.model_validate(record.parameters)
     (channel,) = [role for role in record.outputs if role != "label"]
     inserted = reinsert(
-        read_volume(host),
+        read_volume(host, record.inputs["host"].modality),
         read_volume(tissue, LABEL),
         read_volume(label, LABEL) if label is not None else None,
         record,
@@ -141,7 +159,7 @@ class _Insertion:
             self.parameters.of_one_case(),
             label=label,
             bank=self.bank,
-            case_id=f"{self.parameters.prefix}-{host.id}-{index:04d}",
+            case_id=f"{self.parameters.prefix}-{safe_name(host.id)}-{index:04d}",
             host_id=host.id,
             host_patients=sorted({host.patient, *host.derived_from}),
             seed=case_seed(self.seed, index),
@@ -208,4 +226,4 @@ def _input(volume: Volume, folder: Path) -> Output:
     except ValueError:
         # Windows: no relative path leads to another drive.
         file = volume.source.resolve().as_posix()
-    return Output(file=file, voxels=hash_voxels(storable(volume)))
+    return Output(file=file, voxels=hash_voxels(storable(volume)), modality=volume.modality)

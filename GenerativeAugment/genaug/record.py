@@ -24,10 +24,14 @@ RECORD_SUFFIX = ".record.json"
 
 
 class Output(Strict):
-    """One file of the case. `voxels` hashes values, shape and dtype, so compression and headers do not change it."""
+    """A file of the case, or one that it was made from.
+
+    `voxels` hashes values, shape and dtype, so compression and headers do not change it.
+    """
 
     file: str = Field(description="path relative to the record")
     voxels: str = Field(description="SHA-256 of the voxel array, see hash_voxels")
+    modality: str | None = Field(default=None, description="what an input was read as; its file need not say")
 
 
 class Weights(Strict):

@@ -81,6 +81,7 @@ def replay(case: Path, output: Path, reporter: Reporter, sources: Mapping[str, P
         {role: volume for role, volume in made.items() if role != "label"},
         made.get("label"),
         file_format="nii.gz",
+        synthetic=True,
     )
     reporter.product("case", output / record.case_id)
     outputs = [_compare(role, record, path, made.get(role)) for role in record.outputs]
@@ -192,7 +193,14 @@ def _parent(record: Record, path: Path, sources: Mapping[str, Path]) -> Case:
         )
     files = {role: (path.parent / entry.file).resolve() for role, entry in record.inputs.items()}
     label = files.pop("label_map", None)
-    return Case(id=record.parents[0], patient=record.parents[0], images=files, label=label)
+    return Case(
+        id=record.parents[0],
+        patient=record.parents[0],
+        images=files,
+        label=label,
+        covariates=record.draws.get("covariates", {}),
+        modalities={role: entry.modality for role, entry in record.inputs.items() if entry.modality is not None},
+    )
 
 
 def _compare(role: str, record: Record, path: Path, made: Volume | None) -> Compared:

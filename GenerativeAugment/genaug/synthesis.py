@@ -14,7 +14,7 @@ import torch
 
 from genaug.acceleration import wanted
 from genaug.case import Case, write_case
-from genaug.cohort import Cohort
+from genaug.cohort import Cohort, require_no_cohort
 from genaug.convolution import current_route, tell_of_problem
 from genaug.covariates import encode, require_known
 from genaug.devices import as_recorded, machine, resolve_device
@@ -101,6 +101,7 @@ def synthesize(
         GenaugError: BAD_PACKAGE, BAD_PARAMETER, FIELD_OF_VIEW, CANCELLED; cases finished before stay.
     """
     reporter = reporter or Silent()
+    require_no_cohort(output)
     package = load_package(package_folder, resolve_device(device))
     info = package.info
     _require_task(package, given)
@@ -367,7 +368,9 @@ def _write(
         file = str(given.label.source or "")
         inputs["label_map"] = Output(file=file, voxels=hash_voxels(given.label.array))
         for name, image in given.images.items():
-            inputs[name] = Output(file=str(image.source or ""), voxels=hash_voxels(image.array))
+            inputs[name] = Output(
+                file=str(image.source or ""), voxels=hash_voxels(image.array), modality=image.modality
+            )
     record = Record(
         case_id=case_id,
         kind="synthesize",

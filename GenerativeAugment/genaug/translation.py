@@ -15,8 +15,8 @@ from torch import Tensor
 
 from genaug import channels_last
 from genaug.acceleration import is_wanted, wanted
-from genaug.case import Case, write_case
-from genaug.cohort import Cohort
+from genaug.case import Case, safe_names, write_case
+from genaug.cohort import Cohort, require_no_cohort
 from genaug.covariates import encode, require_known
 from genaug.devices import as_recorded, machine, resolve_device
 from genaug.errors import GenaugError, Reason
@@ -82,6 +82,8 @@ def _translate(
     device: str,
     reporter: Reporter,
 ) -> Cohort:
+    require_no_cohort(output)
+    names = safe_names(case.id for case in inputs.cases)
     package = load_package(package_folder, resolve_device(device))
     info = package.info
     _require_translation(package)
@@ -104,7 +106,7 @@ def _translate(
         )
         results |= _differences(compared, sources, results)
         record = Record(
-            case_id=f"{parameters.prefix or info.name}-{case.id}",
+            case_id=f"{parameters.prefix or info.name}-{names[case.id]}",
             kind="translate",
             seed=seed,
             parameters={
@@ -112,12 +114,16 @@ def _translate(
                 "translation": parameters.model_dump(mode="json"),
                 "windows_at_once": at_once,
             },
-            draws={"case_seed": case_seed(seed, index), "placement": placement.model_dump(mode="json")},
+            draws={
+                "case_seed": case_seed(seed, index),
+                "placement": placement.model_dump(mode="json"),
+                "covariates": case.covariates,
+            },
             weights=weights_of(package),
             parents=[case.id],
             patients=sorted({case.patient, *case.derived_from, *info.trained_on.patients}),
             inputs={
-                name: Output(file=str(volume.source or ""), voxels=hash_voxels(volume.array))
+                name: Output(file=str(volume.source or ""), voxels=hash_voxels(volume.array), modality=volume.modality)
                 for name, volume in sources.items()
             },
             versions=software_versions(),

@@ -468,3 +468,23 @@ def test_a_case_of_unknown_descent_is_left_out_while_somebody_is_held_out(tmp_pa
     assert [one.cause for one in manifest.left_out] == ["unknown descent"]
     everybody = real.model_copy(update={"split": {}})
     assert not export(everybody, [unknown], tmp_path / "all", layout="plain")[1].left_out
+
+
+def test_channels_that_no_file_can_be_called_after_do_not_overwrite_each_other(tmp_path):
+    for case in ("a", "b"):
+        for name, volume in image(ord(case), ("T1 post", "平扫", "增强")).items():
+            (tmp_path / "in" / case).mkdir(parents=True, exist_ok=True)
+            write_volume(tmp_path / "in" / case / f"{name}.nii.gz", volume)
+    cohort = read_cohort(tmp_path / "in")
+    assert sorted(cohort.channels) == ["T1-post", "unnamed", "unnamed-2"] and len(cohort.notes) == 3
+    folder, _ = export(cohort, [], tmp_path / "out", layout="plain")
+    exported = read_cohort(folder)
+    for name in cohort.channels:
+        assert np.array_equal(exported["a"].volume(name).array, cohort["a"].volume(name).array)
+
+
+def test_two_labels_of_one_name_are_refused_for_nnunet(tmp_path):
+    real = make_real(tmp_path / "real", {"p1": "train"}, label_names={1: "lesion", 2: "lesion"})
+    with pytest.raises(GenaugError, match="'lesion' for several") as caught:
+        export(real, [], tmp_path / "out", layout="nnunet")
+    assert caught.value.reason is Reason.WRONG_LABELS and not any((tmp_path / "out").glob("*"))

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from genaug.cli import main
 from genaug.cohort import Cohort, write_case
 from genaug.errors import GenaugError, Reason
-from genaug.imageio import read_volume, write_volume
+from genaug.imageio import is_marked_synthetic, read_volume, write_volume
 from genaug.insertion import InsertionParameters, insert_into_cohort
 from genaug.parameters import SynthesisParameters, TrainingOptions
 from genaug.progress import Silent
@@ -77,6 +79,66 @@ def test_an_insertion_is_made_again_voxel_for_voxel(inserted: Cohort, tmp_path: 
     label = inserted.cases[1].label_map()
     assert label is not None
     assert np.unique(label.array).tolist() == [0, 1, 2]
+
+
+def ct_head(folder: Path) -> Path:
+    """A CT in a file that does not say so: tissue of 40 HU in air, with its label map beside it."""
+    rng = np.random.default_rng(3)
+    tissue = np.zeros((24, 22, 20), np.uint8)
+    tissue[3:21, 3:19, 3:17] = 1
+    values = np.where(tissue, rng.normal(40, 5, tissue.shape), -1000).astype(np.int16)
+    write_volume(folder / "ct.nii.gz", Volume(values, np.eye(4), ""))
+    write_volume(folder / "tissue.nii.gz", Volume(tissue, np.eye(4), LABEL))
+    return folder / "ct.nii.gz"
+
+
+def test_a_ct_whose_file_does_not_say_so_is_asked_for_and_made_again_in_hu(tmp_path: Path) -> None:
+    host = ct_head(tmp_path)
+    sizes = ["--diameter-mm", "5", "6", "--contrast", "-40", "-30"]
+    command = ["insert", str(host), str(tmp_path / "made"), "--tissue", str(tmp_path / "tissue.nii.gz"), *sizes]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code != 0 and "--modality" in refused.output and not (tmp_path / "made").exists()
+    done = CliRunner().invoke(main, [*command, "--modality", "CT"])
+    assert done.exit_code == 0, done.output
+    (case,) = Cohort.read(tmp_path / "made").cases
+    mask = case.label_map()
+    assert mask is not None
+    change = case.volume("image").array[mask.array > 0].mean() - 40
+    assert -45 < change < -20
+    result = replay(tmp_path / "made" / case.id, tmp_path / "again", Silent())
+    assert result.same, result.lines()
+
+
+def test_what_is_made_again_is_marked_as_well(inserted: Cohort, tmp_path: Path) -> None:
+    again(inserted, tmp_path)
+    (case,) = read_cohort(tmp_path / "again").cases
+    assert case.origin == "synthetic" and all(is_marked_synthetic(path) for path in case.images.values())
+
+
+def test_a_lesion_does_not_take_the_value_of_an_organ(tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts")
+    asked = InsertionParameters.model_validate({**PARAMETERS, "lesion_value": 1})
+    with pytest.raises(GenaugError, match="'tissue'") as caught:
+        insert_into_cohort(hosts, tmp_path / "made", asked, 11, Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER and "Take 2" in caught.value.remedy
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_second_cohort_does_not_replace_the_first_ones_manifest(inserted: Cohort) -> None:
+    others = InsertionParameters.model_validate({**PARAMETERS, "prefix": "other"})
+    with pytest.raises(GenaugError, match=r"cohort\.json"):
+        insert_into_cohort(make_hosts(inserted.root.parent / "more"), inserted.root, others, 1, Silent())
+    assert [case.id for case in Cohort.read(inserted.root).cases] == [case.id for case in inserted.cases]
+
+
+def test_names_of_patients_need_not_be_names_of_files(tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts", 2)
+    named = hosts.with_cases(
+        [case.model_copy(update={"id": name}) for case, name in zip(hosts.cases, ("Müller 1", "Patient 01"))]
+    )
+    made = insert_into_cohort(named, tmp_path / "made", InsertionParameters.model_validate(PARAMETERS), 11, Silent())
+    assert made.cases[0].id == "lesion-Muller-1-0000" and made.cases[-1].id == "lesion-Patient-01-0003"
+    assert made.cases[0].parents == ["Müller 1"]
 
 
 def test_copies_of_a_host_differ_and_descend_from_its_patient(inserted: Cohort) -> None:

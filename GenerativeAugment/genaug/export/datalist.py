@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from genaug.case import safe_names
 from genaug.cohort import Part
 from genaug.export.layouts import Layout
 from genaug.export.selection import Chosen
@@ -18,9 +19,10 @@ SECTIONS: dict[Part, str] = {"train": "training", "validation": "validation", "t
 def write_datalist(layout: Layout) -> None:
     """Write files and datalist into `layout.folder`; several channels are a list of files under "image"."""
     ending, channels = layout.parameters.file_format, list(layout.selection.channels)
+    names = safe_names(channels)
 
     def image(chosen: Chosen, channel: str) -> Path:
-        suffix = f"_{channel}" if len(channels) > 1 else ""
+        suffix = f"_{names[channel]}" if len(channels) > 1 else ""
         return layout.folder / "images" / f"{chosen.name}{suffix}.{ending}"
 
     def label(chosen: Chosen) -> Path:

@@ -28,8 +28,10 @@ def write_nnunet(layout: Layout) -> None:
     """Write the dataset into `layout.folder`.
 
     Raises:
-        GenaugError: WRONG_LABELS when the values are not 1, 2, 3, ... without a gap, which nnU-Net requires.
+        GenaugError: WRONG_LABELS when the values are not 1, 2, 3, ... without a gap, which nnU-Net requires, or when
+            two of them have one name, of which nnU-Net's file would keep the last.
     """
+    _require_distinct(layout)
     _require_consecutive(layout, list(layout.selection.label_names))
     ending = layout.parameters.file_format
     numbers = {channel: number for number, channel in enumerate(layout.selection.channels)}
@@ -77,4 +79,17 @@ def _require_consecutive(layout: Layout, values: list[int]) -> None:
             f"label values {', '.join(map(str, values))}",
             f"1 to {len(values)} without a gap, which nnU-Net requires",
             "Renumber the labels of the cohort, or choose the layout datalist or plain.",
+        )
+
+
+def _require_distinct(layout: Layout) -> None:
+    names = list(layout.selection.label_names.values())
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise GenaugError(
+            Reason.WRONG_LABELS,
+            layout.parameters.name,
+            f"the name '{twice[0]}' for several label values",
+            "a name of its own for every label",
+            "Rename the labels of the cohort.",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genaug.case import Case, safe_name
+from genaug.case import Case, safe_names
 from genaug.cohort import Cohort
 from genaug.export.layouts import Layout
 from genaug.export.selection import Chosen
@@ -13,9 +13,10 @@ from genaug.export.selection import Chosen
 def write_plain(layout: Layout) -> None:
     """Write `<case>/<channel>.<ext>`, `<case>/label.<ext>` and a cohort.json that genaug reads again."""
     ending = layout.parameters.file_format
+    names = safe_names(["label", *layout.selection.channels])
 
     def image(chosen: Chosen, channel: str) -> Path:
-        return layout.folder / chosen.name / f"{safe_name(channel)}.{ending}"
+        return layout.folder / chosen.name / f"{names[channel]}.{ending}"
 
     def label(chosen: Chosen) -> Path:
         return layout.folder / chosen.name / f"label.{ending}"

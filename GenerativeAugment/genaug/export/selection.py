@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from genaug.case import Case, safe_name
+from genaug.case import Case, unique_name
 from genaug.cohort import Cohort, Part, of_unknown_descent
 from genaug.errors import GenaugError, Reason
 from genaug.parameters import ExportParameters
@@ -165,8 +165,8 @@ class _Chooser:
             self.selection.left_out.append(LeftOut(case, *problem))
             return
         corrected = corrected_mask(*decision) if decision else None
-        chosen = Chosen(self._name(case), case, part, corrected or case.label, frozenset(ancestors), record, review)
-        self.selection.kept.append(chosen)
+        name, label = unique_name(case.id, self._names), corrected or case.label
+        self.selection.kept.append(Chosen(name, case, part, label, frozenset(ancestors), record, review))
 
     def _problem(
         self, case: Case, part: Part, ancestors: set[str], record: Record | None, review: Review | None
@@ -210,15 +210,6 @@ class _Chooser:
                     found |= {parent.patient, *parent.derived_from}
                     waiting += parent.parents
         return found
-
-    def _name(self, case: Case) -> str:
-        stem, number = safe_name(case.id), 1
-        name = stem
-        while name.lower() in self._names:
-            number += 1
-            name = f"{stem}-{number}"
-        self._names.add(name.lower())
-        return name
 
 
 def _decisions(cohort: Cohort, reviews: Sequence[Path]) -> dict[str, tuple[Path, Review]]:

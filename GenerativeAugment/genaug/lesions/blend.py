@@ -16,12 +16,15 @@ from genaug.errors import GenaugError, Reason
 from genaug.lesions.local import BoolArray, Float32Array, Vector
 from genaug.lesions.parameters import ContrastUnit, Range
 from genaug.strict import Strict
-from genaug.volume import AnyArray
+from genaug.volume import AnyArray, Volume
 
 RAMP = 1.88
 """Half-width over sigma of the cubic ramp that is as steep as a normal distribution's: 0.75 / RAMP = 1/sqrt(2 pi)."""
 SUPPORT_MM = 6.0
 """How far around a lesion the host's tissue is looked at."""
+
+BELOW_ALL_BUT_HU = -200.0
+"""Fat is above this in CT and air below; the magnitude images of an MR scanner have nothing below 0."""
 
 _SMOOTH_MM = 2.0
 _MAD_TO_SIGMA = 1.4826
@@ -61,11 +64,26 @@ class Surroundings:
         return float(value)
 
 
-def resolve_unit(unit: ContrastUnit, modality: str) -> ContrastUnit:
-    """What `auto` means: Hounsfield units for CT, multiples of the tissue's spread for everything else."""
+def resolve_unit(unit: ContrastUnit, host: Volume) -> ContrastUnit:
+    """What `auto` means: Hounsfield units for CT, multiples of the tissue's spread for everything else.
+
+    Raises:
+        GenaugError: WRONG_MODALITY for `auto` in an image that passes for something else than CT and holds air in HU.
+    """
     if unit != "auto":
         return unit
-    return "intensity" if modality == "CT" else "spread"
+    if host.modality == "CT":
+        return "intensity"
+    lowest = float(host.array.min())
+    if lowest < BELOW_ALL_BUT_HU:
+        raise GenaugError(
+            Reason.WRONG_MODALITY,
+            host.source or host.modality,
+            f"{host.modality} with values down to {lowest:g}, as a CT has",
+            "the modality that the image has, without which nobody knows what a contrast is in",
+            "Say that it is CT (--modality CT, of a cohort when it is read), or choose another contrast_unit.",
+        )
+    return "spread"
 
 
 def draw_blend(rng: np.random.Generator, edge_mm: Range) -> BlendDraws:

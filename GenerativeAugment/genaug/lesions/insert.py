@@ -200,7 +200,7 @@ def _scene(host: Volume, tissue: Volume, parameters: InsertParameters, label: Vo
         label=Canvas.over(label.array) if label else None,
         label_volume=label,
         lesion_value=parameters.lesion_value,
-        unit=resolve_unit(parameters.contrast_unit, host.modality),
+        unit=resolve_unit(parameters.contrast_unit, host),
         keep_to_tissue=not parameters.allow_outside,
     )
 

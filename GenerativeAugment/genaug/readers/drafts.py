@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genaug.case import Case
+from genaug.case import Case, safe_names
 from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
 from genaug.export.manifest import ManifestCase, told_cases
@@ -92,15 +92,23 @@ def build(
             )
         cases[draft.id] = _case(root, draft, patient, account, notes)
     names = dict.fromkeys(channel for case in cases.values() for channel in case.images)
+    modalities = dict(channels) if channels else {channel: options.modality_of(channel) for channel in names}
+    # Files are called after channels.
+    called = safe_names(["label", *modalities])
+    notes += [f"channel '{name}' is called {called[name]} here" for name in modalities if called[name] != name]
     return Cohort(
         name=options.name or name or root.resolve().name,
         root=root,
-        channels=dict(channels) if channels else {channel: options.modality_of(channel) for channel in names},
+        channels={called[name]: modality for name, modality in modalities.items()},
         label_names=options.label_names or dict(label_names or {}),
         split=split,
         notes=notes,
-        cases=list(cases.values()),
+        cases=[_renamed(case, called) for case in cases.values()],
     )
+
+
+def _renamed(case: Case, called: Mapping[str, str]) -> Case:
+    return case.model_copy(update={"images": {called[name]: file for name, file in case.images.items()}})
 
 
 def _patient(draft: Draft, account: ManifestCase | None, options: ReaderOptions) -> str:

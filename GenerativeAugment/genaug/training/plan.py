@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from genaug.case import safe_name
 from genaug.cohort import Case, Cohort
 from genaug.covariates import Covariate
 from genaug.errors import GenaugError, Reason
@@ -166,6 +167,14 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
                 f"channel {name!r}",
                 f"one of {', '.join(cohort.channels)}",
                 "Name channels of the cohort.",
+            )
+        if safe_name(name) != name:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "channels",
+                f"'{name}', after which the model's files could not be called",
+                "letters, digits and . _ + -",
+                f"Rename the channel in the cohort's manifest, for instance to '{safe_name(name)}'.",
             )
     translation = resolved.task == "translation"
     source = list(options.source_channels)

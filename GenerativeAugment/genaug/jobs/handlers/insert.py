@@ -22,8 +22,8 @@ from genaug.sources import write_sources
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: host (an image or a cohort), optionally tissue (a label map) and bank (a cohort). Output: a cohort."""
-    hosts, bank = _hosts(task.input("host")), task.optional("bank")
     parameters = parameters_of(task.parameters, InsertionParameters, task.job.seed)
+    hosts, bank = _hosts(task.input("host"), parameters.modality), task.optional("bank")
     state_from_sizes(hosts.cases, INSERTING, reporter)
     checking, making = parts(reporter)
     _require_sound(hosts, parameters, task.optional("tissue"), checking)
@@ -59,10 +59,19 @@ def _require_sound(hosts: Cohort, parameters: InsertionParameters, tissue: Path 
             )
 
 
-def _hosts(path: Path) -> Cohort:
+def _hosts(path: Path, modality: str | None) -> Cohort:
     """A cohort, or a single image as a cohort of one."""
     if path.is_dir() or not image_suffix(path):
+        if modality is not None:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "modality",
+                f"{modality} for the cohort {path}",
+                "none, since a cohort says it of every channel",
+                "Leave it out, or read the cohort again with the modality (`genaug cohort --modality`).",
+            )
         return read_cohort(path)
     name = safe_name(image_stem(path))
     case = Case(id=name, patient=name, images={"image": path})
-    return Cohort(name=name, root=path.parent, channels={"image": read_volume(path).modality}, cases=[case])
+    found = read_volume(path, modality).modality
+    return Cohort(name=name, root=path.parent, channels={"image": found}, cases=[case])
