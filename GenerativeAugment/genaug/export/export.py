@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from genaug.account import ExportManifest
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.export.datalist import write_datalist
 from genaug.export.folds import make_folds
 from genaug.export.layouts import Layout
-from genaug.export.manifest import ExportManifest, write_manifest
+from genaug.export.manifest import write_manifest
 from genaug.export.nnunet import dataset_name, write_nnunet
 from genaug.export.plain import write_plain
 from genaug.export.selection import select

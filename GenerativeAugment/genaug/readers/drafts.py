@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genaug.account import ManifestCase, told_cases
 from genaug.case import Case, safe_names
 from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
-from genaug.export.manifest import ManifestCase, told_cases
 from genaug.imageio import is_marked_synthetic
 from genaug.readers.options import ReaderOptions
 from genaug.record import RECORD_SUFFIX, Record
