@@ -44,13 +44,15 @@ class _Strict(BaseModel):
 
 
 class LabelRange(_Strict):
-    """Volume of one label over the training cases, in mm3."""
+    """Volume of one label over the training cases, in mm3, and its connected pieces."""
 
     value: int
     name: str
     smallest: float
     mean: float
     largest: float
+    smallest_piece: float | None = Field(default=None, description="mm3; None where the label never occurred")
+    most_pieces: int | None = Field(default=None, description="of one case")
 
 
 class TrainedOn(_Strict):

@@ -88,6 +88,9 @@ class SynthesisParameters(SamplerChoice):
     max_memory: MemorySize | None = Field(
         default=None, description="such as 2GB: keep to it by decoding in slabs, or refuse before the start"
     )
+    keep_islands: bool = Field(
+        default=False, description="keep pieces of a label that are smaller than any in training"
+    )
     prefix: str | None = Field(default=None, description="start of the case ids; the package's name when null")
     file_format: FileFormat = "nii.gz"
 

@@ -26,6 +26,7 @@ from genaug.layout import Layout
 from genaug.networks import Batch
 from genaug.package import Package, load_package, weights_sha256
 from genaug.parameters import SynthesisParameters
+from genaug.pieces import piece_volumes, without_islands
 from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
 from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
@@ -193,7 +194,8 @@ def remake(record: Record, package_folder: Path, given: Case | None = None) -> d
         seeds = [case_seed(record.seed, i) for i in group]
         made = _generate_group(package, seeds, [asked for _ in group], sampler, lambda done, total: None)
         field = _field_of_view(package, case_seed(record.seed, index), asked.given)
-        return _volumes(package, made[group.index(index)], asked.given, field)
+        volumes = _volumes(package, made[group.index(index)], asked.given, field)
+        return _tidied(package, volumes, parameters)[0] if asked.given is None else volumes
 
 
 def micro_batch(device: torch.device) -> int:
@@ -359,7 +361,9 @@ def _write(
 ) -> Case:
     info, given = package.info, asked.given
     field = _field_of_view(package, case_seed(seed, index), given)
-    volumes = _volumes(package, array, given, field)
+    volumes, islands = _volumes(package, array, given, field), 0
+    if given is None:
+        volumes, islands = _tidied(package, volumes, parameters)
     case_id = f"{parameters.prefix or info.name}-{index:04d}"
     patients = set(info.trained_on.patients)
     inputs = {}
@@ -391,7 +395,7 @@ def _write(
         parents=[] if given is None else [given.case.id],
         patients=sorted(patients),
         inputs=inputs,
-        checks=_checks(package, volumes) if given is None else [],
+        checks=_checks(package, volumes, islands) if given is None else [],
         versions=software_versions(),
         machine=machine(package.device),
     )
@@ -402,14 +406,36 @@ def _write(
     )
 
 
-def _checks(package: Package, volumes: dict[str, Volume]) -> list[Check]:
-    """The cheapest useful guard: whether each label's volume is one that a training case could have."""
+def _tidied(
+    package: Package, volumes: dict[str, Volume], parameters: SynthesisParameters
+) -> tuple[dict[str, Volume], int]:
+    """The case without islands in a label map of its own, and how many voxels they were.
+
+    A network that decides voxel by voxel leaves specks that no annotator draws.
+    """
+    known = {
+        one.value: one.smallest_piece
+        for one in package.info.trained_on.labels
+        if one.smallest_piece is not None and not parameters.keep_islands
+    }
+    if "label" not in volumes or not known:
+        return volumes, 0
+    label, count = without_islands(volumes["label"], known)
+    return {**volumes, "label": label}, count
+
+
+def _checks(package: Package, volumes: dict[str, Volume], islands: int) -> list[Check]:
+    """The cheapest useful guard: whether each label's volume and pieces are those that a training case could have."""
     label = volumes.get("label")
     if label is None:
         return []
     known_labels = package.info.trained_on.labels
+    values = [one.value for one in known_labels]
     checks = []
-    for known, found in zip(known_labels, label_volumes(label, [one.value for one in known_labels]), strict=True):
+    if islands:
+        limit = "voxels in pieces smaller than any in training, given to what surrounds them"
+        checks.append(Check(name="islands", passed=True, value=islands, limit=limit))
+    for known, found in zip(known_labels, label_volumes(label, values), strict=True):
         low, high = known.smallest * (1 - LABEL_TOLERANCE), known.largest * (1 + LABEL_TOLERANCE)
         checks.append(
             Check(
@@ -419,6 +445,17 @@ def _checks(package: Package, volumes: dict[str, Volume]) -> list[Check]:
                 limit=f"{low:.0f} to {high:.0f} mm3, the training range widened by {LABEL_TOLERANCE:.0%}",
             )
         )
+    for known, pieces in zip(known_labels, piece_volumes(label, values), strict=True):
+        if known.most_pieces is not None:
+            most = int(known.most_pieces * (1 + LABEL_TOLERANCE))
+            checks.append(
+                Check(
+                    name=f"pieces of {known.name}",
+                    passed=len(pieces) <= most,
+                    value=len(pieces),
+                    limit=f"at most {most}, the {known.most_pieces} of training widened by {LABEL_TOLERANCE:.0%}",
+                )
+            )
     return checks
 
 

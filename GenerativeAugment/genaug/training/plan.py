@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,10 @@ from genaug.covariates import Covariate
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_json
 from genaug.grid import Grid, IntensityMap
+from genaug.grid.geometry import axes_towards
 from genaug.package import LabelRange, TrainedOn, read_info, weights_sha256
 from genaug.parameters import TrainingOptions
+from genaug.pieces import piece_volumes
 from genaug.progress import Reporter
 from genaug.recipe import Recipe, load_recipe
 from genaug.tensors import Roles
@@ -369,7 +372,8 @@ def _measure(
     """
     names = list(dict.fromkeys([*roles.target, *roles.source]))
     maps = {name: IntensityMap.for_modality(cohort.channels[name]) for name in names}
-    headers, volumes = [], []
+    headers, volumes, pieces = [], [], []
+    drawn = [value for value in roles.label_values if value != 0]
     fitted: dict[str, list[Any]] = {name: [] for name in names}
     for done, case in enumerate(cases):
         for side in sides_of(case, roles).values():
@@ -380,7 +384,9 @@ def _measure(
         if roles.label_values:
             label = label_of(case)
             _require_known(label, roles.label_values)
-            volumes.append(label_volumes(label, roles.label_values))
+            for seen in _as_seen(label, dimension):
+                volumes.append(label_volumes(seen, roles.label_values))
+                pieces.append(piece_volumes(seen, drawn))
         reporter.progress(done + 1, len(cases), "measuring the cohort")
     grid = Grid.plan(
         headers,
@@ -401,11 +407,28 @@ def _measure(
             smallest=float(table[:, i].min()),
             mean=float(table[:, i].mean()),
             largest=float(table[:, i].max()),
+            **_of_pieces([case[drawn.index(value)] for case in pieces]),
         )
         for i, value in enumerate(roles.label_values)
         if value != 0
     ]
     return grid, ranges
+
+
+def _as_seen(label: Volume, dimension: int) -> Iterator[Volume]:
+    """What a model makes of a label map at a time: all of it, or in 2D a plane after the other."""
+    if dimension == 3 or min(label.shape) == 1:
+        yield label
+        return
+    axes, _ = axes_towards(label.affine, "RAS")
+    for plane in range(label.shape[axes[2]]):
+        yield replace(label, array=label.array.take([plane], axis=axes[2]))
+
+
+def _of_pieces(cases: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What a LabelRange says of a label's pieces, from their volumes in every case."""
+    every = [volume for case in cases for volume in case]
+    return {"smallest_piece": min(every), "most_pieces": max(map(len, cases))} if every else {}
 
 
 def _window(recipe: Recipe, options: TrainingOptions, dimension: int) -> tuple[int, ...] | None:
