@@ -121,6 +121,15 @@ def test_what_the_node_keeps(wrapped, volume):
     assert again.maybe is volume
 
 
+def test_a_dictionary_takes_no_default(wrapped):
+    wrapped.scores["dice"] = 0.5
+    assert (wrapped.scores.get("dice"), wrapped.scores.get("nosuch")) == (0.5, None)
+    for method in (wrapped.scores.get, wrapped.scores.pop):
+        with pytest.raises(TypeError):
+            method("nosuch", 0.0)
+    assert wrapped.scores.pop("dice") == 0.5 and not type(wrapped)(wrapped.parameterNode).scores
+
+
 def test_the_same_value_twice_is_one_event(wrapped):
     events = []
     wrapped.AddObserver("ModifiedEvent", lambda *_: events.append(1))

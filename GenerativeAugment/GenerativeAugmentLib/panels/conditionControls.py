@@ -69,7 +69,8 @@ class _CovariateRow(MadeRow):
 
     def valueIn(self, parameters: SynthesizeParameters) -> str:
         """The chosen value."""
-        return parameters.conditions.get(self.condition.name, "")
+        # The wrapper's dictionary takes no default.
+        return dict(parameters.conditions).get(self.condition.name, "")
 
 
 class ClassControl(_CovariateRow):

@@ -73,6 +73,16 @@ class ObservedDict(collections.abc.MutableMapping):
     def __getitem__(self, key):
         return self._values[key]
 
+    def get(self, key):
+        """Without a default, as in the application."""
+        return self._values.get(key)
+
+    def pop(self, key):
+        """Without a default, as in the application."""
+        value = self._values.pop(key)
+        self._save()
+        return value
+
     def __setitem__(self, key, value) -> None:
         self._values[key] = value
         self._save()
