@@ -8,6 +8,7 @@ from typing import Any
 from GenerativeAugmentLib.environment import Environment, EnvironmentState, missingPackages
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobCenter import JobCenter
+from GenerativeAugmentLib.pathEdits import onPathChanged
 
 
 class EnvironmentSection:
@@ -26,7 +27,7 @@ class EnvironmentSection:
         ui.installButton.clicked.connect(lambda checked=False: self._install())
         ui.usePythonButton.clicked.connect(lambda checked=False: self._usePython(ui.pythonPathEdit.currentPath))
         ui.ownPythonButton.clicked.connect(lambda checked=False: self._usePython(""))
-        ui.pythonPathEdit.currentPathChanged.connect(lambda path: self._updateButtons())
+        onPathChanged(ui.pythonPathEdit, lambda path: self._updateButtons())
 
     @property
     def problem(self) -> str:

@@ -228,6 +228,12 @@ def test_paths(slicerHost, tmp_path):
     path.currentPath = "/tmp/x.zip"
     path.currentPath = "/tmp/x.nrrd"
     assert seen[-1] == "/tmp/x.zip"  # what no filter accepts is not announced
+    path, seen, valid = ctk.ctkPathLineEdit(), [], []
+    path.currentPathChanged.connect(seen.append)
+    path.validInputChanged.connect(valid.append)
+    path.currentPath = "/tmp"
+    path.currentPath = ""
+    assert (seen, valid) == (["/tmp"], [True, False])  # nothing is no path, and is not announced as one
     button, seen = ctk.ctkDirectoryButton(), []
     button.directoryChanged.connect(seen.append)
     button.directory = str(tmp_path)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.parameterNodeWrapper import SlicerParameterNamePropertyName
 
 from GenerativeAugmentLib.catalogue import Catalogue
 from GenerativeAugmentLib.environment import Environment
 from GenerativeAugmentLib.errors import JobError
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
 from GenerativeAugmentLib.parameters import GenerativeAugmentParameterNode
+from GenerativeAugmentLib.pathEdits import onPathEmptied, pathEdits
 
 UI_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 
@@ -87,6 +89,10 @@ class Panel:
         parentLayout.addWidget(self.widget)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
+        for pathEdit in pathEdits(self.ui):
+            parameter = pathEdit.property(SlicerParameterNamePropertyName)
+            if parameter:
+                onPathEmptied(pathEdit, lambda name=parameter: self._onPathEmptied(name))
 
     def connectParameters(self) -> None:
         """Let form and parameters follow each other. The parameter node is there, and is new."""
@@ -105,6 +111,11 @@ class Panel:
         if self._tag is not None and self.services.parameterNode is not None:
             self.services.parameterNode.disconnectGui(self._tag)
         self._tag = None
+
+    def _onPathEmptied(self, parameter: str) -> None:
+        """The connection of form and parameters hears of paths only; none is the empty one."""
+        if self._tag is not None:
+            self.services.parameterNode.setValue(parameter, Path())
 
     def enter(self) -> None:
         """The panel is shown from now on."""
@@ -158,8 +169,8 @@ class Panel:
 
 def clearUnsetPaths(ui: Any) -> None:
     """Empty the path fields that nobody has filled in: their parameter reads ".", which would look like a choice."""
-    for widget in vars(ui).values():
-        if hasattr(widget, "currentPath") and widget.currentPath == ".":
+    for widget in pathEdits(ui):
+        if widget.currentPath == ".":
             blocked = widget.blockSignals(True)
             widget.currentPath = ""
             widget.blockSignals(blocked)

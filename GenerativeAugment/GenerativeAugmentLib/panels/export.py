@@ -13,6 +13,7 @@ from GenerativeAugmentLib.jobBuilders.cohort import exportJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.parameters import Layout, frozen, isCohort
+from GenerativeAugmentLib.pathEdits import onPathChanged
 
 
 class ExportPanel(Panel):
@@ -37,7 +38,7 @@ class ExportPanel(Panel):
         self._shown: list[Path] | None = None
         self.ui.addButton.clicked.connect(lambda checked=False: self._add())
         self.ui.removeButton.clicked.connect(lambda checked=False: self._remove())
-        self.ui.cohortEdit.currentPathChanged.connect(lambda path: self._updateButtons())
+        onPathChanged(self.ui.cohortEdit, lambda path: self._updateButtons())
         self.ui.cohortsList.itemSelectionChanged.connect(self._updateButtons)
         self.ui.openFolderButton.clicked.connect(lambda checked=False: self._openFolder())
         self._showResult(None, "")

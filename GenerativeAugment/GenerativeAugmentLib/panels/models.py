@@ -13,6 +13,7 @@ from GenerativeAugmentLib.catalogueFile import ModelEntry
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import duration
+from GenerativeAugmentLib.pathEdits import onPathChanged
 
 _HEADERLESS = re.compile(r"^\| *\| *\|\n\|[-| ]+\|\n((?:\|.*\|\n?)*)", re.MULTILINE)
 
@@ -56,7 +57,7 @@ class ModelsPanel(Panel):
         self.ui.importButton.clicked.connect(lambda checked=False: self._import())
         self.ui.deleteButton.clicked.connect(lambda checked=False: self._delete())
         self.ui.refreshButton.clicked.connect(lambda checked=False: self.services.modelsChanged())
-        self.ui.importPathEdit.currentPathChanged.connect(lambda path: self._updateButtons())
+        onPathChanged(self.ui.importPathEdit, lambda path: self._updateButtons())
 
     def connectParameters(self) -> None:
         """Show what the new parameter node says."""

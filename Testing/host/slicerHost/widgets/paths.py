@@ -85,10 +85,10 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     def _isAccepted(self, path: str) -> bool:
         patterns = [glob for text in self.nameFilters for glob in re.findall(r"[*?][^\s()]*", text)]
-        return not patterns or any(fnmatch.fnmatch(PurePath(path).name, glob) for glob in patterns)
+        return bool(path) and (not patterns or any(fnmatch.fnmatch(PurePath(path).name, glob) for glob in patterns))
 
     def _onText(self) -> None:
-        """A path that no name filter accepts is shown but not announced."""
+        """No path, and one that no name filter accepts, is shown but not announced."""
         before, self._valid = self._valid, self._isAccepted(self.currentPath)
         if self._valid:
             self.currentPathChanged.emit(self.currentPath)
