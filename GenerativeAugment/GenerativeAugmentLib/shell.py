@@ -13,6 +13,7 @@ from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
 from GenerativeAugmentLib.panels import PANELS
 from GenerativeAugmentLib.panels.base import UI_FOLDER, Panel, Services
+from GenerativeAugmentLib.pathEdits import addFileButtons
 
 PROGRESS_STEPS = 1000
 
@@ -36,6 +37,7 @@ class Shell:
         # Before the panels come in, whose widgets may have the same names.
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
+        addFileButtons(self.ui)
         self.services = Services(
             jobs=self.jobs,
             environment=environment,

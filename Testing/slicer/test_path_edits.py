@@ -1,8 +1,20 @@
-"""The path fields of all forms: what happens when one is emptied."""
+"""The path fields of all forms: what can be browsed for, and what happens when one is emptied."""
 
 from pathlib import Path
 
 import pytest
+
+BOTH = {
+    ("data", "cohortFolderEdit"),
+    ("train", "cohortFolderEdit"),
+    ("review", "cohortFolderEdit"),
+    ("review", "realCohortEdit"),
+    ("export", "realCohortEdit"),
+    ("export", "cohortEdit"),
+    ("models", "importPathEdit"),
+    ("", "pythonPathEdit"),
+}
+"""Panel, "" for the shell, and field that take a folder or a file."""
 
 
 @pytest.fixture
@@ -16,6 +28,52 @@ def fields(shell):
         found |= {(name, edit.objectName): edit for edit in pathEdits(panel.ui)}
     shell.panels["review"].ui.blindedGroupBox.collapsed = False
     return found
+
+
+@pytest.fixture
+def dialogs(slicerHost, monkeypatch, tmp_path):
+    """The dialogs answer a folder or a file of this folder; which were opened, with their filter."""
+    import qt
+
+    opened = []
+
+    def folder(parent, title, start, *options):
+        opened.append("folder")
+        return str(tmp_path / "folder")
+
+    def file(parent, title, start, nameFilter):
+        opened.append(nameFilter)
+        return str(tmp_path / "file.json")
+
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", staticmethod(folder))
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", staticmethod(file))
+    return opened
+
+
+def fileButton(field):
+    return field.findChild("QToolButton", "fileButton")
+
+
+def test_a_folder_can_be_browsed_for_wherever_one_is_taken_and_a_file_beside_it(fields, dialogs, tmp_path):
+    assert {key for key, field in fields.items() if fileButton(field) is not None} == BOTH
+    for key, field in fields.items():
+        field.browse()
+        assert dialogs.pop() == "folder" and field.currentPath == str(tmp_path / "folder"), key
+    for key in BOTH:
+        button = fileButton(fields[key])
+        assert button.text and button.toolTip and button.enabled, key
+        button.click()
+        assert "(" in dialogs.pop() and fields[key].currentPath == str(tmp_path / "file.json"), key
+
+
+def test_giving_up_a_dialog_leaves_the_path(fields, monkeypatch):
+    import qt
+
+    field = fields["data", "cohortFolderEdit"]
+    field.currentPath = "/somewhere"
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", staticmethod(lambda *arguments: ""))
+    fileButton(field).click()
+    assert field.currentPath == "/somewhere"
 
 
 def test_a_path_that_is_taken_out_of_its_field_is_not_used_any_more(shell, fields, tmp_path):

@@ -15,7 +15,7 @@ from GenerativeAugmentLib.environment import Environment
 from GenerativeAugmentLib.errors import JobError
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
 from GenerativeAugmentLib.parameters import GenerativeAugmentParameterNode
-from GenerativeAugmentLib.pathEdits import onPathEmptied, pathEdits
+from GenerativeAugmentLib.pathEdits import addFileButtons, onPathEmptied, pathEdits
 
 UI_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 
@@ -89,6 +89,7 @@ class Panel:
         parentLayout.addWidget(self.widget)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
+        addFileButtons(self.ui)
         for pathEdit in pathEdits(self.ui):
             parameter = pathEdit.property(SlicerParameterNamePropertyName)
             if parameter:

@@ -41,6 +41,8 @@ def install() -> None:
         for name in names.split():
             setattr(cls, name, _answeringTuple(getattr(cls, name)))
     QtCore.QSettings.value = _answeringTuple(QtCore.QSettings.value)
+    for name in ("getOpenFileName", "getSaveFileName", "getOpenFileNames"):
+        setattr(QtWidgets.QFileDialog, name, _withoutFilter(getattr(QtWidgets.QFileDialog, name)))
     _wrapToolTips()
 
 
@@ -50,6 +52,16 @@ def _answeringTuple(method):
         return tuple(value) if isinstance(value, list) else value
 
     return answer
+
+
+def _withoutFilter(function):
+    """PySide6 answers the chosen filter as well; in C++ that is an argument, which PythonQt leaves alone."""
+
+    def answer(*arguments):
+        chosen = function(*arguments)[0]
+        return tuple(chosen) if isinstance(chosen, list) else chosen
+
+    return staticmethod(answer)
 
 
 def _wrapToolTips() -> None:

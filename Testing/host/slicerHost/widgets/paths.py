@@ -101,7 +101,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def browse(self) -> None:
         dialog = QtWidgets.QFileDialog
         if self.filters & self.Files:
-            path = dialog.getOpenFileName(self, self.label, self.currentPath, ";;".join(self.nameFilters))[0]
+            path = dialog.getOpenFileName(self, self.label, self.currentPath, ";;".join(self.nameFilters))
         else:
             path = dialog.getExistingDirectory(self, self.label, self.currentPath)
         if path:
