@@ -134,6 +134,43 @@ def test_every_key_does_what_its_button_says(panel, cohort, waitFor):
         assert button.text.endswith(f"({button.shortcut.toString()})")
 
 
+def test_a_key_that_is_meant_for_the_editor_stores_no_decision(panel, cohort, waitFor, slicerHost):
+    from PySide6 import QtTest
+    from PySide6.QtCore import Qt
+
+    panel, _shell = panel
+    openQueue(panel, cohort)
+    panel.widget.window().activateWindow()
+    assert QtTest.QTest.qWaitForWindowActive(panel.widget.window())
+    decisions = (panel.ui.acceptButton, panel.ui.rejectButton, panel.ui.needsEditButton)
+    log = cohort / "reviews.jsonl"
+
+    def pressAll():
+        panel.ui.nextButton.setFocus()
+        # Draw applies its outline with A, and takes its last point back with X.
+        for key in (Qt.Key_A, Qt.Key_X, Qt.Key_E):
+            QtTest.QTest.keyClick(panel.ui.nextButton, key)
+        slicerHost.processEvents()
+
+    panel.ui.editButton.checked = True
+    pressAll()
+    assert not log.exists() and not any(button.enabled for button in decisions)
+    # Also where the mask is another already.
+    paint(panel)
+    panel.ui.editButton.checked = False
+    panel.ui.editButton.checked = True
+    pressAll()
+    assert not log.exists() and panel.ui.storeButton.enabled
+    panel.ui.storeButton.click()
+    stored = lines(log)
+    pressAll()
+    assert lines(log) == stored
+    panel.ui.editButton.checked = False
+    assert all(button.enabled for button in decisions)
+    pressAll()
+    waitFor(lambda: lines(log) != stored)
+
+
 def test_a_corrected_mask_is_a_new_version_that_the_worker_takes(panel, cohort):
     from genaug.imageio import read_volume
     from genaug.review import corrected_mask, latest, read_reviews

@@ -229,6 +229,7 @@ class ReviewPanel(Panel):
     def _onEdit(self, checked: bool) -> None:
         if not checked:
             self._leaveEditor()
+            self._update()
             return
         if self.viewer.segmentation is None:
             self.ui.editButton.checked = False
@@ -249,8 +250,8 @@ class ReviewPanel(Panel):
         # Opening the editor may bring the mask onto the grid of the volume, which is no change of it.
         if not changed:
             self.viewer.watchMask()
-            self._update()
         editor.setVisible(True)
+        self._update()
 
     def _editorWidget(self) -> Any:
         if self._editor is None:
@@ -319,8 +320,10 @@ class ReviewPanel(Panel):
         queue = self.queue
         shown = queue is not None and self.viewer.volume is not None
         self.ui.caseGroupBox.enabled = queue is not None
+        # Their keys hold in the whole window, and effects of the editor take the same ones in the slice views.
+        decides = shown and not self.ui.editButton.checked
         for button in (self.ui.acceptButton, self.ui.rejectButton, self.ui.needsEditButton):
-            button.enabled = shown
+            button.enabled = decides
         hasMask = shown and self.viewer.segmentation is not None
         self.ui.editButton.enabled = hasMask
         self.ui.storeButton.enabled = hasMask and self.viewer.maskChanged
