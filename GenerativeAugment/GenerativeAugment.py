@@ -59,6 +59,9 @@ class GenerativeAugmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.shell = Shell(self.logic, self.layout)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        # After a reload nobody else says that the module is shown.
+        if self.parent.isEntered:
+            self.enter()
 
     def enter(self):
         """The module is shown."""

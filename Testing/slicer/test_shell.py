@@ -172,6 +172,41 @@ def test_reload_and_quit_end_the_worker(shell, broken, waitFor, way, slicerHost)
     assert not shell.jobs.busy
 
 
+@pytest.mark.parametrize("isShown", [True, False])
+def test_after_a_reload_the_form_follows_the_parameters_where_the_module_is_shown(shell, isShown):
+    import slicer
+
+    representation = slicer.modules.generativeaugment.widgetRepresentation()
+    assert representation.isEntered
+    if not isShown:
+        representation.exit()
+    slicer.util.reloadScriptedModule("GenerativeAugment")
+    reloaded = slicer.modules.GenerativeAugmentWidget.shell
+    assert reloaded is not shell
+    if not isShown:
+        assert reloaded.services.parameterNode is None
+        representation.enter()
+    reloaded.selectPanel("synthesize")
+    reloaded.panel.ui.countSpinBox.value = 4
+    assert reloaded.services.parameterNode.synthesize.count == 4
+
+
+@pytest.mark.parametrize("isShown", [True, False])
+def test_the_self_test_leaves_the_module_as_it_was(shell, isShown):
+    import slicer
+
+    from GenerativeAugment import GenerativeAugmentTest
+
+    shell.selectPanel("synthesize")
+    representation = slicer.modules.generativeaugment.widgetRepresentation()
+    if not isShown:
+        representation.exit()
+    GenerativeAugmentTest("test_moduleOpens").test_moduleOpens()
+    assert shell.panel.name == "synthesize"
+    shell.panel.ui.countSpinBox.value = 4
+    assert (shell.services.parameterNode.synthesize.count == 4) == isShown
+
+
 def test_the_application_beats_on_while_a_real_worker_computes(shell, waitFor):
     """Never late by more than 100 ms while the job runs; taking in a 256^3 result may take 300 ms once."""
     import slicer

@@ -22,6 +22,9 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         QtWidgets.QVBoxLayout(self)
         self._path = path
         self._python = None
+        self._entered = False
+
+    isEntered = QtCore.Property(bool, lambda self: self._entered)
 
     def _instantiate(self) -> None:
         name = Path(self._path).stem
@@ -37,12 +40,15 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self._python.setup()
 
     def reload(self) -> None:
+        """Nothing tells the new object that the panel is shown."""
         self.setup()
 
     def enter(self) -> None:
+        self._entered = True
         getattr(self._python, "enter", lambda: None)()
 
     def exit(self) -> None:
+        self._entered = False
         getattr(self._python, "exit", lambda: None)()
 
 
