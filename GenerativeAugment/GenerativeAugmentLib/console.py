@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.parameterNodeWrapper import FloatRange
 
 from GenerativeAugmentLib.catalogue import Catalogue, describePackage
 from GenerativeAugmentLib.catalogueFile import ModelEntry, entryOf
@@ -242,6 +243,7 @@ class Console:
         source = LesionSource.MODEL if model else LesionSource.BANK if bank else LesionSource.PROCEDURAL
         entry = self._model(model) if model else None
         low, high = contrast or (0.0, 0.0)
+        smallest, largest = diameter
         parameters = LesionsParameters(
             hostVolume=volumeNode,
             tissueNode=tissueNode,
@@ -251,6 +253,8 @@ class Console:
             bankFolder=Path(bank),
             bankValue=lesionLabel,
             model=entry.name if entry is not None else "",
+            # A new one: the default belongs to all packs.
+            diameter=FloatRange(float(smallest), float(largest)),
             ownContrast=contrast is None,
             contrastLow=float(low),
             contrastHigh=float(high),
@@ -263,7 +267,6 @@ class Console:
             seed=seed,
             outputFolder=Path(outputFolder),
         )
-        parameters.diameter.setRange(*diameter)
         valid, reason = parameters.isValid()
         if not valid:
             raise JobError("bad_parameter", "insertLesions", _("incomplete parameters"), _("a complete set"), reason)

@@ -121,6 +121,19 @@ def test_what_the_node_keeps(wrapped, volume):
     assert again.maybe is volume
 
 
+def test_packs_share_their_defaults(slicerHost):
+    from slicer.parameterNodeWrapper import Default, FloatRange, parameterPack
+
+    @parameterPack
+    class Sized:
+        size: typing.Annotated[FloatRange, Default(generator=lambda: FloatRange(1, 2))]
+
+    first = Sized()
+    first.size.setRange(3, 4)
+    assert Sized().size == FloatRange(3, 4)
+    assert Sized(size=FloatRange(5, 6)).size == FloatRange(5, 6) and Sized().size == FloatRange(3, 4)
+
+
 def test_a_dictionary_takes_no_default(wrapped):
     wrapped.scores["dice"] = 0.5
     assert (wrapped.scores.get("dice"), wrapped.scores.get("nosuch")) == (0.5, None)

@@ -70,6 +70,17 @@ def test_lesions_at_points_are_made_again_from_their_record(logic, scene, tmp_pa
     assert json.loads(done.stdout)["summary"]["same"]
 
 
+def test_a_job_of_the_console_leaves_the_defaults_alone(logic, scene):
+    from GenerativeAugmentLib.parameters import LesionsParameters
+
+    head = blob(24, spacing=(1, 1, 1))
+    logic.insertLesions(head, tissueOf(head), diameter=(4, 6), waitForCompletion=False)
+    asked = logic.jobs.current.job.parameters["diameter_mm"]
+    logic.cancel()
+    usual = LesionsParameters().diameter
+    assert asked == [4, 6] and (usual.minimum, usual.maximum) == (8, 20)
+
+
 def test_every_public_job_has_an_example(slicerHost):
     from GenerativeAugmentLib.console import Console
 

@@ -1,7 +1,7 @@
 """@parameterPack: several parameters as one, with validators of their own."""
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import slicer
 
@@ -28,7 +28,7 @@ def membersOf(cls: type) -> dict[str, Member]:
         default = first(annotations, Default)
         if hasattr(cls, name):
             default = Default(getattr(cls, name))
-        members[name] = Member(name, serializer, default or Default(generator=serializer.default), annotated)
+        members[name] = Member(name, serializer, default or Default(serializer.default()), annotated)
     return members
 
 
@@ -52,7 +52,8 @@ def parameterPack(cls: type | None = None):
 
 
 def _makePack(cls: type) -> type:
-    members = membersOf(cls)
+    # Asked for once: all packs of a class share their defaults, as in the application.
+    members = {name: replace(one, default=Default(one.default.value)) for name, one in membersOf(cls).items()}
     if not members:
         raise ValueError(f"The parameter pack {cls.__name__} has no parameters")
     for name, member in members.items():
