@@ -111,7 +111,9 @@ class _Run:
 
 
 class JobCenter:
-    """Starts planned jobs, imports what they promised, and stops them when the scene or the application is closed.
+    """Starts planned jobs, imports what they promised, and stops them when the application is closed.
+
+    When the scene is closed, those go on that need nothing of it any more, such as a training.
 
     Args:
         runner: runs the single jobs.
@@ -134,7 +136,6 @@ class JobCenter:
         self._outcomes: dict[str, Outcome | JobError] = {}
         self._sceneObserver: tuple[Any, int] | None = None
         self._watchesQuit = False
-        self._cancelling = False
         runner.started.connect(self._onStarted)
         runner.progress.connect(self._onProgress)
         runner.product.connect(self._onProduct)
@@ -178,10 +179,7 @@ class JobCenter:
 
     def cancel(self) -> None:
         """Stop the running job and those that wait; `failed` follows for each."""
-        self._cancelling = self.busy
-        self.runner.cancelAll()
-        self._stopPreparing(_("a request to stop before it had begun"))
-        self.changed.emit()
+        self._stop(list(self._runs.values()), _("a request to stop"))
 
     def waitForCompletion(self, jobId: str) -> Outcome:
         """The outcome of a job, once it is there; the application goes on drawing and answering meanwhile.
@@ -214,7 +212,7 @@ class JobCenter:
     def shutdown(self) -> None:
         """Stop everything and let go of the scene: on reload, cleanup and quit. It can be used again."""
         self.runner.shutdown()
-        self._stopPreparing(_("the end of the application or the module"))
+        self._stop(list(self._preparing), _("the end of the application or the module"))
         if self._sceneObserver is not None:
             scene, tag = self._sceneObserver
             scene.RemoveObserver(tag)
@@ -230,9 +228,26 @@ class JobCenter:
             slicer.app.connect("aboutToQuit()", self.shutdown)
 
     def _onSceneClosed(self) -> None:
-        """The results of what is running have no place any more."""
-        self.cancel()
+        """Stop what was to bring something into this scene, or is still being read from it; a training goes on."""
+        self._stop([run for run in self._runs.values() if self._needsScene(run)], _("the closing of the scene"))
         self.undoStack.clear()
+
+    def _needsScene(self, run: _Run) -> bool:
+        isRead = run in self._preparing and run.planned.preparation is not None
+        return isRead or run.planned.promise is not None
+
+    def _stop(self, runs: list[_Run], by: str) -> None:
+        for run in runs:
+            if run in self._preparing:
+                self._drop(run, cancelled(run.planned.job, _("{cause} before it had begun").format(cause=by)))
+            else:
+                # The first that is not done; those after it follow when that one has ended.
+                for jobId in run.ids:
+                    if self.runner.cancel(jobId, by):
+                        break
+        self._watchPreparing()
+        if runs:
+            self.changed.emit()
 
     def _submit(self, run: _Run) -> None:
         """Hand its jobs to the runner."""
@@ -284,11 +299,6 @@ class JobCenter:
         if run.planned.preparation is not None:
             run.planned.preparation.steps.close()
         self._conclude(run.jobId, error)
-
-    def _stopPreparing(self, why: str) -> None:
-        for run in list(self._preparing):
-            self._drop(run, cancelled(run.planned.job, why))
-        self._watchPreparing()
 
     def _waitForInputs(self, run: _Run) -> None:
         try:
@@ -365,7 +375,6 @@ class JobCenter:
 
     def _conclude(self, jobId: str, outcome: Outcome | JobError) -> None:
         self._runs.pop(jobId)
-        self._cancelling = self._cancelling and self.busy
         self._outcomes[jobId] = outcome
         while len(self._outcomes) > KEPT_OUTCOMES:
             del self._outcomes[next(iter(self._outcomes))]

@@ -83,6 +83,7 @@ class _Order:
     jobId: str
     job: Job
     cancelledAt: float | None = None
+    cancelledBy: str = ""
 
 
 class JobRunner:
@@ -179,7 +180,7 @@ class JobRunner:
         self._watch()
         return order.jobId
 
-    def cancel(self, jobId: str | None = None) -> bool:
+    def cancel(self, jobId: str | None = None, by: str = "") -> bool:
         """Stop a job: politely first, and after CANCEL_GRACE_S by ending its worker with all it has started.
 
         `failed` follows within 2 s, with reason "cancelled". A job that finishes at the same moment counts as
@@ -187,27 +188,29 @@ class JobRunner:
 
         Args:
             jobId: the running job when None.
+            by: what stopped it, for its error; a request by default.
 
         Returns:
             Whether there was such a job.
         """
+        by = by or _("a request to stop")
         order = next((order for order in self._waiting if order.jobId == jobId), None)
         if order is not None:
             self._waiting.remove(order)
-            self._conclude(order, cancelled(order.job, _("a request to stop before it had begun")))
+            self._conclude(order, cancelled(order.job, _("{cause} before it had begun").format(cause=by)))
             self._watch()
             return True
         if self._current is None or jobId not in (None, self._current.jobId):
             return False
         if self._current.cancelledAt is None:
-            self._current.cancelledAt = time.monotonic()
+            self._current.cancelledAt, self._current.cancelledBy = time.monotonic(), by
             if self._worker is not None:
                 self._worker.send({"cancel": self._current.jobId})
         self._watch()
         return True
 
     def cancelAll(self) -> None:
-        """Stop the running job and every waiting one, as when the scene is closed. The worker stays warm."""
+        """Stop the running job and every waiting one. The worker stays warm."""
         for order in list(self._waiting):
             self.cancel(order.jobId)
         self.cancel()
@@ -339,12 +342,14 @@ class JobRunner:
         elif name == "finished":
             self._conclude(order, self._resultOf(order))
         elif name == "failed":
-            self._conclude(order, JobError.fromEvent(event))
+            # The worker knows that it was told to stop, and this side also why.
+            isStopped = order.cancelledAt is not None
+            self._conclude(order, self._resultOf(order) if isStopped else JobError.fromEvent(event))
 
     def _resultOf(self, order: _Order) -> dict[str, Any] | JobError:
         """The only proof of success is a result.json."""
         if order.cancelledAt is not None:
-            return cancelled(order.job, _("a request to stop"))
+            return cancelled(order.job, order.cancelledBy)
         try:
             return readResult(order.job.folder)
         except JobError as error:
@@ -370,14 +375,15 @@ class JobRunner:
         worker = self._dropWorker()
         if worker is not None:
             worker.kill()
-        self._conclude(order, cancelled(order.job, _("a request to stop; the worker did not answer and was ended")))
+        found = _("{cause}; the worker did not answer and was ended").format(cause=order.cancelledBy)
+        self._conclude(order, cancelled(order.job, found))
 
     def _conclude(self, order: _Order, outcome: dict[str, Any] | JobError) -> None:
         """Note how a job ended; it is told by the next `_tellConclusions`."""
         if order is self._current:
             self._current = None
         if order.cancelledAt is not None and not _isCancelled(outcome):
-            outcome = cancelled(order.job, _("a request to stop"))
+            outcome = cancelled(order.job, order.cancelledBy)
         self._outcomes[order.jobId] = outcome
         while len(self._outcomes) > KEPT_OUTCOMES:
             del self._outcomes[next(iter(self._outcomes))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -52,6 +53,7 @@ class Shell:
         self.panel: Panel = next(iter(self.panels.values()))
         self.environmentSection = EnvironmentSection(self.ui, environment, self.jobs, self.showStatus)
         self._owners: dict[str, Panel] = {}
+        self._untold: list[Callable[[], None]] = []
         self._status = ""
         self._entered = False
         self._observer: int | None = None
@@ -100,6 +102,8 @@ class Shell:
 
     def onSceneStartClose(self) -> None:
         """Let go of the scene's nodes."""
+        # Now, because the jobs that the closing stops tell so in a moment.
+        self._status = ""
         for panel in self.panels.values():
             if panel.widget is not None:
                 panel.onSceneClosed()
@@ -108,7 +112,6 @@ class Shell:
 
     def onSceneEndClose(self) -> None:
         """Begin again with the empty scene."""
-        self._status = ""
         if self._entered:
             self._connect()
 
@@ -122,6 +125,9 @@ class Shell:
             vtk.vtkCommand.ModifiedEvent, lambda *event: self._onParametersChanged(), -1.0
         )
         self._show(node.panel)
+        untold, self._untold = self._untold, []
+        for tell in untold:
+            tell()
         self.environmentSection.update()
         self.update()
 
@@ -235,19 +241,26 @@ class Shell:
             text = _("{title}: done, {count} in the scene.").format(title=title, count=len(outcome.imported.cases))
         self.showStatus(text)
         self.log(text)
-        owner = self._owners.pop(jobId, None)
-        if owner is not None and owner.widget is not None:
-            owner.onFinished(outcome)
+        self._tellOwner(jobId, lambda owner: owner.onFinished(outcome))
 
     def _onFailed(self, jobId: str, error: JobError) -> None:
         cancelled = error.reason == "cancelled"
-        self.showStatus(_("{title} was cancelled.").format(title=error.subject) if cancelled else error.message)
+        text = _("{title} was cancelled by {cause}.").format(title=error.subject, cause=error.found)
+        self.showStatus(text if cancelled else error.message)
         self.log(error.message)
         if error.details:
             self.log(error.details)
+        self._tellOwner(jobId, lambda owner: owner.onFailed(error))
+
+    def _tellOwner(self, jobId: str, tell: Callable[[Panel], None]) -> None:
+        """Tell a job's panel how it ended, once it has parameters: not from a scene's closing until it is seen."""
         owner = self._owners.pop(jobId, None)
-        if owner is not None and owner.widget is not None:
-            owner.onFailed(error)
+        if owner is None or owner.widget is None:
+            return
+        if self.services.parameterNode is None:
+            self._untold.append(lambda: tell(owner))
+        else:
+            tell(owner)
 
     def _onUndo(self) -> None:
         undone = self.jobs.undoLast()

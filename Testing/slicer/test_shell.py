@@ -151,8 +151,60 @@ def test_closing_the_scene_stops_the_job_and_empties_the_panels(shell, broken, w
     waitFor(lambda: not shell.jobs.busy, 3)
     assert shell.services.parameterNode is not None and shell.services.parameterNode is not node
     assert not shell.ui.undoButton.enabled
+    title = shell.logic.catalogue.entry("vae").title
+    assert f"Synthesis with {title} was cancelled by the closing of the scene" in shell.ui.reasonLabel.text
     shell.selectPanel("lesions")
     assert "Choose the volume" in shell.ui.reasonLabel.text
+
+
+def test_a_job_that_needs_nothing_of_the_scene_outlives_it(shell, broken, waitFor):
+    import slicer
+    from GenerativeAugmentLib.jobCenter import PlannedJob
+    from GenerativeAugmentLib.jobs import Job, newJobFolder
+    from GenerativeAugmentLib.steps import Preparation
+
+    def planned(kind, preparation=None):
+        return PlannedJob(Job(kind, newJobFolder(kind), title=kind), preparation=preparation)
+
+    def writing():
+        while True:
+            time.sleep(0.001)
+            yield 1
+
+    broken("hang")
+    shell.jobs.start(planned("train"))
+    waitFor(lambda: shell.ui.progressBar.value == 250)
+    shell.logic.synthesize("vae", waitForCompletion=False)
+    shell.jobs.start(planned("translate", Preparation(writing(), 1 << 40)))
+    # It waits for the one that is written before it, and has nothing to write itself.
+    shell.jobs.start(planned("export"))
+    slicer.mrmlScene.Clear(0)
+    waitFor(lambda: len(shell.jobs._runs) == 2, 5)
+    slicer.app.processEvents()
+    assert [run.planned.title for run in shell.jobs._runs.values()] == ["train", "export"]
+    assert shell.jobs.current.title == "train" and not shell.jobs.cancelling
+    assert shell.ui.logText.plainText.count("found the closing of the scene before it had begun") == 2
+    shell.ui.applyButton.click()
+    waitFor(lambda: not shell.jobs.busy, 5)
+    assert "was cancelled by a request to stop" in shell.ui.reasonLabel.text
+
+
+def test_how_a_job_ended_is_told_to_its_panel_when_that_has_parameters_again(shell, waitFor, trained):
+    import slicer
+    from GenerativeAugmentLib.parameters import CohortSource
+
+    representation = slicer.modules.generativeaugment.widgetRepresentation()
+    shell.selectPanel("data")
+    shell.panel.parameters.source = CohortSource.DISK
+    shell.panel.parameters.cohortFolder = trained / "cohort"
+    shell.ui.applyButton.click()
+    representation.exit()
+    slicer.mrmlScene.Clear(0)
+    waitFor(lambda: not shell.jobs.busy)
+    assert not shell.panel.ui.trainButton.visible
+    representation.enter()
+    assert "Recommended" in shell.panel.ui.resultBrowser.plainText and shell.panel.ui.trainButton.visible
+    assert shell.services.parameterNode.train.advisedCohort == trained / "cohort"
 
 
 @pytest.mark.parametrize("way", ["reload", "quit"])

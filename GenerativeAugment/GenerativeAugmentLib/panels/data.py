@@ -127,8 +127,9 @@ class DataPanel(Panel):
             widget.setVisible(bool(html))
 
     def onSceneClosed(self) -> None:
-        """The nodes of the cases are gone."""
+        """The nodes of the cases are gone, and with them whoever waits for the cohort that is made of them."""
         self.drafts = []
+        self._isWriting = False
         self._fillTable()
 
     def _add(self, eachContainer: bool) -> None:
