@@ -374,7 +374,10 @@ class JobCenter:
             self.runner.cancel(later)
 
     def _conclude(self, jobId: str, outcome: Outcome | JobError) -> None:
-        self._runs.pop(jobId)
+        run = self._runs.pop(jobId)
+        isStopped = isinstance(outcome, JobError) and outcome.reason == "cancelled"
+        if isStopped and run.planned.preparation is not None:
+            self._discardInputs(run.planned)
         self._outcomes[jobId] = outcome
         while len(self._outcomes) > KEPT_OUTCOMES:
             del self._outcomes[next(iter(self._outcomes))]
@@ -386,6 +389,14 @@ class JobCenter:
                 self.finished.emit(jobId, outcome)
         finally:
             self.changed.emit()
+
+    def _discardInputs(self, planned: PlannedJob) -> None:
+        """Nobody asks again for what was stopped on purpose, and copies of volumes are large."""
+        try:
+            for job in planned.jobs:
+                job.discardInputs()
+        except JobError as error:
+            self.log.emit(error.message)
 
 
 def _unexpected(planned: PlannedJob, when: str, error: BaseException) -> JobError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from GenerativeAugmentLib.files import explained, readJson, writeText
 JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 JOBS_FOLDER = "GenerativeAugment"
+
+_SEVERAL = (list, tuple)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,27 @@ class Job:
         writeText(path, text)
         return Path(self.folder)
 
+    def discardInputs(self) -> None:
+        """Delete the inputs that lie in the folder, unless the job has succeeded: Records name them, to be made again.
+
+        Raises:
+            JobError: "no_permission" for what cannot be deleted.
+        """
+        folder = Path(self.folder)
+        if (folder / RESULT_FILE).is_file():
+            return
+        given = [path for value in self.inputs.values() for path in (value if isinstance(value, _SEVERAL) else [value])]
+        for path in map(Path, given):
+            try:
+                if not path.resolve().is_relative_to(folder.resolve()):
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise explained(error, path) from error
+
     def _text(self) -> str:
         data = {
             "schema_version": 1,
@@ -79,7 +103,7 @@ class Job:
             "seed": self.seed,
             "device": self.device,
             "inputs": {
-                role: [self._stored(path) for path in value] if isinstance(value, list | tuple) else self._stored(value)
+                role: [self._stored(path) for path in value] if isinstance(value, _SEVERAL) else self._stored(value)
                 for role, value in self.inputs.items()
             },
             "output": self.output,

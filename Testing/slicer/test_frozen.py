@@ -1,8 +1,10 @@
 """What is written in portions is what was in the scene at Apply; the application lives on, Cancel leaves nothing."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from panelKit import Heartbeat, blob, tissueOf
+from panelKit import Heartbeat, blob, recordOf, tissueOf
 
 
 @pytest.fixture
@@ -234,6 +236,43 @@ def test_closing_the_scene_stops_the_writing(panel, slowly, waitFor, tmp_path):
     slicer.mrmlScene.Clear(0)
     waitFor(lambda: not shell.jobs.busy, 3)
     assert list(tmp_path.iterdir()) == []
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("when", ["it is written", "it runs"])
+def test_a_stopped_job_leaves_no_copies_of_its_inputs(panel, slowly, waitFor, when):
+    _panel, shell = panel
+    head = blob(96, spacing=(1, 1, 1))
+    shell.logic.insertLesions(head, tissueOf(head), waitForCompletion=False)
+    folder = shell.jobs.current.job.folder
+    waitFor(lambda: (folder / ("host" if when == "it is written" else "job.json")).exists())
+    assert any(name.startswith("host/") for name in files(folder))
+    shell.jobs.cancel()
+    waitFor(lambda: not shell.jobs.busy)
+    assert files(folder) <= {"job.json", "log.txt"}
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_what_a_record_names_and_what_a_failed_job_needs_stays(panel, waitFor, ends):
+    from GenerativeAugmentLib.errors import JobError
+
+    _panel, shell = panel
+    head = blob(32, spacing=(1, 1, 1))
+    diameter = (4, 6) if ends == "well" else (100, 110)
+    jobId = shell.logic.insertLesions(head, tissueOf(head), diameter=diameter, waitForCompletion=False)
+    folder = shell.jobs.current.job.folder
+    if ends == "well":
+        volume = shell.logic.outcome(jobId).imported.volumes[0]
+        record = Path(volume.GetAttribute("GenerativeAugment.record"))
+        named = [(record.parent / entry["file"]).resolve() for entry in recordOf(volume)["inputs"].values()]
+        assert len(named) == 2 and all(path.is_relative_to(folder.resolve()) and path.is_file() for path in named)
+    else:
+        with pytest.raises(JobError):
+            shell.logic.outcome(jobId)
+        assert {"job.json", "tissue.nrrd"} <= files(folder) and (folder / "host").is_dir()
 
 
 def test_jobs_run_in_the_order_of_apply_whatever_they_have_to_write(panel, waitFor, tmp_path):
