@@ -31,7 +31,7 @@ from GenerativeAugmentLib.jobBuilders import (
 )
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
 from GenerativeAugmentLib.jobRunner import POLL_BUDGET_S
-from GenerativeAugmentLib.labelMaps import presentValues
+from GenerativeAugmentLib.labelMaps import nodeValues
 from GenerativeAugmentLib.modelFit import INFO
 from GenerativeAugmentLib.parameters import (
     ContrastUnit,
@@ -564,5 +564,5 @@ def _firstSegment(tissueNode: Any) -> str:
     if tissueNode.IsA("vtkMRMLSegmentationNode"):
         ids = tissueNode.GetSegmentation().GetSegmentIDs()
         return ids[0] if ids else ""
-    values = presentValues(slicer.util.arrayFromVolume(tissueNode), tissueNode.GetName())
+    values = nodeValues(tissueNode)
     return str(values[0]) if values else ""

@@ -148,6 +148,26 @@ def test_before_and_after_take_turns_and_the_difference_is_laid_over(shell, pane
     assert nodeIds() == before
 
 
+def test_a_tissue_that_is_no_label_map_or_has_no_voxels_yet_is_said_to_be_so(shell, panel, host):
+    import slicer
+
+    label = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "tissue map")
+    panel.ui.tissueSelector.setCurrentNode(label)
+    assert panel.ui.segmentSelector.count == 0 and not shell.ui.applyButton.enabled
+    assert "segment of the tissue" in shell.ui.reasonLabel.text
+    for voxels, found in (
+        (np.arange(-1, 7, dtype=np.int16), "the value -1"),
+        (np.arange(8, dtype=np.float32) / 2, "the value 0.5"),
+    ):
+        slicer.util.updateVolumeFromArray(label, voxels.reshape(2, 2, 2))
+        assert not shell.ui.applyButton.enabled
+        panel.ui.countSpinBox.value += 1
+        assert f"tissue map: found {found}" in shell.ui.reasonLabel.text and panel.ui.segmentSelector.count == 0
+    slicer.util.updateVolumeFromArray(label, np.ones((32, 32, 32), np.int16))
+    panel.ui.countSpinBox.value = 1
+    assert panel.ui.segmentSelector.currentText == "label 1" and shell.ui.applyButton.enabled
+
+
 def test_a_label_map_of_another_grid_is_refused_at_apply(shell, panel, host):
     import slicer
 

@@ -9,7 +9,7 @@ import slicer
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobBuilders.lesions import controlPoints, lesionsJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
-from GenerativeAugmentLib.labelMaps import presentValues
+from GenerativeAugmentLib.labelMaps import nodeValues
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import LesionSource, Placement, frozen
@@ -40,6 +40,7 @@ class LesionsPanel(Panel):
         self._differenceId = ""
         self._listedTissue: tuple[str, int] | None = None
         self._listing = False
+        self._tissueProblem = ""
         self.models = ModelChooser(
             self.services.catalogue,
             self.ui.modelSelector,
@@ -92,6 +93,8 @@ class LesionsPanel(Panel):
         parameters = self.parameters
         if parameters.source is LesionSource.MODEL and self.models.problem():
             return False, self.models.problem()
+        if self._tissueProblem:
+            return False, self._tissueProblem
         complete, reason = parameters.isValid()
         if complete and parameters.placement is Placement.POINTS:
             try:
@@ -140,9 +143,10 @@ class LesionsPanel(Panel):
         listed = None if node is None else (node.GetID(), node.GetMTime())
         if listed != self._listedTissue:
             self._listedTissue = listed
+            self._tissueProblem, segments = _listedSegments(node)
             self._listing = True
             self.ui.segmentSelector.clear()
-            for value, name in _segments(node):
+            for value, name in segments:
                 self.ui.segmentSelector.addItem(name, value)
             self._listing = False
         index = self.ui.segmentSelector.findData(self.parameters.tissueSegment)
@@ -203,6 +207,14 @@ class LesionsPanel(Panel):
         showForeground(difference if checked else None)
 
 
+def _listedSegments(node: Any) -> tuple[str, list[tuple[str, str]]]:
+    """Why the tissue cannot be used, "" when it can, and its segments."""
+    try:
+        return "", _segments(node)
+    except JobError as error:
+        return error.message, []
+
+
 def _segments(node: Any) -> list[tuple[str, str]]:
     """What the parameters call each segment or label, and its name."""
     if node is None:
@@ -210,5 +222,4 @@ def _segments(node: Any) -> list[tuple[str, str]]:
     if node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         return [(key, segmentation.GetSegment(key).GetName()) for key in segmentation.GetSegmentIDs()]
-    values = presentValues(slicer.util.arrayFromVolume(node), node.GetName())
-    return [(str(value), _("label {value}").format(value=value)) for value in values]
+    return [(str(value), _("label {value}").format(value=value)) for value in nodeValues(node)]
