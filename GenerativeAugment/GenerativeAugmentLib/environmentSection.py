@@ -39,6 +39,16 @@ class EnvironmentSection:
             names=", ".join(state.missing)
         )
 
+    def forget(self) -> None:
+        """Look anew at what was missing: it may have been installed meanwhile by other means than this section's."""
+        if self._state is not None and not self._state.isComplete:
+            self._environment.forget()
+        self._state = None
+        info = self._jobs.runner.workerInfo
+        if info is not None and missingPackages(info) and not self._jobs.busy:
+            # What is installed counts for a new worker only.
+            self._jobs.runner.shutdown()
+
     def update(self) -> None:
         """Show what is known now; starts nothing."""
         if self._state is None:
@@ -82,7 +92,6 @@ class EnvironmentSection:
         self._startAnew()
 
     def _startAnew(self) -> None:
-        """What is installed counts for a new worker only."""
         self._jobs.runner.shutdown()
         self._state = None
         self.update()

@@ -83,6 +83,7 @@ class Shell:
     def enter(self) -> None:
         """The module is shown."""
         self._entered = True
+        self.environmentSection.forget()
         self._connect()
 
     def exit(self) -> None:

@@ -335,6 +335,27 @@ def test_what_is_missing_is_installed_on_a_click_only(shell, monkeypatch):
     assert not shell.ui.installButton.visible and shell.ui.applyButton.enabled
 
 
+def test_what_was_installed_elsewhere_counts_when_the_module_is_shown_again(shell, monkeypatch):
+    from GenerativeAugmentLib.environment import EnvironmentState
+
+    environment, runner = shell.logic.environment, shell.jobs.runner
+    runner.shutdown()
+    missing = EnvironmentState(None, ["torch>=2.4"], "torch is not installed")
+    monkeypatch.setattr(environment, "state", lambda ask=False: missing)
+    shell.exit()
+    shell.enter()
+    shell.selectPanel("synthesize")
+    assert not shell.ui.applyButton.enabled and shell.ui.installButton.visible
+    monkeypatch.setattr(environment, "state", lambda ask=False: EnvironmentState("2.9", [], "torch 2.9"))
+    # A worker of before, which has found nothing.
+    monkeypatch.setattr(runner, "_workerInfo", {"versions": {}, "devices": [], "missing": ["No module named 'torch'"]})
+    environment._asked["/other/python"] = missing
+    shell.exit()
+    shell.enter()
+    assert shell.ui.applyButton.enabled and not shell.ui.installButton.visible
+    assert shell.ui.environmentLabel.text == "torch 2.9" and environment._asked == {}
+
+
 def test_another_python_is_asked_and_a_wrong_one_refused(shell, tmp_path):
     environment = shell.logic.environment
     shell.ui.pythonPathEdit.currentPath = str(tmp_path)
