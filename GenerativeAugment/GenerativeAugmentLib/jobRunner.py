@@ -22,6 +22,9 @@ CANCEL_GRACE_S = 1.5
 POLL_BUDGET_S = 0.02
 """How long one look at the worker may take; what is left waits for the next."""
 
+IDLE_S = 600.0
+"""After so long without a job the worker is ended: it holds models, and the memory of the graphics card."""
+
 KEPT_OUTCOMES = 200
 
 Command = tuple[list[str], "dict[str, str] | None"]
@@ -89,8 +92,9 @@ class _Order:
 class JobRunner:
     """Owns one worker process and the queue of jobs before it.
 
-    Nothing is started before the first job. Signals are emitted from `poll`, which a timer calls, never from within
-    `run` or `cancel`; each job ends with exactly one `finished` or `failed`.
+    Nothing is started before the first job, and nothing is kept for long after the last. Signals are emitted from
+    `poll`, which a timer calls, never from within `run` or `cancel`; each job ends with exactly one `finished` or
+    `failed`.
 
     Args:
         commandFactory: gives the worker's arguments and environment; asked before each job, and other arguments replace
@@ -130,6 +134,7 @@ class JobRunner:
         self._concluded: deque[tuple[str, dict[str, Any] | JobError]] = deque()
         self._outcomes: dict[str, dict[str, Any] | JobError] = {}
         self._state = self.IDLE
+        self._idleSince: float | None = None
 
     @property
     def busy(self) -> bool:
@@ -176,6 +181,7 @@ class JobRunner:
             raise explained(error, result) from error
         order = _Order(f"{job.kind}-{next(self._numbers)}", job)
         self._waiting.append(order)
+        self._idleSince = None
         self._advance()
         self._watch()
         return order.jobId
@@ -286,6 +292,7 @@ class JobRunner:
             self._killIfDeaf()
             self._advance()
             self._tellConclusions()
+            self._endIdle()
         finally:
             self._updateState()
             self._watch()
@@ -377,6 +384,20 @@ class JobRunner:
             worker.kill()
         found = _("{cause}; the worker did not answer and was ended").format(cause=order.cancelledBy)
         self._conclude(order, cancelled(order.job, found))
+
+    def _endIdle(self) -> None:
+        """Let a worker go that has had nothing to do for long; starting one takes a few seconds."""
+        if self._worker is None or self.busy:
+            return
+        if self._idleSince is None:
+            self._idleSince = time.monotonic()
+        elif time.monotonic() >= self._idleSince + IDLE_S:
+            self._idleSince = None
+            worker = self._dropWorker()
+            if worker is not None:
+                worker.close()
+            message = _("The worker has had no job for {count} min and was ended; the next job starts another one.")
+            self.log.emit("", message.format(count=round(IDLE_S / 60)))
 
     def _conclude(self, order: _Order, outcome: dict[str, Any] | JobError) -> None:
         """Note how a job ended; it is told by the next `_tellConclusions`."""

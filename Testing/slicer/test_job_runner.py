@@ -9,6 +9,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from GenerativeAugmentLib import jobRunner
 from GenerativeAugmentLib.errors import JobError
 from GenerativeAugmentLib.jobRunner import CANCEL_GRACE_S, JobRunner, Signal
 from GenerativeAugmentLib.jobs import Job, newJobFolder
@@ -350,6 +351,24 @@ def test_a_worker_that_dies_while_idle_is_replaced(session):
     session.until(lambda: not session.ticking)
     assert "the next job starts another one" in session.signalled("log")[-1][2]
     assert session.runner.workerInfo is None
+    assert session.runner.waitForCompletion(session.run("finish"))["summary"]["pid"] != pid
+
+
+def test_a_worker_without_a_job_is_let_go_and_one_with_a_job_is_not(session, monkeypatch):
+    monkeypatch.setattr(jobRunner, "IDLE_S", 0.3)
+    pid = session.runner.waitForCompletion(session.run("finish"))["summary"]["pid"]
+    long = session.run("steps")
+    session.untilSignal("started", long)
+    ends = time.monotonic() + 0.6
+    session.until(lambda: time.monotonic() > ends)
+    assert session.runner.busy and session.runner.workerInfo is not None and not isGone(pid)
+    session.runner.cancel(long)
+    session.untilSignal("failed", long)
+    began = time.monotonic()
+    session.until(lambda: not session.ticking)
+    assert time.monotonic() - began >= 0.3
+    assert "no job for 0 min" in session.signalled("log")[-1][2] and session.runner.workerInfo is None
+    session.until(lambda: isGone(pid))
     assert session.runner.waitForCompletion(session.run("finish"))["summary"]["pid"] != pid
 
 
