@@ -25,6 +25,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+OLDEST_SLICER = (5, 12)
+
 
 class GenerativeAugment(ScriptedLoadableModule):
     """What the application knows of the module before it is opened."""
@@ -55,6 +57,9 @@ class GenerativeAugmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def setup(self):
         """Build the panel; nothing is started."""
         ScriptedLoadableModuleWidget.setup(self)
+        if (slicer.app.majorVersion, slicer.app.minorVersion) < OLDEST_SLICER:
+            self.refuse()
+            return
         self.logic = GenerativeAugmentLogic()
         self.shell = Shell(self.logic, self.layout)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
@@ -63,13 +68,24 @@ class GenerativeAugmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.parent.isEntered:
             self.enter()
 
+    def refuse(self):
+        """Say which Slicer is needed, instead of a panel that fails at one job or another."""
+        needed, running = ".".join(map(str, OLDEST_SLICER)), slicer.app.applicationVersion
+        text = _("Generative Augment needs Slicer {needed} or newer; this is {running}. Install the current version.")
+        label = qt.QLabel(text.format(needed=needed, running=running))
+        label.wordWrap = True
+        self.layout.addWidget(label)
+        self.layout.addStretch(1)
+
     def enter(self):
         """The module is shown."""
-        self.shell.enter()
+        if self.shell is not None:
+            self.shell.enter()
 
     def exit(self):
         """Another module is shown."""
-        self.shell.exit()
+        if self.shell is not None:
+            self.shell.exit()
 
     def cleanup(self):
         """The module is unloaded or reloaded: jobs stop."""

@@ -1,5 +1,7 @@
 """How far reviewers agree, and how sure a proportion is."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Real or synthetic? A test in which neither the order nor the log tells before the answer is given."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import random
@@ -24,7 +26,7 @@ class Score:
     interval: tuple[float, float]
 
     @classmethod
-    def of(cls, outcomes: Sequence[bool]) -> "Score":
+    def of(cls, outcomes: Sequence[bool]) -> Score:
         """The score of answers, each right or wrong."""
         correct, total = sum(outcomes), len(outcomes)
         return cls(correct, total, correct / total if total else 0.0, wilsonInterval(correct, total))

@@ -84,7 +84,7 @@ def describeCovariate(covariate: Condition) -> str:
 def _covariate(name: str, cases: Sequence[CaseEntry]) -> Condition:
     """What its values are, as the worker will take them."""
     values = [case.covariates[name] for case in cases if name in case.covariates]
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         return Condition("number", name, low=min(values), high=max(values))
     levels = tuple(sorted({str(value) for value in values}))
     return Condition("text" if len(levels) > MOST_LEVELS else "class", name, levels)

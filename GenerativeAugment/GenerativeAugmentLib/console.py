@@ -172,7 +172,7 @@ class Console:
             True
         """
         entry = self._model(model)
-        given = list(volumeNode) if isinstance(volumeNode, list | tuple) else [volumeNode]
+        given = list(volumeNode) if isinstance(volumeNode, (list, tuple)) else [volumeNode]
         first, second, third = (given + [None] * 3)[:3]
         parameters = TranslateParameters(
             model=entry.name,

@@ -4,6 +4,8 @@ https://json-schema.org/draft/2020-12. A keyword that is not known here raises, 
 over.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator
 from typing import Any

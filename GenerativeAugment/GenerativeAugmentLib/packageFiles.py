@@ -4,6 +4,8 @@ A package is a folder with configs/genaug.json, models/<stage>.safetensors, docs
 ever run, here or in the worker; an archive from outside may write nowhere but into the folder it is given.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 import shutil

@@ -1,5 +1,7 @@
 """The methods the extension offers, read from genaug/recipes/*.toml: what a panel shows before a model exists."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ One JSON object a line, appended and never changed. A later line overrules an ea
 line says which version of the label map it is about, so the file is also the history of the review.
 """
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import asdict, dataclass

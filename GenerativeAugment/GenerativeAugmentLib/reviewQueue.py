@@ -4,6 +4,8 @@ The log is `reviewLog`, the statistics are `agreement`, the test with hidden ori
 of them can be had from here.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from datetime import datetime, timezone

@@ -254,7 +254,7 @@ def _isEvent(event: dict[str, Any]) -> bool:
     name = event.get("event")
     # A later worker may tell more than this side knows of; that is no garbage.
     fields = _FIELDS.get(name, {}) if isinstance(name, str) else {"event": str}
-    return isinstance(event.get("id"), str | None) and all(
+    return isinstance(event.get("id"), (str, type(None))) and all(
         isinstance(event.get(field), kind) for field, kind in fields.items()
     )
 

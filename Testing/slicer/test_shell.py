@@ -1,5 +1,6 @@
 """What lies around the panels: Apply and Cancel, progress, log, environment; no torch, no hold, no stray process."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -83,6 +84,40 @@ os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert "imported: []" in done.stdout and "reloaded" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_older_application_is_told_which_one_is_needed(moduleWidget, slicerHost, monkeypatch):
+    import slicer
+
+    monkeypatch.setattr(type(slicerHost), "minorVersion", 10)
+    widget = moduleWidget()
+    assert widget.shell is None
+    labels = [label.text for label in slicer.util.findChildren(widget.parent, className="QLabel")]
+    assert any("needs Slicer 5.12 or newer" in text for text in labels), labels
+    representation = slicer.modules.generativeaugment.widgetRepresentation()
+    representation.exit()
+    representation.enter()
+    slicer.mrmlScene.Clear(0)
+
+
+def runtimeUnions(source):
+    """Lines where types are joined with a bar when the code runs, which Python before 3.10 does not know."""
+    tree = ast.parse(source, feature_version=(3, 9))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    classes = [call.args[1] for call in calls if call.func.id in ("isinstance", "issubclass")]
+    if "from __future__ import annotations" not in source:
+        defined = [node for node in ast.walk(tree) if isinstance(node, (ast.arg, ast.AnnAssign))]
+        classes += [node.annotation for node in defined if node.annotation is not None]
+        classes += [node.returns for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.returns]
+    parts = [one for part in classes for one in ast.walk(part) if isinstance(one, ast.BinOp)]
+    return [one.lineno for one in parts if isinstance(one.op, ast.BitOr)]
+
+
+def test_an_older_python_gets_as_far_as_that(slicerHost):
+    sources = [MODULE / "GenerativeAugment.py", *(MODULE / "GenerativeAugmentLib").rglob("*.py")]
+    found = {source.name: runtimeUnions(source.read_text(encoding="utf-8")) for source in sources}
+    assert not {name: lines for name, lines in found.items() if lines}
+    assert runtimeUnions("isinstance(1, int | str)") == runtimeUnions("def f(a: int | None): ...") == [1]
 
 
 def test_one_button_applies_and_cancels_within_two_seconds(shell, broken, waitFor):
