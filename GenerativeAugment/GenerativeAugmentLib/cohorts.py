@@ -6,6 +6,7 @@ The format is the worker's; what is written here is what its models accept.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -352,8 +353,9 @@ def _requireSound(items: Sequence[SceneCase], fileFormat: str) -> None:
 
 
 def safeName(text: str) -> str:
-    """`text` with what cannot stand in a file name replaced by "-"."""
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+") or "unnamed"
+    """`text` without accents, with what cannot stand in a file name replaced by "-"."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", plain).strip("-._+") or "unnamed"
 
 
 def _requireGeometry(item: SceneCase, node: Any, reference: Any) -> None:

@@ -101,7 +101,7 @@ def stage_of(
         TensorStore(folder / TENSORS, plan.grid.size, stage.training.shift, stage.training.flip), stage
     )
     if autoencoder is not None:
-        codes, _ = encode_all(plan, folder, next(iter(plan.recipe.stages)), autoencoder, setting.fabric)
+        codes, _ = encode_all(plan, folder, list(plan.recipe.stages), autoencoder, setting.fabric)
         window = tuple(codes.target.shape[2:])
         signature = replace(stage_signature(stage, 3, window, plan.roles), image_channels=codes.target.shape[1])
         data = CodeStore(codes)

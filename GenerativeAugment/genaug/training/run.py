@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -262,7 +262,7 @@ def chosen_precision(options: TrainingOptions, device: str) -> Precision:
 
 
 def encode_all(
-    plan: TrainingPlan, folder: Path, chain: Sequence[str], autoencoder: Autoencoder, fabric: Fabric
+    plan: TrainingPlan, folder: Path, chain: list[str], autoencoder: Autoencoder, fabric: Fabric
 ) -> tuple[Batch, CodeScale | None]:
     """Codes of all cases with their conditions, standardised per channel, and the scale to take them back.
 
