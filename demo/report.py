@@ -190,10 +190,10 @@ def copies_sentence(check: CopyCheck) -> str:
     """What a copy check found, in one sentence."""
     if check.share is None:
         return f"Copies ({check.space}): {check.note}"
-    share = f"{100 * check.share:.0f} % of {check.n_synthetic}"
+    share, expected = f"{100 * check.share:.0f} % of {check.n_synthetic}", f"{100 * check.expected:.0f} %"
     return (
         f"Copies ({check.space}): {share} synthetic cases lie nearer to a training case than"
-        f" 95 % of {check.n_held_out} unseen real cases do; 5 % is what independent cases give."
+        f" 95 % of {check.n_held_out} unseen real cases do; {expected} is what independent cases give."
     )
 
 

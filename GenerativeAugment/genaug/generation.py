@@ -33,9 +33,10 @@ class CodeScale(Strict):
 
     @classmethod
     def of(cls, codes: Tensor) -> CodeScale:
-        """The scale that gives codes (N, C, ...) zero mean and unit variance per channel."""
+        """The scale that gives codes (N, C, ...) zero mean and unit variance per channel, where they vary at all."""
         axes = [axis for axis in range(codes.ndim) if axis != 1]
-        return cls(mean=codes.mean(axes).tolist(), deviation=codes.std(axes).clamp(min=1e-6).tolist())
+        deviation = codes.std(axes, correction=int(codes.numel() > codes.shape[1]))
+        return cls(mean=codes.mean(axes).tolist(), deviation=deviation.where(deviation > 1e-6, 1).tolist())
 
     def scale(self, codes: Tensor) -> Tensor:
         """Standardise codes (B, C, ...)."""

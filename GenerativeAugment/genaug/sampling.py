@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from genaug.errors import GenaugError, Reason
+from genaug.generation import maker
 from genaug.package import Package
 from genaug.parameters import SamplerChoice
 from genaug.recipe import Sampler
 from genaug.samplers import find_sampler
+from genaug.stages import chains
 
 
 def chosen_sampler(package: Package, choice: SamplerChoice) -> Sampler:
     """The package's sampler with what is asked for instead.
 
     Raises:
-        GenaugError: BAD_PARAMETER for a sampler, a guidance or a truncation that the model has no use for.
+        GenaugError: BAD_PARAMETER for a sampler, steps, a guidance or a truncation that the model has no use for.
     """
     default = package.info.recipe.sampler
     guidance = default.guidance if choice.guidance is None else choice.guidance
@@ -32,17 +34,20 @@ def chosen_sampler(package: Package, choice: SamplerChoice) -> Sampler:
             "Leave sampler and sampler options out.",
         )
     if choice.sampler is None or choice.sampler == default.name:
-        return Sampler(
+        chosen = Sampler(
             name=default.name,
             steps=choice.steps or default.steps,
             guidance=guidance,
             truncation=truncation,
             options={**default.options, **choice.sampler_options},
         )
-    entry = find_sampler(choice.sampler)
-    return Sampler(
-        name=entry.name, steps=choice.steps or entry.steps, guidance=guidance, options=choice.sampler_options
-    )
+    else:
+        entry = find_sampler(choice.sampler)
+        chosen = Sampler(
+            name=entry.name, steps=choice.steps or entry.steps, guidance=guidance, options=choice.sampler_options
+        )
+    _require_trained_levels(package, chosen)
+    return chosen
 
 
 def _require_guidance(package: Package, guidance: float) -> None:
@@ -68,4 +73,18 @@ def _require_truncation(package: Package, truncation: float) -> None:
             f"{truncation:g} for {package.info.recipe.name}",
             "1: this model does not make a case from one point of normal noise, as GANs and most VAEs do",
             "Leave truncation out.",
+        )
+
+
+def _require_trained_levels(package: Package, sampler: Sampler) -> None:
+    """A network of few noise levels has never seen those in between, and makes something of them all the same."""
+    recipe = package.info.recipe
+    last = maker(recipe, chains(recipe, package.systems)[-1], package.systems, sampler)
+    if not package.systems[last].suits(sampler):
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "steps",
+            f"{sampler.steps} of {sampler.name} for {recipe.name}",
+            f"the noise levels that it was trained at: {recipe.sampler.steps} steps of {recipe.sampler.name}",
+            "Leave sampler and steps out.",
         )

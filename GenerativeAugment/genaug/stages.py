@@ -32,6 +32,13 @@ def chains(recipe: Recipe, among: Collection[str] | None = None) -> list[list[st
     return found
 
 
+def built_on(recipe: Recipe, name: str) -> list[str]:
+    """The later stages that start from what a stage has learnt: those on its codes, and those that follow it."""
+    (chain,) = [chain for chain in chains(recipe) if name in chain]
+    on_codes = [later for later in chain[1:] if recipe.stages[later].space == "latent"] if name == chain[0] else []
+    return on_codes + [later for later, stage in recipe.stages.items() if stage.follows == name]
+
+
 def stage_signature(stage: Stage, dimension: int, window: Sequence[int], roles: Roles) -> Signature:
     """Shapes of a stage's network on voxels, or, with a code's `window`, of everything but its channels."""
     images, labels, conditions, vector = len(roles.target), roles.label_channels, roles.condition_channels, roles.vector

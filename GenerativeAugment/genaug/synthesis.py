@@ -155,7 +155,9 @@ def make_cases(
     for number, group in enumerate(groups):
         if not claim(number):
             continue
-        asked = [_asked(package, parameters, texts, given, index, case_seed(seed, index)) for index in group]
+        # What is made beside them for the sake of the batch repeats what one of them is asked, and is thrown away.
+        wanted_for = [index if index in indices else next(i for i in group if i in indices) for index in group]
+        asked = [_asked(package, parameters, texts, given, index, case_seed(seed, index)) for index in wanted_for]
 
         def tell(step: int, steps: int, done: int = done) -> None:
             reporter.progress(done * steps + step, calls * steps, f"case {len(cases) + 1} of {len(indices)}")

@@ -135,6 +135,19 @@ def test_summary_shows_each_score_with_floor_and_each_copy_check(good: Evaluatio
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("held_out", [10, 20, 50])
+def test_independent_cases_are_taken_for_copies_as_often_as_is_said(held_out: int) -> None:
+    """However few held-out cases set the threshold."""
+    rng = np.random.default_rng(held_out)
+    shares = []
+    for _ in range(400):
+        training, other, made = (rng.normal(size=(n, 4)) for n in (30, held_out, 40))
+        ids = [str(n) for n in range(40)]
+        check = copy_check("features", training, made, other, ids[:30], ids, rng)
+        shares.append(check.share)
+    assert np.mean(shares) == pytest.approx(check.expected, abs=0.012)
+
+
 def test_copies_of_training_cases_are_found_and_fresh_cases_are_not(
     real: list[CaseArrays], training: list[CaseArrays]
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from engine_data import blob_cohort, tiny_options
 from genaug import package as packages
+from genaug import synthesis
 from genaug.case import write_case
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
@@ -108,6 +109,27 @@ def test_spade_images_lie_on_the_given_label_maps(data, tmp_path):
         assert np.array_equal(remake(record, package, source)["A"].array, case.volume("A").array)
     with pytest.raises(GenaugError, match="cohort with label maps"):
         synthesize(package, tmp_path / "none", SynthesisParameters(count=1), 3, "cpu")
+
+
+def test_a_case_that_nobody_asked_for_does_not_stop_the_others(data, tmp_path, monkeypatch):
+    """On a GPU two are made at a time; the second one's label map is nobody's business when one is asked for."""
+    package = train(data, tiny_options("spade", 2), tmp_path / "spade", "cpu", Silent())
+    monkeypatch.setattr(synthesis, "micro_batch", lambda device: 2)
+    first, second, *_ = data.cases
+    given = data.with_cases([first, second.model_copy(update={"label": None})])
+    made = synthesize(package, tmp_path / "cases", SynthesisParameters(count=1), 3, "cpu", given=given)
+    assert [case.parents for case in made.cases] == [[first.id]]
+    with pytest.raises(GenaugError, match="label map"):
+        synthesize(package, tmp_path / "both", SynthesisParameters(count=2), 3, "cpu", given=given)
+
+
+@pytest.mark.parametrize("asked", [{"steps": 7}, {"sampler": "ancestral", "steps": 5}])
+def test_a_model_of_few_noise_levels_is_not_asked_for_others(data, tmp_path, asked):
+    package = train(data, tiny_options("fast-ddpm", 1), tmp_path / "fast", "cpu", Silent())
+    with pytest.raises(GenaugError, match="10 steps of ddim") as caught:
+        run(package, tmp_path / "cases", count=1, **asked)
+    assert caught.value.reason is Reason.BAD_PARAMETER
+    assert not (tmp_path / "cases").exists()
 
 
 def test_images_made_for_test_patients_stay_test_cases(data, tmp_path):

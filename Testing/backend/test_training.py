@@ -15,12 +15,14 @@ from genaug.objectives import LOSSES
 from genaug.package import load_package, read_info
 from genaug.progress import Silent
 from genaug.recipe import FOLDER as RECIPES_FOLDER
+from genaug.recipe import load_recipe
 from genaug.split import split_by_ids
+from genaug.stages import built_on
 from genaug.training import inputs as training_inputs
 from genaug.training import make_plan, run, train, training_folder
 from genaug.training.average import Average, average_weight
 from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
-from genaug.training.curves import read_curve
+from genaug.training.curves import Curves, read_curve
 from genaug.training.loop import StageRun, shuffled_item
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
@@ -471,6 +473,55 @@ def test_a_stage_begins_anew_when_the_one_it_builds_on_is_another(cohort, tmp_pa
     notes = Notes()
     train(cohort, tiny_options("ldm"), tmp_path / "ldm", "cpu", notes)
     assert notes.said[-1] == "denoiser: resumed at iteration 4"
+
+
+def test_minutes_that_end_before_a_stage_has_begun_make_no_model_and_freeze_nothing(cohort, tmp_path):
+    with pytest.raises(GenaugError, match="minutes") as caught:
+        train(cohort, tiny_options("ldm", 6, minutes=1e-6), tmp_path / "ldm", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER and not (tmp_path / "ldm").exists()
+    assert not checkpoint_path(training_folder(tmp_path / "ldm"), "autoencoder").exists()
+    package = train(cohort, tiny_options("ldm", 6, minutes=5.0), tmp_path / "ldm", "cpu", Silent())
+    assert [stage.iterations for stage in read_info(package).stages.values()] == [6, 6]
+
+
+def test_stages_that_are_kept_need_no_minutes(cohort, tmp_path):
+    first = train(cohort, tiny_options("ldm", 1), tmp_path / "first", "cpu", Silent())
+    kept = {"iterations": {"autoencoder": 2, "denoiser": 0}, "initial": first, "minutes": 1.0}
+    second = train(cohort, tiny_options("ldm", **kept), tmp_path / "second", "cpu", Silent())
+    assert [stage.iterations for stage in read_info(second).stages.values()] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "expected"),
+    [
+        ("ldm", "autoencoder", ["denoiser"]),
+        ("ldm", "denoiser", []),
+        ("pavae", "mask", []),
+        ("brainspade", "label_autoencoder", ["label_denoiser"]),
+        ("brainspade", "label_denoiser", []),
+    ],
+)
+def test_only_what_is_built_on_a_stage_settles_it(recipe, stage, expected):
+    assert built_on(load_recipe(recipe), stage) == expected
+
+
+def test_a_single_case_is_not_enough_to_fit_a_distribution_to(cohort, tmp_path):
+    alone = cohort.with_cases(cohort.cases[:1])
+    with pytest.raises(GenaugError, match="at least 2"):
+        train(alone, tiny_options("vae-mixture", 1), tmp_path / "mixture", "cpu", Silent())
+    train(alone, tiny_options("vae-flow", 1), tmp_path / "flow", "cpu", Silent())
+
+
+def test_a_term_that_counts_now_and_then_is_shown_as_large_as_it_is(tmp_path):
+    curves = Curves(tmp_path, "gan")
+    for iteration in range(1, 21):
+        rare = {"rare": 1.0} if iteration % 4 == 0 else {}
+        late = {"late": 3.0} if iteration > 14 else {}
+        curves.add(iteration, {"always": 2.0, **rare, **late})
+    curves.close()
+    first, second = read_curve(tmp_path / "gan.curves.csv")
+    assert first == {"iteration": 10.0, "always": 2.0, "rare": 1.0}
+    assert second == {"iteration": 20.0, "always": 2.0, "rare": 1.0, "late": 3.0}
 
 
 def test_a_last_stage_that_minutes_ended_goes_on_when_there_are_more(cohort, tmp_path):

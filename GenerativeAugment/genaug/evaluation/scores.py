@@ -58,7 +58,7 @@ class CopyPair(_Finite):
 class CopyCheck(_Finite):
     """Whether synthetic cases lie nearer to training cases than unseen real cases do.
 
-    `share` of about 0.05 is what independent new cases give, because the threshold is the 95th percentile of the
+    Independent new cases give a `share` of about `expected`, because the threshold is the 95th percentile of the
     held-out cases. Without held-out cases `threshold` and `share` are None: nothing is claimed.
     """
 
@@ -71,6 +71,11 @@ class CopyCheck(_Finite):
     n_held_out: int
     n_synthetic: int
     note: str = ""
+
+    @property
+    def expected(self) -> float:
+        """The share of independent new cases: 5 %, or the least that so few held-out cases can tell."""
+        return max(0.05, 1 / (self.n_held_out + 1))
 
 
 class Evaluation(_Finite):
@@ -127,7 +132,7 @@ def _copy_line(check: CopyCheck) -> str:
         return f"copies ({check.space}): {check.note}"
     return (
         f"copies ({check.space}): {check.share:.1%} {_span(check.interval)} of {check.n_synthetic} synthetic cases lie"
-        f" nearer to a training case than 95 % of {check.n_held_out} held-out cases do (5 % expected)"
+        f" nearer to a training case than 95 % of {check.n_held_out} held-out cases do ({check.expected:.0%} expected)"
     )
 
 

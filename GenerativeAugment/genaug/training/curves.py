@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,21 +31,22 @@ class Curves:
         self._stage = stage
         self._rows = [row for row in read_curve(self._path) if row["iteration"] <= after] if after else []
         self._sums: dict[str, Tensor | float] = {}
-        self._count = 0
+        self._counts: Counter[str] = Counter()
         self._board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=after + 1)
 
     def add(self, iteration: int, losses: Mapping[str, float | Tensor]) -> None:
         """Add one iteration; nothing waits for the device except once every 10 iterations."""
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            # A term need not count in every iteration.
+            self._counts[name] += 1
         if iteration % EVERY:
             return
-        row = {name: float(total) / self._count for name, total in self._sums.items()}
+        row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         for name, value in row.items():
             self._board.add_scalar(f"{self._stage}/{name}", value, iteration)
         self._rows.append({"iteration": float(iteration), **row})
-        self._sums, self._count = {}, 0
+        self._sums, self._counts = {}, Counter()
         if len(self._rows) % 10 == 0:
             self.write()
 

@@ -120,7 +120,7 @@ class StageRun:
                     self.setting.preview(self.averaged(), self.iteration)
                 self._report(total, curves.summary())
         except Cancelled:
-            self._save()
+            self._keep()
             raise
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -128,8 +128,13 @@ class StageRun:
             raise self._out_of_memory(error) from error
         finally:
             curves.close()
-        self._save()
+        self._keep()
         return self.averaged()
+
+    def _keep(self) -> None:
+        """Save what was trained; a stage that has not begun must not look like one that has."""
+        if self.iteration:
+            self._save()
 
     def averaged(self) -> System:
         """The network with averaged weights, in evaluation mode."""

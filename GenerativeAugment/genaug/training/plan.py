@@ -81,6 +81,7 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
         )
     recipe, roles, dimension = _choose(cohort, cases, options)
     _require_something_to_train(recipe, options)
+    _require_enough(recipe, cohort, cases)
     ancestors = _ancestors(cohort, options.initial)
     former = TrainingPlan.read(folder) if (folder / PLAN).is_file() else None
     files = file_states(
@@ -316,6 +317,19 @@ def _require_labels(cases: Sequence[Case], expected: str) -> None:
             expected,
             "Add the label maps or leave these cases out; to train a model of images alone, choose an unconditional"
             " recipe with with_labels false.",
+        )
+
+
+def _require_enough(recipe: Recipe, cohort: Cohort, cases: Sequence[Case]) -> None:
+    """The distribution of one code is that code: its cases would be the training case."""
+    fitted = [name for name, stage in recipe.stages.items() if stage.space == "latent" and not stage.loss]
+    if fitted and len(cases) < 2:
+        raise GenaugError(
+            Reason.EMPTY_COHORT,
+            cohort.name,
+            "1 training case",
+            f"at least 2, to fit the {fitted[0]} of {recipe.name} to",
+            "Add cases, or make some of this one by deformation or label-to-image drawing.",
         )
 
 

@@ -29,7 +29,7 @@ from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
 from genaug.recipe import Stage
 from genaug.record import hash_voxels
-from genaug.stages import StageData, blindfolded, chains, part_view, stage_signature, stage_view
+from genaug.stages import StageData, blindfolded, built_on, chains, part_view, stage_signature, stage_view
 from genaug.tensors import CodeStore, TensorStore
 from genaug.training.checkpoint import checkpoint_path
 from genaug.training.loop import Setting, StageRun, derive
@@ -60,8 +60,9 @@ def train(cohort: Cohort, options: TrainingOptions, output: Path, device: str, r
         reporter: told of every iteration.
 
     Raises:
-        GenaugError: from the cohort, the recipe, or the training (DIVERGED, OUT_OF_MEMORY, DISK_FULL, CANCELLED). What
-            is refused before it starts leaves nothing behind.
+        GenaugError: from the cohort, the recipe, or the training (DIVERGED, OUT_OF_MEMORY, DISK_FULL, CANCELLED;
+            BAD_PARAMETER for minutes that end before every stage has begun). What is refused before it starts leaves
+            nothing behind.
     """
     chosen_precision(options, device)
     folder = training_folder(output)
@@ -88,7 +89,7 @@ def run_training(
     """Train what `make_plan` wrote into `folder`; see `train`.
 
     A stage that was stopped by its minutes is trained further when there are minutes again, unless a later one has
-    begun with its codes.
+    begun that is built on it.
 
     Args:
         folder: with plan and tensors.
@@ -143,7 +144,6 @@ def _train_stages(
 ) -> tuple[PackageInfo, dict[str, System]]:
     """One stage after another: the package's description, still without a name of its own, and the networks."""
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-    names = list(plan.recipe.stages)
     weights = [stage.training.iterations for stage in plan.recipe.stages.values()]
     systems: dict[str, System] = {}
     stages: dict[str, TrainedStage] = {}
@@ -171,7 +171,9 @@ def _train_stages(
         part = Part(reporter, sum(weights[:index]) / sum(weights), weights[index] / sum(weights))
         share = None
         if deadline is not None:
-            share = time.monotonic() + (deadline - time.monotonic()) * weights[index] / sum(weights[index:])
+            # Stages that keep their weights need no time.
+            rest = max(1, sum(weights[index:]))
+            share = time.monotonic() + (deadline - time.monotonic()) * weights[index] / rest
         setting = Setting(
             fabric=fabric,
             folder=folder,
@@ -181,13 +183,14 @@ def _train_stages(
             preview_every=options.preview_every,
             preview=_preview(plan, folder, name, systems, scale, part),
             deadline=share,
-            settled=any(checkpoint_path(folder, later).exists() for later in names[index + 1 :]),
+            settled=any(checkpoint_path(folder, later).exists() for later in built_on(plan.recipe, name)),
             codes_of=codes_of,
             acceleration=_acceleration(folder, name, options, fabric, plan.grid.dimension, part),
         )
         teacher = None if stage.follows is None else systems[stage.follows]
         run = stage_run(name, stage, signature, data, setting, options, teacher)
         _train(run)
+        _require_begun(run, options)
         systems[name] = run.averaged()
         stages[name] = TrainedStage(
             file="",
@@ -209,6 +212,19 @@ def _train_stages(
         seed=options.seed,
     )
     return info, systems
+
+
+def _require_begun(run: StageRun, options: TrainingOptions) -> None:
+    """A network that was not trained at all would make noise of whatever the others have learnt."""
+    if run.iteration or not run.stage.training.iterations or not run.stage.loss:
+        return
+    raise GenaugError(
+        Reason.BAD_PARAMETER,
+        "minutes",
+        f"{options.minutes:g}, which were over before the first iteration of the stage {run.name}",
+        "time for every stage",
+        "Train again with more minutes; what was trained is kept and trained further.",
+    )
 
 
 def make_fabric(options: TrainingOptions, device: str) -> Fabric:
