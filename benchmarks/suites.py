@@ -74,7 +74,7 @@ def _translation(recipe: Recipe, folder: Path) -> Suite:
     if recipe.name in OWN_DATA:
         return OWN_DATA[recipe.name](folder)
     if "images" in recipe.conditions:
-        return _several_sources(brain_tumour())
+        return _several_sources(brain_tumour(folder))
     if 0 not in recipe.offsets:
         return _sarcoma_suite("planes", sarcoma(), "mr_t1")
     if "covariates" in recipe.conditions:
@@ -128,7 +128,7 @@ OWN_DATA: dict[str, Callable[[Path], Suite]] = {
     "countersynth": _asked_otherwise,
     "ddm": _moved,
     "ant-gan": lambda _: _sarcoma_suite("findings", sarcoma(), "mr_t1"),
-    "mustgan": lambda _: _several_sources(brain_tumour(complete=True)),
+    "mustgan": lambda folder: _several_sources(brain_tumour(folder, complete=True)),
 }
 """Translations that need other data than their conditions tell.
 
@@ -139,7 +139,11 @@ label, and one asks for every source.
 NEIGHBOURS = ("plane", "next")
 """Channels of `neighbours`."""
 WHITE = 99.5
-"""Percentile of the first plane that is 1000 in both."""
+"""Percentile that is 1000, where images are put on one scale.
+
+From patient to patient the scale of MR intensities differs by a factor of up to thousands, and a model that is given
+one image cannot know which scale the scanner had for the other; an error would say little else.
+"""
 
 
 def neighbours(folder: Path) -> Cohort:
@@ -153,11 +157,9 @@ def neighbours(folder: Path) -> Cohort:
             if first.patient != second.patient:
                 continue
             here = first.volume(channel)
-            # From patient to patient the scale of the intensities differs by a factor of thousands, and a model that
-            # is given one plane cannot know which scale the scanner had for the other.
-            scale = 1000 / float(np.percentile(here.array, WHITE))
+            scale = _scale(here)
             images = {
-                name: with_changes(plane, array=np.rint(scale * plane.array).astype(np.int16), affine=here.affine)
+                name: with_changes(_scaled(plane, scale), affine=here.affine)
                 for name, plane in zip(NEIGHBOURS, (here, second.volume(channel)), strict=True)
             }
             cases.append(write_case(written, first.id, first.patient, images, None))
@@ -167,28 +169,35 @@ def neighbours(folder: Path) -> Cohort:
     return _written_once(folder / "neighbours", build)
 
 
-def brain_tumour(complete: bool = False) -> Cohort:
-    """Four contrasts of the same session (TCIA Brain-Tumor-Progression); the last subject tests, the others train.
+def brain_tumour(folder: Path, complete: bool = False) -> Cohort:
+    """Four contrasts of the same session (TCIA Brain-Tumor-Progression), each on one scale for all patients.
 
-    Of five subjects the last one has no T2, and is left out where a method needs `complete` cases.
+    Of five subjects the last one tests, the others train. That one has no T2, and is left out where a method needs
+    `complete` cases.
     """
-    cohort = read_cohort(data_folder("brain_tumour"))
+
+    def build(written: Path) -> Cohort:
+        whole = read_cohort(data_folder("brain_tumour"))
+        names = {channel: channel.removesuffix("_reg") for channel in whole.channels}
+        cases = []
+        for case in whole.cases:
+            volumes = {names[channel]: case.volume(channel) for channel in case.images}
+            images = {channel: _scaled(volume, _scale(volume)) for channel, volume in volumes.items()}
+            cases.append(write_case(written, case.id, case.id.partition("_")[0], images))
+        channels = {names[channel]: modality for channel, modality in whole.channels.items()}
+        return Cohort(name="brain tumour", root=written, channels=channels, cases=cases)
+
+    cohort = _written_once(folder / "brain_tumour", build)
     taken = [case for case in cohort.cases if not complete or len(case.images) == len(cohort.channels)]
-    patients = sorted({case.id.partition("_")[0] for case in taken})
-    cases = [case.model_copy(update={"patient": case.id.partition("_")[0]}) for case in taken]
-    channels = {name: name.removesuffix("_reg") for name in cohort.channels}
-    named = [
-        case.model_copy(update={"images": {channels[name]: path for name, path in case.images.items()}, "label": None})
-        for case in cases
-    ]
-    renamed = cohort.model_copy(
-        update={
-            "name": "brain tumour",
-            "channels": {channels[name]: modality for name, modality in cohort.channels.items()},
-            "label_names": {},
-        }
-    )
-    return split_by_ids(renamed.with_cases(named), test=patients[-1:])
+    return split_by_ids(cohort.with_cases(taken), test=sorted({case.patient for case in taken})[-1:])
+
+
+def _scale(volume: Volume) -> float:
+    return 1000 / float(np.percentile(volume.array, WHITE))
+
+
+def _scaled(volume: Volume, scale: float) -> Volume:
+    return with_changes(volume, array=np.rint(scale * volume.array).astype(np.int16))
 
 
 def slices(folder: Path) -> Cohort:
