@@ -97,7 +97,7 @@ class Cohort(BaseModel):
         through its parents among the cases, are train patients. A case that fails this is in no part, and neither is
         one that is `of_unknown_descent`.
         """
-        ancestors = self._ancestors()
+        ancestors = self.ancestors()
         return [
             case
             for case in self.cases
@@ -108,7 +108,7 @@ class Cohort(BaseModel):
 
     def require_no_leak(self) -> None:
         """Raise LEAK, naming case and patient, when a case of a train patient descends from one that is not."""
-        ancestors = self._ancestors()
+        ancestors = self.ancestors()
         for case in self.cases:
             if self.part_of(case.patient) != "train":
                 continue
@@ -186,7 +186,7 @@ class Cohort(BaseModel):
         text = json.dumps(self.manifest(self.root), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _ancestors(self) -> dict[str, set[str]]:
+    def ancestors(self) -> dict[str, set[str]]:
         """Case id to every patient it descends from, its own not included unless it is named as an ancestor."""
         by_id = {case.id: case for case in self.cases}
         found: dict[str, set[str]] = {}

@@ -18,8 +18,10 @@ def split_by_patient(cohort: Cohort, fractions: Mapping[str, float], seed: int) 
     """Draw the patients into parts and record it in `split`.
 
     The draw depends on the seed and the set of patient names only, not on the order of the cases. Every part with a
-    fraction above 0 gets at least one patient. Where there are real cases, only their patients are drawn and synthetic
-    cases follow their ancestors; a cohort without any, made from one template for instance, is drawn like a real one.
+    fraction above 0 gets at least one patient. Only the patients of real cases are drawn and synthetic cases follow
+    their ancestors; in a cohort without any, made from one template for instance, those who descend from nobody in it
+    are drawn. A case that shows nobody who is held out and descends from somebody who is can serve no purpose any more:
+    it is left out, and a note says so.
 
     Args:
         cohort: an existing split is replaced.
@@ -51,7 +53,23 @@ def split_by_patient(cohort: Cohort, fractions: Mapping[str, float], seed: int) 
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(patients))
     places = np.repeat(np.arange(len(wanted)), counts)
     drawn = {patients[index]: wanted[place] for index, place in zip(order, places, strict=True)}
-    return cohort.model_copy(update={"split": {patient: drawn[patient] for patient in patients}})
+    return _without_leaks(cohort.model_copy(update={"split": {patient: drawn[patient] for patient in patients}}))
+
+
+def _without_leaks(cohort: Cohort) -> Cohort:
+    ancestors = cohort.ancestors()
+    leaking = {
+        case.id
+        for case in cohort.cases
+        if cohort.part_of(case.patient) == "train"
+        and any(cohort.part_of(patient) != "train" for patient in ancestors[case.id])
+    }
+    if not leaking:
+        return cohort
+    kept = cohort.with_cases([case for case in cohort.cases if case.id not in leaking])
+    first = next(case.id for case in cohort.cases if case.id in leaking)
+    note = f"{len(leaking)} cases are left out that descend from patients who are held out, for instance {first}"
+    return kept.model_copy(update={"notes": [*cohort.notes, note]})
 
 
 def split_by_ids(cohort: Cohort, test: Sequence[str] = (), validation: Sequence[str] = ()) -> Cohort:
@@ -83,8 +101,13 @@ def split_by_ids(cohort: Cohort, test: Sequence[str] = (), validation: Sequence[
 
 
 def _drawn(cohort: Cohort) -> set[str]:
-    """The patients of the real cases; of a cohort without any, of all."""
-    return {case.patient for case in cohort.cases if case.origin == "real"} or set(cohort.patients)
+    """The patients of the real cases; in a cohort without any, those who descend from nobody else in it."""
+    real = {case.patient for case in cohort.cases if case.origin == "real"}
+    if real:
+        return real
+    everybody, ancestors = set(cohort.patients), cohort.ancestors()
+    heirs = {case.patient for case in cohort.cases if (ancestors[case.id] - {case.patient}) & everybody}
+    return everybody - heirs or everybody
 
 
 def _adds_up(fractions: Mapping[str, float]) -> bool:

@@ -53,6 +53,20 @@ def test_a_cohort_made_from_one_template_is_drawn_like_a_real_one():
     assert [len(split.part(part)) for part in FRACTIONS] == [7, 1, 2]
 
 
+def test_an_augmented_cohort_that_is_drawn_anew_can_be_trained_on():
+    """Without the cases that descend from whom is held out now, and with those that still can be used."""
+    template = [Case(id=f"s{i}", patient=f"s{i}", origin="synthetic", derived_from=["template"]) for i in range(10)]
+    alone = [Case(id=f"m{i}", patient=f"m{i}", origin="synthetic", derived_from=[f"s{i}"]) for i in range(10)]
+    shown = [Case(id=f"l{i}", patient=f"s{i}", origin="synthetic", parents=[f"s{i}"]) for i in range(10)]
+    split = split_by_patient(Cohort(name="x", channels={}, cases=[*template, *alone, *shown]), FRACTIONS, 0)
+    assert set(split.split) == {f"s{i}" for i in range(10)}
+    split.require_no_leak()
+    train = {case.id for case in split.part("train")}
+    kept = {patient for patient, part in split.split.items() if part == "train"}
+    assert train == kept | {f"m{patient[1:]}" for patient in kept} | {f"l{patient[1:]}" for patient in kept}
+    assert len(split.cases) == 30 - 3 and "3 cases are left out" in split.notes[0]
+
+
 @pytest.mark.parametrize(
     "fractions", [{}, {"train": 0.5}, {"train": 1.2, "test": -0.2}, {"train": 0.5, "holdout": 0.5}]
 )
