@@ -97,30 +97,33 @@ class Cohort(BaseModel):
         through its parents among the cases, are train patients. A case that fails this is in no part, and neither is
         one that is `of_unknown_descent`.
         """
-        ancestors = self.ancestors()
+        leaks = self.leaks()
         return [
             case
             for case in self.cases
-            if self.part_of(case.patient) == name
-            and (name != "train" or all(self.part_of(patient) == "train" for patient in ancestors[case.id]))
-            and not of_unknown_descent(case, self.split)
+            if self.part_of(case.patient) == name and case.id not in leaks and not of_unknown_descent(case, self.split)
         ]
+
+    def leaks(self) -> dict[str, str]:
+        """The cases of train patients that descend from somebody who is held out, by id, with the first of them."""
+        ancestors = self.ancestors()
+        found = {}
+        for case in self.cases:
+            held_out = [patient for patient in sorted(ancestors[case.id]) if self.part_of(patient) != "train"]
+            if held_out and self.part_of(case.patient) == "train":
+                found[case.id] = held_out[0]
+        return found
 
     def require_no_leak(self) -> None:
         """Raise LEAK, naming case and patient, when a case of a train patient descends from one that is not."""
-        ancestors = self.ancestors()
-        for case in self.cases:
-            if self.part_of(case.patient) != "train":
-                continue
-            for patient in sorted(ancestors[case.id]):
-                if self.part_of(patient) != "train":
-                    raise GenaugError(
-                        Reason.LEAK,
-                        case.id,
-                        f"a case that descends from patient '{patient}', who is in the {self.part_of(patient)} part",
-                        "cases made from train patients only",
-                        "Leave this case out of training, or make it again from a model trained on train patients.",
-                    )
+        for case_id, patient in self.leaks().items():
+            raise GenaugError(
+                Reason.LEAK,
+                case_id,
+                f"a case that descends from patient '{patient}', who is in the {self.part_of(patient)} part",
+                "cases made from train patients only",
+                "Leave this case out of training, or make it again from a model trained on train patients.",
+            )
 
     def check(self, read_voxels: bool = True, paired: bool = True, reporter: Reporter | None = None) -> None:
         """Look at every case; see `cohort_check.check`."""

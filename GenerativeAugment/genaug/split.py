@@ -57,18 +57,12 @@ def split_by_patient(cohort: Cohort, fractions: Mapping[str, float], seed: int) 
 
 
 def _without_leaks(cohort: Cohort) -> Cohort:
-    ancestors = cohort.ancestors()
-    leaking = {
-        case.id
-        for case in cohort.cases
-        if cohort.part_of(case.patient) == "train"
-        and any(cohort.part_of(patient) != "train" for patient in ancestors[case.id])
-    }
-    if not leaking:
+    leaks = cohort.leaks()
+    if not leaks:
         return cohort
-    kept = cohort.with_cases([case for case in cohort.cases if case.id not in leaking])
-    first = next(case.id for case in cohort.cases if case.id in leaking)
-    note = f"{len(leaking)} cases are left out that descend from patients who are held out, for instance {first}"
+    kept = cohort.with_cases([case for case in cohort.cases if case.id not in leaks])
+    found = f"{len(leaks)} cases are left out that descend from patients who are held out"
+    note = f"{found}, for instance {next(iter(leaks))}"
     return kept.model_copy(update={"notes": [*cohort.notes, note]})
 
 

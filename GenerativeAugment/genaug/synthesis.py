@@ -196,8 +196,7 @@ def remake(record: Record, package_folder: Path, given: Case | None = None) -> d
         seeds = [case_seed(record.seed, i) for i in group]
         made = _generate_group(package, seeds, [asked for _ in group], sampler, lambda done, total: None)
         field = _field_of_view(package, case_seed(record.seed, index), asked.given)
-        volumes = _volumes(package, made[group.index(index)], asked.given, field)
-        return _tidied(package, volumes, parameters)[0] if asked.given is None else volumes
+        return _tidied(package, _volumes(package, made[group.index(index)], asked.given, field), parameters)[0]
 
 
 def micro_batch(device: torch.device) -> int:
@@ -363,9 +362,7 @@ def _write(
 ) -> Case:
     info, given = package.info, asked.given
     field = _field_of_view(package, case_seed(seed, index), given)
-    volumes, islands = _volumes(package, array, given, field), 0
-    if given is None:
-        volumes, islands = _tidied(package, volumes, parameters)
+    volumes, islands = _tidied(package, _volumes(package, array, given, field), parameters)
     case_id = f"{parameters.prefix or info.name}-{index:04d}"
     patients = set(info.trained_on.patients)
     inputs = {}
@@ -397,7 +394,7 @@ def _write(
         parents=[] if given is None else [given.case.id],
         patients=sorted(patients),
         inputs=inputs,
-        checks=_checks(package, volumes, islands) if given is None else [],
+        checks=_checks(package, volumes, islands),
         versions=software_versions(),
         machine=machine(package.device),
     )
@@ -420,7 +417,7 @@ def _tidied(
         for one in package.info.trained_on.labels
         if one.smallest_piece is not None and not parameters.keep_islands
     }
-    if "label" not in volumes or not known:
+    if not package.info.roles.generate_labels or not known:
         return volumes, 0
     label, count = without_islands(volumes["label"], known)
     return {**volumes, "label": label}, count
@@ -428,9 +425,9 @@ def _tidied(
 
 def _checks(package: Package, volumes: dict[str, Volume], islands: int) -> list[Check]:
     """The cheapest useful guard: whether each label's volume and pieces are those that a training case could have."""
-    label = volumes.get("label")
-    if label is None:
+    if not package.info.roles.generate_labels:
         return []
+    label = volumes["label"]
     known_labels = package.info.trained_on.labels
     values = [one.value for one in known_labels]
     checks = []

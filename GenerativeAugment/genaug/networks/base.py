@@ -219,6 +219,11 @@ class OnePass(System):
             callback(1, 1)
         return result
 
+    def made_from(self, noise: Tensor, batch: Batch) -> Outputs:
+        """What a training pass leaves of cases that are made from noise."""
+        raw = self.generate(noise, batch)
+        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+
     def truncated(self, noise: Tensor, scale: float) -> Tensor:
         """The noise with its code times `scale`: cases near the middle are the likeliest and the most alike.
 
@@ -242,8 +247,7 @@ class FromNoise(OnePass):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """As many fakes as the batch has cases."""
-        raw = self.generate(draw((len(batch.target), *self.noise_shape()), batch.target, generator), batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+        return self.made_from(draw((len(batch.target), *self.noise_shape()), batch.target, generator), batch)
 
 
 @runtime_checkable

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from monai.networks.blocks import ResidualUnit
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from genaug.networks.base import Batch, Outputs, Signature, System, spread
 from genaug.networks.generator import NORM
 from genaug.networks.haar import to_features
-from genaug.networks.warping import integrate, warp
+from genaug.networks.warping import enlarged, integrate, warp
 from genaug.recipe import Sampler
 from genaug.samplers import Callback, Noise
 
@@ -67,12 +66,11 @@ class CounterfactualWarper(System):
             raise ValueError("a counterfactual needs a source image and covariates")
         size = batch.source.shape[2:]
         x = self.front(torch.cat([batch.source, spread(batch.vector, size)], dim=1))
-        mode = "bilinear" if len(size) == 2 else "trilinear"
         total = batch.source.new_zeros(len(batch.source), len(size), *size)
         for down, field, scale in zip(self.down, self.fields, self.scales):
             x = down(x)
             level = REACH * scale * torch.tanh(field(x))
-            total = total + F.interpolate(level, size=size, mode=mode, align_corners=False)
+            total = total + enlarged(level, size)
         return total
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:

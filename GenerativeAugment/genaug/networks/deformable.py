@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Outputs, Signature
 from genaug.networks.denoising import DenoisingSystem, conditions_of
 from genaug.networks.haar import Haar, band_channels
-from genaug.networks.warping import integrate, warp
+from genaug.networks.warping import enlarged, integrate, warp
 from genaug.recipe import Sampler
 from genaug.samplers import Callback, Noise, find_sampler
 
@@ -67,8 +66,7 @@ class DeformableDenoiser(DenoisingSystem):
     def velocity(self, code: Tensor, source: Tensor) -> Tensor:
         """Velocity field (B, d, *S) in voxels for a code and a source (B, C, *S); none for a code of zeros."""
         moving, still = (self.field(torch.cat([x, source], dim=1)) for x in (code, torch.zeros_like(code)))
-        mode = "bilinear" if code.ndim == 4 else "trilinear"
-        return F.interpolate(moving - still, size=code.shape[2:], mode=mode, align_corners=False)
+        return enlarged(moving - still, code.shape[2:])
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The noise in the target, and the source bent by what it tells."""

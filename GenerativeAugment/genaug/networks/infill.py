@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genaug.networks.base import Batch, OnePass, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, OnePass, Outputs, Signature, draw
 from genaug.networks.critics import PatchCritic
 from genaug.networks.translators import Translator
 
@@ -50,9 +50,7 @@ class HoleFiller(OnePass):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """The batch's images with their holes filled anew."""
-        noise = draw((len(batch.target), *self.noise_shape()), batch.target, generator)
-        raw = self.generate(noise, batch)
-        return {"raw": raw, "generated": activate(raw, self.signature.image_channels)}
+        return self.made_from(draw((len(batch.target), *self.noise_shape()), batch.target, generator), batch)
 
 
 class HoleCritic(PatchCritic):

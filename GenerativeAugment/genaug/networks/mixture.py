@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, FromNoise, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, FromNoise, Outputs, Signature
 from genaug.networks.critics import Critic
 from genaug.networks.generator import LatentGenerator
 
@@ -57,12 +57,9 @@ class GeneratorMixture(FromNoise):
         share = torch.as_tensor(torch.special.ndtr(noise[:, -1].float()))
         return (share * count).long().clamp(max=count - 1)
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """As many fakes as the batch has cases, and which generator made each ("origin", (B,) integers)."""
-        noise = draw((len(batch.target), *self.noise_shape()), batch.target, generator)
-        raw = self.generate(noise, batch)
-        generated = activate(raw, self.signature.image_channels)
-        return {"raw": raw, "generated": generated, "origin": self.chosen(noise)}
+    def made_from(self, noise: Tensor, batch: Batch) -> Outputs:
+        """Also which generator made each case, "origin", (B,) integers."""
+        return {**super().made_from(noise, batch), "origin": self.chosen(noise)}
 
     def generate(self, noise: Tensor, batch: Batch) -> Tensor:
         """Raw output (B, C, *window) for noise (B, latent + 1) and the batch's vector."""

@@ -22,6 +22,7 @@ from genaug.networks.critics import PatchCritic, seen_channels
 from genaug.networks.generator import NORM, with_vector
 from genaug.networks.haar import to_features
 from genaug.networks.template import TemplateHead
+from genaug.networks.warping import enlarged
 
 WHOLE_AT = 0.6
 """Share of the training after which every level is there."""
@@ -116,8 +117,7 @@ class ProgressiveGenerator(FromNoise):
         """What a level adds to the mean case, at the window's resolution."""
         if level == self.growth.levels - 1:
             return torch.as_tensor(self.head(x)) - self.head.template
-        mode = "bilinear" if self.signature.dimension == 2 else "trilinear"
-        return F.interpolate(self.parts[level](x), size=self.signature.window, mode=mode, align_corners=False)
+        return enlarged(self.parts[level](x), self.signature.window)
 
 
 class ProgressiveCritic(nn.Module):
@@ -220,8 +220,7 @@ class GrowingPatchCritic(PatchCritic):
         """The tensor without the detail that comes after a level."""
         if level == self.growth.levels - 1:
             return x
-        mode = "bilinear" if x.ndim == 4 else "trilinear"
-        return F.interpolate(_averaged(x, self.sizes[level]), size=x.shape[2:], mode=mode, align_corners=False)
+        return enlarged(_averaged(x, self.sizes[level]), x.shape[2:])
 
 
 def _maps(batch: Batch, size: Sequence[int]) -> list[Tensor]:

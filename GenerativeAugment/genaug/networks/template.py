@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from genaug.networks.base import Signature, raw_mean
 from genaug.networks.haar import Haar, band_channels, with_detail_at
-from genaug.networks.warping import warp
+from genaug.networks.warping import enlarged, warp
 
 TEMPLATE_RATE = 10.0
 """How much faster than the weights the template is learnt: a voxel has one gradient a case, a weight thousands."""
@@ -67,24 +66,20 @@ class TemplateHead(nn.Module):
         if self.displacement is None:
             return residual + self.template
         # Smooth, because it is made at the features' resolution.
-        field = self._enlarge(self.displacement(features))
+        field = enlarged(self.displacement(features), self.signature.window)
         return residual + warp(self.template[None], field)
 
     def _residual(self, features: Tensor) -> Tensor:
         """What is added: detail from the Haar bands, the coarsest band by interpolation, without blocks."""
         bands: Tensor = self.residual(features)
         mean = bands[:, : self.signature.channels] / self.scale ** (self.signature.dimension / 2)
-        return self.detail(bands) + self._enlarge(mean)
+        return self.detail(bands) + enlarged(mean, self.signature.window)
 
     def detail(self, bands: Tensor) -> Tensor:
         """What all bands (B, C * 2^(d haar_levels), *S) but the coarsest add, (B, C, *S * 2^haar_levels)."""
         coarse = self.signature.channels
         bands = with_detail_at(self.detail_rate, bands, coarse)
         return torch.as_tensor(self.back(torch.cat([torch.zeros_like(bands[:, :coarse]), bands[:, coarse:]], dim=1)))
-
-    def _enlarge(self, coarse: Tensor) -> Tensor:
-        mode = "bilinear" if self.signature.dimension == 2 else "trilinear"
-        return F.interpolate(coarse, size=self.signature.window, mode=mode, align_corners=False)
 
 
 def _zeroed(layer: nn.Module) -> nn.Module:

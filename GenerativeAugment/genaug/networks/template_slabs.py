@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.networks.template import TemplateHead
-from genaug.networks.warping import warp_rows
+from genaug.networks.warping import enlarged, warp_rows
 from genaug.slabs.fields import Convolved, Field, Place, Sliding
 
 
@@ -42,8 +41,7 @@ class Headed(Field):
         """Interpolated to the case's resolution, without what the first and the last row become."""
         scale = self._head.scale
         size = (scale * rows.shape[2], *self.size[1:])
-        mode = "bilinear" if len(size) == 2 else "trilinear"
-        return F.interpolate(rows, size=size, mode=mode, align_corners=False)[:, :, scale:-scale]
+        return enlarged(rows, size)[:, :, scale:-scale]
 
 
 def _clamped(field: Field, place: Place) -> Tensor:

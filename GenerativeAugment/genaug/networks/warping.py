@@ -7,12 +7,20 @@ integral of -v undoes it (Arsigny 2006; Ashburner 2007, A fast diffeomorphic ima
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 SQUARINGS = 6
 """Halvings of the velocity before it is taken for a displacement; each squaring doubles the time again."""
+
+
+def enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps (B, C, *S) at another size, linearly interpolated between the centres of their voxels."""
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+    return F.interpolate(x, size=tuple(size), mode=mode, align_corners=False)
 
 
 def warp(images: Tensor, displacement: Tensor) -> Tensor:

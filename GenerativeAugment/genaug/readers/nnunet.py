@@ -44,6 +44,7 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
     numbers = sorted(dataset.channel_names)
     said = [dataset.channel_names[number] for number in numbers]
     names = numbered(said)
+    by_number = dict(zip(numbers, names, strict=True))
     notes: list[str] = []
     if dataset.dataset is not None:
         drafts = [
@@ -51,9 +52,9 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
             for case_id, item in dataset.dataset.items()
         ]
     else:
-        drafts = _part(root, dataset, dict(zip(numbers, names, strict=True)), "Tr", "train")
+        drafts = _part(root, dataset, by_number, "Tr", "train")
     if (root / "labelsTs").is_dir():
-        drafts += _part(root, dataset, dict(zip(numbers, names, strict=True)), "Ts", "test")
+        drafts += _part(root, dataset, by_number, "Ts", "test")
     elif (root / "imagesTs").is_dir():
         notes.append("imagesTs has no labelsTs and was left out")
     counted = sum(draft.part == "train" for draft in drafts)
