@@ -56,9 +56,29 @@ def isDivisible(patients: Iterable[str], validation: int, test: int) -> bool:
 
 
 def drawnPatients(cases: Iterable[CaseEntry]) -> set[str]:
-    """The patients that are drawn: those of the real cases, whom synthetic ones follow; all where no case is real."""
+    """The patients that are drawn: those of the real cases, whom synthetic ones follow.
+
+    Where no case is real it is those who descend from nobody else among them.
+    """
     cases = list(cases)
-    return {case.patient for case in cases if case.origin == "real"} or {case.patient for case in cases}
+    real = {case.patient for case in cases if case.origin == "real"}
+    if real:
+        return real
+    everybody, byId = {case.patient for case in cases}, {case.id: case for case in cases}
+    heirs = {case.patient for case in cases if (_ancestors(case, byId) - {case.patient}) & everybody}
+    return everybody - heirs or everybody
+
+
+def _ancestors(case: CaseEntry, byId: Mapping[str, CaseEntry]) -> set[str]:
+    """Every patient a case descends from, also through its parents among the cases."""
+    patients, waiting, seen = set(case.derivedFrom), list(case.parents), {case.id}
+    while waiting:
+        parent = byId.get(waiting.pop())
+        if parent is not None and parent.id not in seen:
+            seen.add(parent.id)
+            patients |= {parent.patient, *parent.derivedFrom}
+            waiting += parent.parents
+    return patients
 
 
 def readSplit(path: Path) -> tuple[set[str], dict[str, str]]:

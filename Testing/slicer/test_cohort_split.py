@@ -27,6 +27,20 @@ def test_both_sides_draw_the_same_parts(cohortSplit, tmp_path, shares, seed):
     assert Cohort.read(tmp_path / "cohort").split == theirs
 
 
+def test_both_sides_draw_the_same_patients_of_a_cohort_without_real_cases(cohortSplit, tmp_path):
+    """Those whom the others descend from, directly or through a case between them."""
+    cohort = blob_cohort(tmp_path / "cohort", count=8)
+    first, second, third, *rest = (case.model_copy(update={"origin": "synthetic"}) for case in cohort.cases)
+    heir = second.model_copy(update={"parents": [first.id]})
+    grandchild = third.model_copy(update={"parents": [heir.id]})
+    made = rest[0].model_copy(update={"derived_from": [rest[1].patient, "template"]})
+    cohort = cohort.with_cases([first, heir, grandchild, made, *rest[1:]])
+    cohort.write(tmp_path / "cohort")
+    theirs = split_by_patient(cohort, {"train": 0.6, "test": 0.4}, 3).split
+    assert len(theirs) == 5
+    assert cohortSplit.splitCohort(tmp_path / "cohort", 0, 40, 3) == theirs
+
+
 def test_synthetic_cases_follow_their_ancestors_and_everything_else_stays(cohortSplit, tmp_path):
     cohort = blob_cohort(tmp_path / "cohort", count=4)
     manifest = tmp_path / "cohort" / "cohort.json"
