@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy.stats import bootstrap, wilcoxon
 
 from benchmarks.table import markdown, read_rows, value
 
 NOTHING = "Not measured yet."
+LEVEL = 0.05
+"""Of a corrected p-value below which a method is said to help or to harm."""
 ORDERED = ("ldm", "vae-gan", "lsgan")
 """By growing Fréchet distance, as the review orders them."""
 
@@ -96,24 +100,36 @@ def _kid(point: Row) -> tuple[str, str]:
 
 
 def low_data(folder: Path) -> str:
-    """Dice with the cases of each method beside the real ones alone, seed by seed."""
+    """Dice with the cases of each method beside the real ones alone, compared patient by patient."""
     rows = {row["row"]: row for row in read_rows(folder, "low-data-*.json")}
     alone = rows.pop("real alone", None)
     if alone is None or not rows:
         return NOTHING
-    cells = [["real alone", f"{alone['dice']:.3f}", "", ""]]
-    for row in sorted(rows.values(), key=lambda row: -float(row["dice"])):
-        gains = [row["seeds"][seed]["dice"] - alone["seeds"][seed]["dice"] for seed in alone["seeds"]]
-        verdict = "helps" if min(gains) > 0 else "harms" if max(gains) < 0 else "undecided"
-        cells.append(
-            [
-                row["row"],
-                f"{row['dice']:.3f}",
-                f"{np.mean(gains):+.3f} ({min(gains):+.3f} to {max(gains):+.3f})",
-                verdict,
-            ]
-        )
-    return markdown(("training cases of the segmenter", "Dice", "gain (worst to best seed)", "verdict"), cells)
+    gains = {name: _by_patient(row) - _by_patient(alone) for name, row in rows.items()}
+    chances = dict(zip(gains, _holm([float(wilcoxon(gain).pvalue) for gain in gains.values()]), strict=True))
+    cells = [["real alone", f"{alone['dice']:.3f}", "", "", ""]]
+    for name, row in sorted(rows.items(), key=lambda item: -float(item[1]["dice"])):
+        gain = gains[name]
+        low, high = bootstrap((gain,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+        verdict = "undecided" if chances[name] >= LEVEL else "helps" if gain.mean() > 0 else "harms"
+        told = f"{gain.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+        cells.append([name, f"{row['dice']:.3f}", told, f"{chances[name]:.2g}", verdict])
+    return markdown(("training cases of the segmenter", "Dice", "gain", "p, Holm", "verdict"), cells)
+
+
+def _by_patient(row: Row) -> npt.NDArray[np.float64]:
+    """Dice of every patient, mean over the seeds, by patient."""
+    seeds = [row["seeds"][seed]["by_patient"] for seed in sorted(row["seeds"])]
+    mean: npt.NDArray[np.float64] = np.mean([[of[patient] for patient in sorted(of)] for of in seeds], axis=0)
+    return mean
+
+
+def _holm(chances: Sequence[float]) -> list[float]:
+    """The p-values corrected for being several (Holm 1979)."""
+    order = np.argsort(chances)
+    factors = np.arange(len(chances), 0, -1)
+    corrected = np.minimum(1, np.maximum.accumulate(factors * np.array(chances)[order]))
+    return [float(value) for value in corrected[np.argsort(order)]]
 
 
 def brainspade(folder: Path) -> str:

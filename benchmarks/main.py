@@ -31,10 +31,10 @@ from genaug.package import load_package, read_info
 from genaug.parameters import EvaluationParameters, SynthesisParameters, TrainingOptions, TranslationParameters
 from genaug.progress import Silent
 from genaug.synthesis import synthesize
-from genaug.training import train
 from genaug.translation import translate
 
 from benchmarks.data import ROOT, hippocampus, sarcoma
+from benchmarks.packages import trained
 from benchmarks.strip import write_strip
 from benchmarks.table import write_table
 from benchmarks.tissue_constant import translate_by_constants
@@ -143,13 +143,10 @@ def _judge(cohort: Cohort, made: Cohort) -> Evaluation:
 
 
 def _train(row: Row, cohort: Cohort, options: dict[str, Any], console: Console) -> Path:
-    package = WORK / "packages" / _slug(row.name)
-    if not package.is_dir():
-        settings = TrainingOptions(
-            recipe=row.recipe, iterations=row.iterations, seed=SEED, checkpoint_every=100, preview_every=500, **options
-        )
-        train(cohort, settings, package, "auto", console)
-    return package
+    settings = TrainingOptions(
+        recipe=row.recipe, iterations=row.iterations, seed=SEED, checkpoint_every=100, preview_every=500, **options
+    )
+    return trained(WORK / "packages" / _slug(row.name), cohort, settings, console)
 
 
 def _write(row: Row, package: Path | None, evaluation: Evaluation, measured: dict[str, Any]) -> None:

@@ -12,7 +12,6 @@ method that asks for what this machine does not have says so in its row.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -34,14 +33,16 @@ from genaug.progress import Silent
 from genaug.recipe import Recipe, Sampler, list_recipes, load_recipe
 from genaug.samplers import find_sampler
 from genaug.synthesis import synthesize
-from genaug.training import train, training_folder
+from genaug.training import training_folder
 from genaug.translation import translate
 
 from benchmarks.data import ROOT
 from benchmarks.main import within_field_of_view
 from benchmarks.methods_table import GENERATED, write_tables
+from benchmarks.packages import trained
 from benchmarks.strip import write_strip, write_translation
 from benchmarks.suites import Suite, suite_of
+from benchmarks.table import read_kept
 from demo.console import Console
 
 WORK = ROOT / "build" / "bench-methods"
@@ -61,11 +62,11 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
     """Train one method for `minutes` of a core, make cases, score them and the untrained network's, write the row."""
     suite = suite_of(recipe, WORK / "data")
     name = row_name(recipe.name, seed)
-    trained = load_recipe(TRAINED_AS.get(recipe.name, recipe.name))
-    plan = plan_for(trained.name, trained, suite, minutes, console)
-    iterations, base = plan.iterations, row_name(trained.name, seed)
-    package = train_row(base, trained, suite, iterations, seed, console)
-    untrained = train_row(f"{base}-untrained", trained, suite, dict.fromkeys(iterations, 1), seed, Silent(), rate=1e-12)
+    taught = load_recipe(TRAINED_AS.get(recipe.name, recipe.name))
+    plan = plan_for(taught.name, taught, suite, minutes, console)
+    iterations, base = plan.iterations, row_name(taught.name, seed)
+    package = train_row(base, taught, suite, iterations, seed, console)
+    untrained = train_row(f"{base}-untrained", taught, suite, dict.fromkeys(iterations, 1), seed, Silent(), rate=1e-12)
     cases, seconds, refused = _make(package, name, recipe, suite, seed, console)
     evaluation = _score(suite, cases, seed)
     nothing, _, _ = _make(untrained, f"{name}-untrained", recipe, suite, seed, Silent(), FEW_STEPS)
@@ -110,10 +111,11 @@ class Plan:
 
 def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: Console) -> Plan:
     """How many iterations of each stage fill the budget, shared as the recipe shares them; measured once and kept."""
-    kept = WORK / "plans" / f"{name}-{minutes:g}.json"
-    if not kept.is_file():
+    path, asked = WORK / "plans" / f"{name}-{minutes:g}.json", recipe.model_dump(mode="json")
+    kept = read_kept(path)
+    # What was probed with another recipe of this name tells nothing.
+    if kept is None or kept["recipe"] != asked:
         console.log(f"{recipe.name}: what an iteration costs")
-        # What was probed with another recipe of this name tells nothing.
         probed = WORK / "packages" / f"{name}-probe"
         for folder in (probed, training_folder(probed)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -128,8 +130,9 @@ def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: C
         # What learns a few averages costs too little to be timed, and needs no more than its recipe asks for.
         share = 60 * minutes / whole if whole else 1.0
         planned = {name: max(1, round(count * share)) if count > 1 else count for name, count in wanted.items()}
-        write_json(kept, {"iterations": planned, "core_seconds": costs})
-    return Plan(**json.loads(kept.read_text(encoding="utf-8")))
+        kept = {"recipe": asked, "iterations": planned, "core_seconds": costs}
+        write_json(path, kept)
+    return Plan(kept["iterations"], kept["core_seconds"])
 
 
 def train_row(
@@ -141,22 +144,17 @@ def train_row(
     reporter: Any,
     rate: float | None = None,
 ) -> Path:
-    """The package of that name, trained or gone on with; one of another recipe of the same name is replaced."""
-    package = WORK / "packages" / name
-    if package.is_dir() and read_info(package).recipe.name != recipe.name:
-        shutil.rmtree(package)
-    if not package.is_dir():
-        options = TrainingOptions(
-            recipe=recipe.name,
-            iterations=iterations,
-            seed=seed,
-            checkpoint_every=200,
-            preview_every=100_000,
-            learning_rate=rate,
-            **suite.options,
-        )
-        train(suite.cohort, options, package, "auto", reporter)
-    return package
+    """The package of that name, trained for these iterations."""
+    options = TrainingOptions(
+        recipe=recipe.name,
+        iterations=iterations,
+        seed=seed,
+        checkpoint_every=200,
+        preview_every=100_000,
+        learning_rate=rate,
+        **suite.options,
+    )
+    return trained(WORK / "packages" / name, suite.cohort, options, reporter)
 
 
 def _make(
@@ -230,8 +228,7 @@ def _network_calls(sampler: Sampler) -> int:
 
 def _measured(name: str, minutes: float) -> bool:
     """Whether there is a result of this row for this budget."""
-    path = RESULTS / f"{name}.json"
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("budget_minutes") == minutes
+    return (read_kept(RESULTS / f"{name}.json") or {}).get("budget_minutes") == minutes
 
 
 @click.command()

@@ -88,12 +88,17 @@ def _measured(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_floor(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """The cells of the rows below those of real cases, which every row is scored against."""
+    """The cells of the rows below those of real cases, which every row is scored against.
+
+    Rows that were measured with another draw of the real cases' halves stand beside theirs: then the range of both.
+    """
     if not rows:
         return []
-    scores = rows[0]["evaluation"]["scores"]
-    floors = [next((s["floor"] for s in scores if s["name"] == name), None) for name in SCORED]
-    told = ["" if floor is None else f"{floor:.3g}" for floor in floors]
+    told = []
+    for name in SCORED:
+        found = [next((s for s in row["evaluation"]["scores"] if s["name"] == name), None) for row in rows]
+        floors = sorted({score["floor"] for score in found if score is not None and score["floor"] is not None})
+        told.append(" to ".join(dict.fromkeys(f"{floor:.3g}" for floor in floors[:1] + floors[-1:])))
     real = ["real cases", "", "", "", "", "", told[0], "", *told[1:], ""]
     return [real, *(_synthesis(row) for row in rows)]
 

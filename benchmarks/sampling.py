@@ -17,7 +17,7 @@ import click
 from genaug.errors import GenaugError
 from genaug.evaluation.cohorts import evaluate_cohorts
 from genaug.files import write_json
-from genaug.package import read_info
+from genaug.package import read_info, weights_sha256
 from genaug.parameters import EvaluationParameters, SynthesisParameters
 from genaug.progress import Silent
 from genaug.samplers import find_sampler
@@ -50,33 +50,36 @@ FEW_STEPS = (("distilled", "progressive-distillation", (1, 2, 4, 8)), ("DDGAN", 
 
 @click.command()
 def main() -> None:
-    """Measure every point that has no result yet and draw the curves."""
+    """Measure every point that has no result of these models yet and draw the curves."""
     console = Console()
-    points: list[dict[str, Any]] = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else []
-    known = {(point["curve"], point["steps"]) for point in points}
-    for curve, name, options, steps in SWEEP:
-        for count in steps:
-            if (curve, count) not in known:
-                console.log(f"{curve}, {count} steps")
-                points.append(_point(curve, BASE, name, count, options))
-                write_json(RESULT, points)
+    kept: list[dict[str, Any]] = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else []
+    asked = [(curve, BASE, name, count, options) for curve, name, options, steps in SWEEP for count in steps]
     for curve, package, steps in FEW_STEPS:
         sampler = read_info(WORK / "packages" / package).recipe.sampler
-        for count in steps:
-            if (curve, count) not in known:
-                points.append(_point(curve, package, sampler.name, count, {}))
-                write_json(RESULT, points)
+        asked += [(curve, package, sampler.name, count, {}) for count in steps]
+    points: list[dict[str, Any]] = []
+    for curve, package, name, count, options in asked:
+        model = {"package": package, "weights": weights_sha256(read_info(WORK / "packages" / package))}
+        point = model | {"curve": curve, "steps": count}
+        # A curve through points of a model and of a later training of it would show nothing.
+        known = next((old for old in kept if point.items() <= old.items()), None)
+        if known is None:
+            console.log(f"{curve}, {count} steps")
+            known = point | _measured(package, name, count, options)
+        points.append(known)
+        write_json(RESULT, [*points, *(old for old in kept if old not in points)])
+    write_json(RESULT, points)
     draw(points, RESULT.with_suffix(".png"))
 
 
-def _point(curve: str, package: str, sampler: str, steps: int, options: dict[str, Any]) -> dict[str, Any]:
+def _measured(package: str, sampler: str, steps: int, options: dict[str, Any]) -> dict[str, Any]:
     """KID of 64 cases, or why there is none."""
     cohort = slices(WORK / "data")
     channel = next(iter(cohort.channels))
     output = WORK / "cases" / "sampling"
     shutil.rmtree(output, ignore_errors=True)
     entry = find_sampler(sampler)
-    point: dict[str, Any] = {"curve": curve, "package": package, "steps": steps, "calls": entry.network_calls(steps)}
+    point: dict[str, Any] = {"calls": entry.network_calls(steps)}
     asked = SynthesisParameters(count=CASES, sampler=sampler, steps=steps, sampler_options=options)
     try:
         made = synthesize(WORK / "packages" / package, output, asked, 1, "cpu")

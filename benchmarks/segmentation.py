@@ -17,7 +17,8 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet
 from torch import Tensor
 
-SIZE = (64, 64)
+SIZE = (48, 64)
+"""Voxels of 1 mm that every slice fits into, so that the tests do not depend on what is trained on."""
 FEATURES = (16, 16, 32, 64, 64, 16)
 ITERATIONS = 400
 BATCH = 16
@@ -27,18 +28,22 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Outcome:
-    """Dice of the labels on the test cases, mean over labels, with its 95 % interval over patients."""
+    """Dice of the labels on the test cases, mean over labels, with its 95 % interval over patients.
+
+    `by_patient` is the mean over labels of each, so that two trainings can be compared patient by patient.
+    """
 
     dice: float
     interval: tuple[float, float]
     by_label: dict[int, float]
+    by_patient: dict[str, float]
 
 
 def slice_grid(cases: Sequence[Case], channel: str, labels: Sequence[int]) -> Grid:
     """One grid of SIZE for slices at 1 mm."""
     headers = [(h.shape, h.affine) for h in (read_header(case.image(channel)) for case in cases)]
     maps = {channel: IntensityMap.for_modality("MR")}
-    return Grid.plan(headers, maps, list(labels), dimension=2, spacing=(1.0, 1.0, 1.0), multiple_of=16)
+    return Grid.plan(headers, maps, list(labels), dimension=2, spacing=(1.0, 1.0, 1.0), size=SIZE, multiple_of=16)
 
 
 def segment(
@@ -80,9 +85,11 @@ def _augmented(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple
     """What any training of a segmenter does today: a turn, a change of size, of brightness and contrast, some noise."""
     count = len(images)
     angle, size = rng.uniform(-0.3, 0.3, count), rng.uniform(0.85, 1.15, count)
+    # torch gives both axes the length 2, whatever they measure: a turn of millimetres has to know how long they are.
+    first, second = images.shape[2:]
     turn = np.zeros((count, 2, 3), dtype=np.float32)
-    turn[:, 0, 0], turn[:, 0, 1] = np.cos(angle) * size, -np.sin(angle) * size
-    turn[:, 1, 0], turn[:, 1, 1] = np.sin(angle) * size, np.cos(angle) * size
+    turn[:, 0, 0], turn[:, 0, 1] = np.cos(angle) * size, -np.sin(angle) * size * first / second
+    turn[:, 1, 0], turn[:, 1, 1] = np.sin(angle) * size * second / first, np.cos(angle) * size
     turn[:, :, 2] = rng.uniform(-0.1, 0.1, (count, 2))
     grid = F.affine_grid(torch.from_numpy(turn), list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -106,13 +113,19 @@ def _test(
         found = network(images).argmax(dim=1)
     patients = np.array([case.patient for case in tests])
     # All planes of a patient count as one: alone, a voxel found in a plane without that label would be a Dice of 0.
-    own = [torch.from_numpy(patients == name) for name in np.unique(patients)]
+    names = [str(name) for name in np.unique(patients)]
+    own = [torch.from_numpy(patients == name) for name in names]
     scores = np.array([[_dice(found[planes] == v, masks[planes, 0] == v) for v in labels] for planes in own])
     by_patient = np.nanmean(scores, axis=1)
     resampled = [rng.choice(by_patient, len(by_patient)).mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(resampled, [0.025, 0.975])
     means: npt.NDArray[np.float64] = np.nanmean(scores, axis=0)
-    return Outcome(float(by_patient.mean()), (float(low), float(high)), dict(zip(labels, means.tolist())))
+    return Outcome(
+        dice=float(by_patient.mean()),
+        interval=(float(low), float(high)),
+        by_label=dict(zip(labels, means.tolist())),
+        by_patient=dict(zip(names, by_patient.tolist())),
+    )
 
 
 def _dice(found: Tensor, truth: Tensor) -> float:

@@ -45,6 +45,12 @@ def read_rows(folder: Path, pattern: str = "*.json") -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(pattern))]
 
 
+def read_kept(path: Path) -> dict[str, Any] | None:
+    """What an earlier run wrote there, None before the first one."""
+    kept: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return kept
+
+
 def value(row: dict[str, Any], name: str, of: str = "evaluation") -> float:
     """The score of that name over all regions."""
     return next(float(s["value"]) for s in row[of]["scores"] if s["name"] == name and s.get("region") is None)
@@ -103,7 +109,11 @@ def _translation_cells(row: dict[str, Any]) -> list[str]:
 
 
 def score(scores: list[dict[str, Any]], name: str) -> str:
-    """Value, 95 % interval and, in brackets, the floor of the first score of that name."""
+    """Value and 95 % interval of the first score of that name; in brackets what real cases reach.
+
+    Where the number of cases matters, real cases can only be compared in halves: then the score of equally many
+    synthetic cases stands before theirs.
+    """
     found = next((s for s in scores if s["name"] == name and s.get("region") is None), None)
     if found is None:
         return ""
@@ -111,7 +121,8 @@ def score(scores: list[dict[str, Any]], name: str) -> str:
     if found["interval"] is not None:
         text += f" [{found['interval'][0]:.3g}, {found['interval'][1]:.3g}]"
     if found["floor"] is not None:
-        text += f" ({found['floor']:.3g})"
+        alike = "" if found.get("matched") is None else f"{found['matched']:.3g} : "
+        text += f" ({alike}{found['floor']:.3g})"
     return text
 
 

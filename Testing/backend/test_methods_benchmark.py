@@ -4,13 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from genaug.cohort import Cohort
 from genaug.methods import find_method
+from genaug.parameters import TrainingOptions
+from genaug.progress import Silent
 from genaug.recipe import list_recipes, load_recipe
+from numpy.typing import NDArray
 
 from benchmarks import findings
 from benchmarks.methods import RESULTS, TRAINED_AS
 from benchmarks.methods_table import DOCUMENT, MEASURED, write_tables
+from benchmarks.packages import trained
+from benchmarks.segmentation import _augmented
 
 
 def row(recipe: str, seed: int, frechet: float) -> dict[str, Any]:
@@ -29,20 +37,40 @@ def test_the_order_of_the_review_is_told_as_it_was_found():
     assert findings.ordering(rows[:2]) == findings.NOTHING
 
 
-def augmented(folder: Path, name: str, dice: dict[str, float]) -> None:
-    content = {"row": name, "dice": sum(dice.values()) / len(dice), "seeds": {s: {"dice": d} for s, d in dice.items()}}
+def augmented(folder: Path, name: str, dice: NDArray[np.float64]) -> None:
+    """A row of (seeds, patients)."""
+    seeds = {str(i + 1): {"by_patient": {f"p{j}": float(d) for j, d in enumerate(of)}} for i, of in enumerate(dice)}
+    content = {"row": name, "dice": float(dice.mean()), "seeds": seeds}
     (folder / f"low-data-{name.replace(' ', '-')}.json").write_text(json.dumps(content))
 
 
-def test_a_method_helps_only_when_it_does_with_every_seed(tmp_path):
-    augmented(tmp_path, "real alone", {"1": 0.5, "2": 0.6})
-    augmented(tmp_path, "good", {"1": 0.6, "2": 0.61})
-    augmented(tmp_path, "lucky", {"1": 0.7, "2": 0.59})
-    augmented(tmp_path, "bad", {"1": 0.4, "2": 0.5})
-    lines = findings.low_data(tmp_path).splitlines()
-    verdicts = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines}
-    assert verdicts["good"] == "helps" and verdicts["lucky"] == "undecided" and verdicts["bad"] == "harms"
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["real alone", "lucky", "good", "bad"]
+def verdicts(folder: Path) -> dict[str, str]:
+    lines = findings.low_data(folder).splitlines()[2:]
+    return {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines}
+
+
+def test_a_method_helps_where_most_patients_gain(tmp_path):
+    rng = np.random.default_rng(1)
+    real = rng.normal(0.7, 0.1, (3, 50))
+    augmented(tmp_path, "real alone", real)
+    augmented(tmp_path, "good", real + 0.05 + rng.normal(0, 0.05, (3, 50)))
+    augmented(tmp_path, "bad", real - 0.05 + rng.normal(0, 0.05, (3, 50)))
+    # One patient of fifty gains a lot: a mean above that of the real cases, and no reason to expect it of the next.
+    lucky = real.copy()
+    lucky[:, 0] += 3
+    augmented(tmp_path, "lucky", lucky + rng.normal(0, 0.02, (3, 50)))
+    assert verdicts(tmp_path) == {"real alone": "", "lucky": "undecided", "good": "helps", "bad": "harms"}
+
+
+def test_methods_without_effect_seldom_help(tmp_path):
+    """Nine of them, of which each is tested: the chance that any is said to help or harm stays near 5 %."""
+    rng = np.random.default_rng(2)
+    said = 0
+    for _ in range(20):
+        for name in ("real alone", *(f"method {i}" for i in range(9))):
+            augmented(tmp_path, name, rng.normal(0.7, 0.05, (3, 50)))
+        said += any(verdict in ("helps", "harms") for verdict in verdicts(tmp_path).values())
+    assert said <= 3
 
 
 def test_what_was_not_measured_is_said_not_to_be(tmp_path):
@@ -67,3 +95,34 @@ def test_the_document_is_made_of_the_rows_that_are_there(tmp_path, monkeypatch):
     assert copy.read_text(encoding="utf-8") == DOCUMENT.read_text(encoding="utf-8"), "run make bench-methods --table"
     written = MEASURED.read_text(encoding="utf-8") if MEASURED.is_file() else "{}"
     assert json.loads((tmp_path / "measured.json").read_text(encoding="utf-8")) == json.loads(written)
+
+
+def test_a_package_is_kept_for_what_was_asked_and_trained_anew_for_anything_else(tmp_path, monkeypatch):
+    """A row of four minutes must not show what eight have made."""
+    trainings = []
+
+    def train(cohort: Cohort, options: TrainingOptions, package: Path, *rest: object) -> None:
+        trainings.append(options)
+        package.mkdir(parents=True)
+
+    monkeypatch.setattr("benchmarks.packages.train", train)
+    package, cohort = tmp_path / "vae", Cohort(name="none", root=tmp_path, channels={}, cases=[])
+    asked = TrainingOptions(recipe="vae", iterations={"vae": 8}, seed=1)
+    for options in (
+        asked,
+        asked,
+        asked.model_copy(update={"iterations": {"vae": 4}}),
+        asked.model_copy(update={"seed": 2}),
+    ):
+        assert trained(package, cohort, options, Silent()) == package
+    assert [(options.iterations["vae"], options.seed) for options in trainings] == [(8, 1), (4, 1), (8, 2)]
+
+
+def test_a_turn_of_the_segmenters_augmentation_keeps_shapes():
+    """A disc stays a disc, whatever the sides of the image."""
+    first, second = np.mgrid[:48, :64]
+    disc = torch.from_numpy(((first - 23.5) ** 2 + (second - 31.5) ** 2 < 14**2).astype(np.int64))[None, None]
+    many = disc.repeat(16, 1, 1, 1)
+    _, moved = _augmented(many.float(), many, np.random.default_rng(3))
+    sides = [np.linalg.eigvalsh(np.cov(np.argwhere(mask).T)) for mask in moved[:, 0].numpy()]
+    assert np.mean([short / long for short, long in sides]) > 0.96
