@@ -207,7 +207,7 @@ def _bank(parameters: InsertParameters, cohort: Cohort | None, channel: str) -> 
         )
     if cohort is None or not isinstance(source, BankSource):
         return None
-    return LesionBank.from_cohort(cohort, channel, source.value)
+    return LesionBank.from_cohort(cohort, channel, source.value, other_lesions=source.other_lesions)
 
 
 def _updated_label(inserted: Inserted, value: int) -> Volume:

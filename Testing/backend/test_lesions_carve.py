@@ -9,9 +9,9 @@ from genaug.imageio import write_volume
 from genaug.lesions import BankSource, LesionBank, carve, insert_lesions
 from genaug.lesions.bank import AnnotatedCase
 from genaug.lesions.carve import components, draw_carve
-from genaug.lesions.local import box_around, positions_mm
+from genaug.lesions.local import box_around, most_touched, positions_mm
 from genaug.volume import LABEL, Volume
-from lesion_phantoms import GRIDS, affine, annotated, asking, bank, mr
+from lesion_phantoms import GRIDS, affine, annotated, asking, bank, ct, mr
 from scipy import ndimage
 
 
@@ -33,6 +33,58 @@ def test_surrounding_tissue_is_measured_without_the_lesions(grid):
     assert patch.around.mean == pytest.approx(100, abs=1.5)
     assert patch.around.spread == pytest.approx(5, rel=0.25)
     assert patch.texture[patch.signed < -1].mean() == pytest.approx(160, abs=2)
+
+
+def tumour_in_an_organ(organ: int, oedema: int = 0):
+    """CT: an organ of 110 HU in fat of -100 HU, and in it a tumour of 60 HU and value 2 near the organ's border.
+
+    `organ` is the organ's label value, `oedema` that of a shell of 85 HU and 2 mm around the tumour; 0 is none.
+    """
+    distance = np.linalg.norm(np.indices((44, 44, 44)) - np.reshape([22, 22, 28], (3, 1, 1, 1)), axis=0)
+    inside = np.linalg.norm(np.indices((44, 44, 44)) - 22, axis=0) < 18
+    values = np.where(inside, 110, -100)
+    label = np.where(inside, organ, 0)
+    if oedema:
+        values[distance < 10], label[distance < 10] = 85, oedema
+    values[distance < 7], label[distance < 7] = 60, 2
+    values = values + np.random.default_rng(4).normal(0, 6, values.shape)
+    return Volume(values.astype(np.int16), affine(), "CT"), Volume(label.astype(np.uint8), affine(), LABEL)
+
+
+@pytest.mark.parametrize("organ", [0, 1, 200])
+def test_a_lesion_is_compared_with_its_organ_whether_that_is_labelled_or_not(organ):
+    """A tumour darker than its organ must not turn bright because the fat beyond is all that has no label."""
+    image, label = tumour_in_an_organ(organ)
+    donors = LesionBank([AnnotatedCase("d", "d", lambda: image, lambda: label)], value=2)
+    patch = donors.patch(donors.lesions[0])
+    assert patch.tissue == organ
+    assert patch.around.mean == pytest.approx(110, abs=2)
+    host, tissue = ct(affine(), mean=110)
+    asked = asking(source=BankSource(value=2, margin="none"), diameter_mm=(5, 20), contrast=None)
+    done = insert_lesions(host, tissue, asked, bank=donors)
+    core = ndimage.distance_transform_edt(done.mask.array) > 2
+    assert done.image.array[core].mean() == pytest.approx(60, abs=5)
+    assert done.record.draws["lesions"][0]["lesion"]["tissue"] == organ, "the Record says what it was compared with"
+
+
+def test_a_lesion_in_another_one_is_compared_with_what_both_lie_in():
+    image, label = tumour_in_an_organ(organ=1, oedema=3)
+    assert carve(image, label, 2).tissue == 3
+    patch = carve(image, label, 2, other_lesions=(3,))
+    assert patch.tissue == 1
+    assert patch.around.mean == pytest.approx(110, abs=2)
+
+
+def test_the_tissue_is_what_touches_most_of_the_border_by_area():
+    """Few faces between thick slices are less than many along them, and more than their number says."""
+    mask = np.zeros((9, 9, 9), bool)
+    mask[3:6, 3:6, 3:6] = True
+    values = np.ones(mask.shape, np.uint8)
+    values[:, :, 6:], values[:, :, :3] = 5, 5  # 18 of the 54 faces
+    assert most_touched(values, mask, values > 0, (1.0, 1.0, 1.0)) == 1
+    assert most_touched(values, mask, values > 0, (3.0, 3.0, 1.0)) == 5
+    assert most_touched(values, mask, values == 5, (1.0, 1.0, 1.0)) == 5
+    assert most_touched(values, mask, values == 0, (1.0, 1.0, 1.0)) is None
 
 
 def test_a_ventricle_beside_a_lesion_stays_in_its_brain():

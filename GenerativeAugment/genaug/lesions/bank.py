@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -56,15 +56,17 @@ class LesionBank:
     Args:
         cases: the annotated cases; ids must differ.
         value: label value of the lesions.
+        other_lesions: further values that are no tissue to compare a lesion with.
 
     Raises:
         GenaugError: EMPTY_COHORT when no case has a lesion of that value.
     """
 
-    def __init__(self, cases: Iterable[AnnotatedCase], value: int = 1) -> None:
+    def __init__(self, cases: Iterable[AnnotatedCase], value: int = 1, other_lesions: Collection[int] = ()) -> None:
         self._cases: dict[str, AnnotatedCase] = {}
         self._carved: dict[tuple[str, tuple[float, float, float]], LesionPatch] = {}
         self.value = value
+        self.other_lesions = other_lesions
         self.lesions: list[LesionReference] = []
         for case in cases:
             if case.case_id in self._cases:
@@ -81,7 +83,9 @@ class LesionBank:
             )
 
     @classmethod
-    def from_cohort(cls, cohort: Cohort, channel: str, value: int = 1, part: Part = "train") -> LesionBank:
+    def from_cohort(
+        cls, cohort: Cohort, channel: str, value: int = 1, part: Part = "train", other_lesions: Collection[int] = ()
+    ) -> LesionBank:
         """The lesions of a cohort's annotated cases that have `channel`.
 
         Only train patients give lesions unless told otherwise, so that nothing of a test patient reaches training. In a
@@ -105,6 +109,7 @@ class LesionBank:
                 if case.label is not None and channel in case.images
             ),
             value,
+            other_lesions,
         )
 
     def draw(
@@ -147,7 +152,9 @@ class LesionBank:
                 )
             image, label = case.image(), case.label()
             require_same_grid(image, label)
-            self._carved[key] = carve_component(image, label, self._find(case, label, lesion))
+            self._carved[key] = carve_component(
+                image, label, self._find(case, label, lesion), self.other_lesions
+            )
         return self._carved[key]
 
     def _components(self, case: AnnotatedCase, label: Volume | None = None) -> list[Component]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,7 @@ from genaug.lesions.local import (
     crop,
     crop_edge,
     mask_box,
+    most_touched,
     require_orthogonal,
 )
 from genaug.strict import Strict
@@ -65,6 +67,7 @@ class CarveDraws(Strict):
         level_mm: signed distance at which it is cut; negative cuts inside the annotation.
         mirror: left and right are swapped.
         contrast: mean lesion minus tissue in contrast units; None keeps the contrast it was carved with.
+        tissue: label value of the tissue it was compared with in its case; None in Records that do not name it.
     """
 
     source: Literal["bank"] = "bank"
@@ -72,6 +75,7 @@ class CarveDraws(Strict):
     level_mm: float
     mirror: bool
     contrast: float | None
+    tissue: int | None = None
 
     @property
     def diameter_mm(self) -> float:
@@ -88,6 +92,7 @@ class LesionPatch:
         signed: distance to the annotation's border in mm, negative inside, (I, J, K) float32.
         affine: (4, 4), index of this patch to RAS mm relative to the lesion's centroid.
         around: statistics of the tissue around the lesion in its case.
+        tissue: label value of that tissue there.
         reference: where it came from.
         extent_mm: radius around the centroid that holds the lesion.
         modality: of the source.
@@ -97,6 +102,7 @@ class LesionPatch:
     signed: Float32Array
     affine: npt.NDArray[np.float64]
     around: Surroundings
+    tissue: int
     reference: LesionReference
     extent_mm: float
     modality: str
@@ -194,6 +200,7 @@ def carve(
     component: int | Literal["largest"] | np.random.Generator = "largest",
     case_id: str = "",
     patient: str = "",
+    other_lesions: Collection[int] = (),
 ) -> LesionPatch:
     """Cut one lesion out of an annotated image.
 
@@ -204,6 +211,7 @@ def carve(
         component: position in the order of size, "largest", or a generator that draws one.
         case_id: the annotated case, for the Record.
         patient: whose lesion it is, for the Record.
+        other_lesions: further values that are no tissue to compare a lesion with.
 
     Raises:
         GenaugError: GEOMETRY_MISMATCH; WRONG_LABELS when there is no such lesion or none of 4 voxels; NOT_FINITE.
@@ -225,10 +233,12 @@ def carve(
             f"0 to {len(found) - 1}, the largest lesion first",
             "Choose one of the lesions there are.",
         )
-    return carve_component(image, label, found[number])
+    return carve_component(image, label, found[number], other_lesions)
 
 
-def carve_component(image: Volume, label: Volume, component: Component) -> LesionPatch:
+def carve_component(
+    image: Volume, label: Volume, component: Component, other_lesions: Collection[int] = ()
+) -> LesionPatch:
     """Cut the given lesion out of its case; see `carve`."""
     from scipy import ndimage
 
@@ -240,9 +250,9 @@ def carve_component(image: Volume, label: Volume, component: Component) -> Lesio
     mask = np.pad(component.mask, [(p, p) for p in pad])
     signed = _signed_distance(mask, spacing)
     texture = _finite_texture(image, box, component.reference.case_id)
-    tissue = _neighbourhood(image, label, box, signed)
+    value, tissue = _neighbourhood(image, label, box, mask, signed, {component.reference.value, *other_lesions})
     around = surroundings(texture, tissue, image.spacing)
-    if around is None:
+    if value is None or around is None:
         raise GenaugError(
             Reason.FIELD_OF_VIEW,
             component.reference.case_id or image.source or "image",
@@ -258,7 +268,7 @@ def carve_component(image: Volume, label: Volume, component: Component) -> Lesio
     affine[:3, 3] = (image.affine @ [*box.lower, 1.0])[:3] - component.reference.centre_ras
     corners = np.linalg.norm(affine[:3, :3] @ np.argwhere(mask).T + affine[:3, 3:4], axis=0)
     extent = float(corners.max()) + 0.5 * float(np.linalg.norm(spacing))
-    return LesionPatch(texture, signed, affine, around, component.reference, extent, image.modality)
+    return LesionPatch(texture, signed, affine, around, value, component.reference, extent, image.modality)
 
 
 def draw_carve(
@@ -281,7 +291,9 @@ def draw_carve(
     level = 0.0
     if margin == "carvemix":
         level = -0.5 * patch.depth_mm * share if inwards else min(patch.depth_mm, SUPPORT_MM) * share
-    return CarveDraws(lesion=patch.reference, level_mm=level, mirror=mirror and swap, contrast=contrast)
+    return CarveDraws(
+        lesion=patch.reference, level_mm=level, mirror=mirror and swap, contrast=contrast, tissue=patch.tissue
+    )
 
 
 def _signed_distance(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> Float32Array:
@@ -315,23 +327,29 @@ def _fine(signed: Float32Array) -> Float32Array:
     return np.asarray(fine, dtype=np.float32)
 
 
-def _neighbourhood(image: Volume, label: Volume, box: Box, signed: Float32Array) -> BoolArray:
-    """The voxels around a lesion that are tissue as far as one can tell without a tissue map.
+def _neighbourhood(
+    image: Volume, label: Volume, box: Box, mask: BoolArray, signed: Float32Array, lesions: Collection[int]
+) -> tuple[int | None, BoolArray]:
+    """The tissue that a lesion lies in, as far as one can tell without a tissue map: its label value and its voxels.
 
-    They lie beyond the lesion's soft border, inside the image, belong to no lesion, and are not like background: their
-    intensity is the commonest there, because a lesion mostly lies within one tissue.
+    It is what the largest part of the border touches of all that is no lesion, be it an organ or not annotated at all.
+    Its voxels lie beyond the lesion's soft border, inside the image, and are not like background: their intensity is
+    the commonest there, because a lesion mostly lies within one tissue.
     """
-    near = (signed > 0.5 * max(image.spacing)) & (signed <= SUPPORT_MM)
-    near &= (
-        crop(np.asarray(label.array), box, fill=-1 if np.issubdtype(label.array.dtype, np.signedinteger) else 0) == 0
-    )
-    near &= _inside(box, image.shape)
+    from scipy import ndimage
+
+    labels, inside = crop(np.asarray(label.array), box), _inside(box, image.shape)
+    lesion = inside & np.isin(labels, list(lesions))
+    # A lesion inside another one, as a core in its oedema, lies in what both lie in.
+    grown, _ = ndimage.label(lesion | mask, structure=np.ones((3, 3, 3)))
+    value = most_touched(labels, np.isin(grown, np.unique(grown[mask])), inside & ~lesion, image.spacing)
+    near = (signed > 0.5 * max(image.spacing)) & (signed <= SUPPORT_MM) & inside & ~lesion & (labels == value)
     values = crop_edge(image.array, box)[near].astype(np.float64)
     if values.size < 20:
-        return near
+        return value, near
     low, high = _densest_half(values)
     near[near] = (values >= low) & (values <= high)
-    return near
+    return value, near
 
 
 def _densest_half(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -132,6 +132,31 @@ def mask_box(mask: AnyArray) -> Box:
     return Box(as_index([r[0] for r in ranges]), as_index([r[1] for r in ranges]))
 
 
+def most_touched(values: AnyArray, mask: BoolArray, counted: BoolArray, spacing: Vector) -> int | None:
+    """The value that the largest part of a mask's surface borders on; None where it borders on nothing that counts.
+
+    Args:
+        values: of a label map, (I, J, K).
+        mask: what has the surface.
+        counted: voxels whose value counts; those of the mask itself never do.
+        spacing: voxel size in mm.
+    """
+    counted = counted & ~mask
+    touched, areas = [], []
+    for axis in range(3):
+        area = float(np.prod(spacing)) / spacing[axis]
+        one, other = ([slice(None)] * 3 for _ in range(2))
+        one[axis], other[axis] = slice(None, -1), slice(1, None)
+        for inside, outside in ((tuple(one), tuple(other)), (tuple(other), tuple(one))):
+            found = values[outside][mask[inside] & counted[outside]]
+            touched.append(found)
+            areas.append(np.full(found.size, area))
+    there, which = np.unique(np.concatenate(touched), return_inverse=True)
+    if not there.size:
+        return None
+    return int(there[np.argmax(np.bincount(which, np.concatenate(areas)))])
+
+
 def require_orthogonal(volume: Volume) -> None:
     """Raise GEOMETRY_MISMATCH for a sheared grid, on which distances along the axes would not be distances."""
     columns = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)

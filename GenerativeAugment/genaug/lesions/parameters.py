@@ -60,11 +60,15 @@ class BankSource(Strict):
     """Lesions carved from annotated cases; those whose diameter lies in the asked range are equally likely.
 
     `margin="carvemix"` draws how far around (or inside) the annotation the lesion is cut, as CarveMix does
-    (Zhang et al., NeuroImage 2023); `"none"` cuts at the annotation.
+    (Zhang et al., NeuroImage 2023); `"none"` cuts at the annotation. A lesion is compared with the tissue it lies in:
+    what has the label value, 0 included, that touches most of its border.
     """
 
     kind: Literal["bank"] = "bank"
     value: int = Field(default=1, ge=1, description="label value of the lesions in the annotated cases")
+    other_lesions: tuple[int, ...] = Field(
+        default=(), description="further values that are lesions too and no tissue to compare one with"
+    )
     margin: Literal["carvemix", "none"] = "carvemix"
     mirror: bool = Field(default=True, description="swap left and right in half of the lesions")
 
