@@ -58,6 +58,21 @@ def test_multiples_of_the_spread_are_met_in_mr_by_default(contrast):
     assert (done.image.array[core].mean() - 200) / 8 == pytest.approx(contrast, rel=0.1)
 
 
+@pytest.mark.parametrize("unit", ["spread", "fraction"])
+def test_of_several_tissues_the_one_the_lesion_lies_in_gives_the_contrast(unit):
+    """Grey matter beside white must neither shift the mean nor widen the spread that a contrast is measured in."""
+    host, tissue = mr(affine(), noise=8.0)
+    values, label = host.array.copy(), tissue.array.copy()
+    values[:, :, 34:] -= 80
+    label[:, :, 34:][label[:, :, 34:] > 0] = 3
+    point = (host.affine @ [32, 32, 24, 1])[:3]
+    asked = asking(contrast=(-0.5, -0.5) if unit == "fraction" else (-5, -5), contrast_unit=unit, at=[point])
+    done = insert_lesions(host.with_array(values), tissue.with_array(label), asked)
+    core = ndimage.distance_transform_edt(done.mask.array) > 2
+    wanted = {"fraction": 0.5 * 200, "spread": 200 - 5 * 8}[unit]
+    assert done.image.array[core].mean() == pytest.approx(wanted, abs=8)
+
+
 @pytest.mark.parametrize("donor_noise", [None, 3.0, 6.0])
 def test_the_lesion_is_as_noisy_as_the_host(donor_noise):
     """Neighbour differences see noise alone, not the lesion's own slow texture.

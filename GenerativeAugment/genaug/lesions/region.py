@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from genaug.lesions.local import BoolArray, Box, Index, IndexArray, as_index, crop, whole
+from genaug.lesions.local import BoolArray, Box, Index, IndexArray, as_index, crop, most_touched, whole
 from genaug.volume import AnyArray, Volume
 
 _BLOCKS = 96**3
@@ -79,6 +79,16 @@ class Region:
             if 0 not in common.shape:
                 free[common.within(box)] &= ~mask[common.within(taken)]
         return free
+
+    def around(self, box: Box, mask: BoolArray) -> BoolArray:
+        """The part of the region in `box`, which lies inside the volume, that a lesion is to be compared with.
+
+        Of several tissues it is the one that touches most of the lesion's border, as for the lesions of a bank.
+        """
+        free = self.crop(box)
+        values = self.tissue.array[box.slices]
+        touched = most_touched(values, mask, free, self.tissue.spacing)
+        return free if touched is None else free & (values == touched)
 
     def distance_mm(self, box: Box) -> npt.NDArray[np.float64]:
         """Distance of the voxels of `box` to the nearest voxel outside the region, as far as the box shows it."""

@@ -124,14 +124,15 @@ def paint(scene: Scene, lesion: LocalLesion, centre: Index, edge_mm: float, name
     mask, spacing = lesion.mask[cut], scene.host.spacing
     stored = scene.image.read(visible)
     host = _finite(stored.astype(np.float32), scene.host, name)
-    tissue = scene.region.crop(visible)
+    tissue, compared = scene.region.crop(visible), scene.region.around(visible, mask)
     alpha = soft_alpha(lesion.cut, spacing, edge_mm)[cut]
     if scene.keep_to_tissue:
         alpha = np.where(tissue, alpha, np.float32(0))
     inside = float(tissue[mask].mean()) if mask.any() else 0.0
     # Where a lesion is allowed to leave the tissue, what it covers is treated as if it were tissue.
-    tissue = tissue | (alpha > 0)
-    around = _around(host, tissue, spacing, name)
+    outside = ~tissue & (alpha > 0)
+    tissue = tissue | outside
+    around = _around(host, compared | outside, tissue, spacing, name)
     unit = around.unit(scene.unit, name)
     target = np.float32(around.mean) + np.float32(unit) * lesion.difference[cut]
     blended = composite(host, target, alpha, tissue, spacing, around, lesion.noise * unit)
@@ -201,8 +202,11 @@ def _finite(values: Float32Array, host: Volume, name: str) -> Float32Array:
     return values
 
 
-def _around(host: Float32Array, tissue: BoolArray, spacing: Vector, name: str) -> Surroundings:
-    around = surroundings(host, tissue, spacing)
+def _around(
+    host: Float32Array, compared: BoolArray, tissue: BoolArray, spacing: Vector, name: str
+) -> Surroundings:
+    """Statistics of the tissue that a lesion is compared with; of all tissue there, where that is too little."""
+    around = surroundings(host, compared, spacing) or surroundings(host, tissue, spacing)
     if around is None:
         raise GenaugError(
             Reason.NO_ROOM,
