@@ -9,7 +9,7 @@ from genaug.imageio import write_volume
 from genaug.lesions import BankSource, LesionBank, carve, insert_lesions
 from genaug.lesions.bank import AnnotatedCase
 from genaug.lesions.carve import components, draw_carve
-from genaug.lesions.local import box_around, most_touched, positions_mm
+from genaug.lesions.local import Unfit, box_around, most_touched, positions_mm
 from genaug.volume import LABEL, Volume
 from lesion_phantoms import GRIDS, affine, annotated, asking, bank, ct, mr
 from scipy import ndimage
@@ -73,6 +73,21 @@ def test_a_lesion_in_another_one_is_compared_with_what_both_lie_in():
     patch = carve(image, label, 2, other_lesions=(3,))
     assert patch.tissue == 1
     assert patch.around.mean == pytest.approx(110, abs=2)
+
+
+def test_a_lesion_whose_surroundings_are_not_shown_gives_way_to_others():
+    """One fills a corner of its image and cannot be compared with anything."""
+    image, label = tumour_in_an_organ(organ=0)
+    label.array[:12], label.array[12:20] = 2, 9
+    lesions = LesionBank([AnnotatedCase("d", "d", lambda: image, lambda: label)], value=2, other_lesions=(9,))
+    large, small = lesions.lesions
+    with pytest.raises(Unfit, match="Leave this lesion out"):
+        lesions.patch(large)
+    host, tissue = ct(affine(), mean=110)
+    asked = asking(source=BankSource(value=2, margin="none"), diameter_mm=(5, 60), contrast=None)
+    for seed in range(4):
+        done = insert_lesions(host, tissue, asked, bank=lesions, seed=seed)
+        assert done.record.draws["lesions"][0]["lesion"]["lesion"]["volume_mm3"] == small.volume_mm3
 
 
 def test_the_tissue_is_what_touches_most_of_the_border_by_area():

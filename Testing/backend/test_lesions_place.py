@@ -1,10 +1,12 @@
 """Placement: inside the tissue, off its border, uniform, and honest when there is no room."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from genaug.errors import GenaugError, Reason
-from genaug.lesions import insert_lesions
-from genaug.lesions.local import Box
+from genaug.lesions import insert, insert_lesions
+from genaug.lesions.local import Box, TooSmall
 from genaug.lesions.place import Footprint, draw_place, footprint
 from genaug.lesions.region import Region
 from genaug.volume import LABEL, Volume
@@ -109,6 +111,35 @@ def test_a_lesion_too_large_is_drawn_smaller():
     for seed in range(3):
         done = insert_lesions(host, Volume(array, host.affine, LABEL), asking(diameter_mm=(6, 30), seed=seed))
         assert done.mask.array.any()
+
+
+def test_a_lesion_without_a_voxel_is_drawn_larger(monkeypatch):
+    """Between two thick slices a small lesion may hold no voxel's centre, which is no reason to fail either."""
+    host, tissue = ct(affine((1.0, 1.0, 6.0)))
+    seeds, at_once = range(16), {}
+    with monkeypatch.context() as once:
+        once.setattr(insert, "_TRIES", 1)
+        for seed in seeds:
+            with suppress(TooSmall):
+                at_once[seed] = insert_lesions(host, tissue, asking(diameter_mm=(2, 9), seed=seed)).record
+    assert 0 < len(at_once) < len(seeds)
+    done = {seed: insert_lesions(host, tissue, asking(diameter_mm=(2, 9), seed=seed)) for seed in seeds}
+    assert all(one.mask.array.any() for one in done.values())
+    assert {seed: done[seed].record for seed in at_once} == at_once, "what fits at once is drawn as ever"
+    with pytest.raises(TooSmall, match=r"0\.10 mm"):
+        insert_lesions(host, tissue, asking(diameter_mm=(0.1, 0.1)))
+
+
+def test_a_lesion_too_large_for_its_point_is_drawn_smaller():
+    """15 mm from the border there is room for some of the range."""
+    host, tissue = ct(affine())
+    point = (host.affine @ [32, 32, 14, 1])[:3]
+    sphere = {"kind": "procedural", "shape": "ellipsoid", "elongation": (1, 1)}
+    drawn = [
+        insert_lesions(host, tissue, asking(source=sphere, at=[point], margin_mm=0, diameter_mm=(4, 30), seed=seed))
+        for seed in range(8)
+    ]
+    assert max(done.record.draws["lesions"][0]["lesion"]["diameter_mm"] for done in drawn) < 18
 
 
 def test_a_given_point_is_taken():

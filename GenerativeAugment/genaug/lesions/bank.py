@@ -118,6 +118,7 @@ class LesionBank:
         """Draw a lesion whose diameter lies in the range, and how it is cut.
 
         Raises:
+            Unfit: FIELD_OF_VIEW when the drawn one's case does not show its surroundings.
             GenaugError: BAD_PARAMETER when the bank has none of that size.
         """
         fitting = [lesion for lesion in self.lesions if diameter_mm[0] <= lesion.diameter_mm <= diameter_mm[1]]

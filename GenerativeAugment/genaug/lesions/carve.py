@@ -15,6 +15,7 @@ from genaug.lesions.local import (
     BoolArray,
     Box,
     Float32Array,
+    Unfit,
     Vector,
     as_index,
     as_vector,
@@ -214,7 +215,8 @@ def carve(
         other_lesions: further values that are no tissue to compare a lesion with.
 
     Raises:
-        GenaugError: GEOMETRY_MISMATCH; WRONG_LABELS when there is no such lesion or none of 4 voxels; NOT_FINITE.
+        GenaugError: GEOMETRY_MISMATCH; WRONG_LABELS when there is no such lesion or none of 4 voxels; NOT_FINITE;
+            FIELD_OF_VIEW when too little tissue is seen around it.
     """
     require_same_grid(image, label)
     found = components(label, value, case_id, patient)
@@ -239,7 +241,12 @@ def carve(
 def carve_component(
     image: Volume, label: Volume, component: Component, other_lesions: Collection[int] = ()
 ) -> LesionPatch:
-    """Cut the given lesion out of its case; see `carve`."""
+    """Cut the given lesion out of its case; see `carve`.
+
+    Raises:
+        Unfit: FIELD_OF_VIEW when too little tissue is seen around it.
+        GenaugError: GEOMETRY_MISMATCH, NOT_FINITE.
+    """
     from scipy import ndimage
 
     require_orthogonal(image)
@@ -253,7 +260,7 @@ def carve_component(
     value, tissue = _neighbourhood(image, label, box, mask, signed, {component.reference.value, *other_lesions})
     around = surroundings(texture, tissue, image.spacing)
     if value is None or around is None:
-        raise GenaugError(
+        raise Unfit(
             Reason.FIELD_OF_VIEW,
             component.reference.case_id or image.source or "image",
             f"{int(tissue.sum())} voxels of tissue within {SUPPORT_MM:g} mm around the lesion",

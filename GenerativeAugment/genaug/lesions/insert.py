@@ -19,7 +19,7 @@ from genaug.files import invalid
 from genaug.lesions.bank import LesionBank
 from genaug.lesions.blend import BlendDraws, draw_blend, resolve_unit
 from genaug.lesions.carve import CarveDraws
-from genaug.lesions.local import Canvas, Index, Vector, require_orthogonal
+from genaug.lesions.local import Canvas, Index, TooLarge, TooSmall, Unfit, Vector, require_orthogonal
 from genaug.lesions.parameters import BankSource, InsertParameters
 from genaug.lesions.place import (
     Placement,
@@ -39,7 +39,7 @@ from genaug.strict import Strict
 from genaug.volume import LABEL, Volume, require_same_grid
 
 _TRIES = 5
-"""A lesion that fits nowhere is drawn again, no larger, until this many have been tried."""
+"""A lesion that fits nowhere or holds no voxel is drawn again until this many have been tried."""
 
 
 class LesionDraws(Strict):
@@ -119,7 +119,8 @@ def insert_lesions(
         seed: instead of `parameters.seed`.
 
     Raises:
-        GenaugError: NO_ROOM with the largest sphere that fits; GEOMETRY_MISMATCH, WRONG_MODALITY, BAD_PARAMETER,
+        Unfit: when none of the lesions that were drawn can be used; NO_ROOM with the largest sphere that fits.
+        GenaugError: NO_ROOM for a given point outside the image; GEOMETRY_MISMATCH, WRONG_MODALITY, BAD_PARAMETER,
             NOT_FINITE.
     """
     seed = parameters.seed if seed is None else seed
@@ -222,31 +223,50 @@ def _require_free_value(tissue: Volume, label: Volume, parameters: InsertParamet
 def _draw_lesion(
     rng: np.random.Generator, scene: Scene, parameters: InsertParameters, bank: LesionBank | None, number: int
 ) -> tuple[LesionDraws, LocalLesion]:
-    """Draw a lesion and its place; one that fits nowhere is drawn again, no larger."""
+    """Draw a lesion and its place: one that fits nowhere again, no larger, and one without a voxel, no smaller."""
     smallest, largest = parameters.diameter_mm
+    given = None if parameters.at is None else nearest_voxel(scene.host, parameters.at[number])
+    refused: Unfit | None = None
     for _ in range(_TRIES):
-        drawn = _draw_source(rng, parameters, bank, (smallest, largest))
+        try:
+            drawn = _draw_source(rng, parameters, bank, (smallest, largest))
+        except Unfit as error:
+            refused = error
+            continue
         blend = draw_blend(rng, parameters.edge_mm)
-        voxel, offset = _given_place(scene, parameters, number)
-        if offset is None:
-            offset = draw_subvoxel(rng, scene.host.shape)
-        lesion = local_lesion(scene, drawn, offset, bank)
-        shape = footprint(lesion.mask, lesion.box, scene.host, parameters.margin_mm)
-        if voxel is None:
-            voxel = draw_place(rng, scene.region, shape)
-        elif not parameters.allow_outside:
-            check_place(scene.region, shape, at_voxel(scene.host, voxel, offset))
-        if voxel is not None:
-            place = at_voxel(scene.host, voxel, offset)
+        offset = draw_subvoxel(rng, scene.host.shape) if given is None else given[1]
+        try:
+            lesion = local_lesion(scene, drawn, offset, bank)
+            place = _place(rng, scene, parameters, lesion, offset, None if given is None else given[0])
+        except TooSmall as error:
+            refused, smallest = error, drawn.diameter_mm
+            continue
+        except TooLarge as error:
+            refused, largest = error, drawn.diameter_mm
+            continue
+        if place is not None:
             return LesionDraws(lesion=drawn, place=place, blend=blend), lesion
-        largest = drawn.diameter_mm
-    raise no_room(scene.region, largest, parameters.margin_mm)
+        refused, largest = None, drawn.diameter_mm
+    raise refused or no_room(scene.region, largest, parameters.margin_mm)
 
 
-def _given_place(scene: Scene, parameters: InsertParameters, number: int) -> tuple[Index | None, Vector | None]:
-    if parameters.at is None:
-        return None, None
-    return nearest_voxel(scene.host, parameters.at[number])
+def _place(
+    rng: np.random.Generator,
+    scene: Scene,
+    parameters: InsertParameters,
+    lesion: LocalLesion,
+    offset: Vector,
+    given: Index | None,
+) -> Placement | None:
+    """Where the lesion goes: the given voxel, if it may, or a drawn one; None when it fits nowhere."""
+    shape = footprint(lesion.mask, lesion.box, scene.host, parameters.margin_mm)
+    if given is None:
+        voxel = draw_place(rng, scene.region, shape)
+        return None if voxel is None else at_voxel(scene.host, voxel, offset)
+    place = at_voxel(scene.host, given, offset)
+    if not parameters.allow_outside:
+        check_place(scene.region, shape, place)
+    return place
 
 
 def _draw_source(

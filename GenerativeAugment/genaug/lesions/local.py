@@ -22,6 +22,18 @@ SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two axes of a grid whose distances are still taken along its axes."""
 
 
+class Unfit(GenaugError):
+    """A drawn lesion cannot be used here; another draw may do."""
+
+
+class TooSmall(Unfit):
+    """It holds no voxel of the host."""
+
+
+class TooLarge(Unfit):
+    """There is no room for it."""
+
+
 @dataclass(frozen=True)
 class Box:
     """Voxels lower <= (i, j, k) < upper of a volume; it may reach beyond the volume."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genaug.errors import GenaugError, Reason
-from genaug.lesions.local import BoolArray, Box, Index, IndexArray, Vector, as_index, as_vector, mask_box
+from genaug.lesions.local import BoolArray, Box, Index, IndexArray, TooLarge, Vector, as_index, as_vector, mask_box
 from genaug.lesions.region import Region
 from genaug.strict import Strict
 from genaug.volume import Volume
@@ -113,7 +113,7 @@ def check_place(region: Region, shape: Footprint, place: Placement) -> None:
     """Refuse a given centre where the lesion would leave the tissue or come too near to its border.
 
     Raises:
-        GenaugError: NO_ROOM, with the distances.
+        TooLarge: NO_ROOM, with the distances.
     """
     centre = np.array(place.voxel, dtype=np.intp)
     if fits(region, centre[None], shape.offsets)[0]:
@@ -126,7 +126,7 @@ def check_place(region: Region, shape: Footprint, place: Placement) -> None:
         distance = region.distance_mm(box)
         i, j, k = (shape.lesion + centre - box.lower).T
         found = f"the lesion {distance[i, j, k].min():.1f} mm from the border of the tissue"
-    raise GenaugError(
+    raise TooLarge(
         Reason.NO_ROOM,
         f"point ({', '.join(f'{v:.1f}' for v in place.ras)}) mm RAS",
         found,
@@ -135,10 +135,10 @@ def check_place(region: Region, shape: Footprint, place: Placement) -> None:
     )
 
 
-def no_room(region: Region, diameter_mm: float, margin_mm: float) -> GenaugError:
+def no_room(region: Region, diameter_mm: float, margin_mm: float) -> TooLarge:
     """The error for a lesion that fits nowhere, with the largest sphere that would."""
     widest = region.widest_mm()
-    return GenaugError(
+    return TooLarge(
         Reason.NO_ROOM,
         region.tissue.source or "tissue",
         f"room for a sphere of {widest:.1f} mm" if widest else "no free voxel of the asked tissue",

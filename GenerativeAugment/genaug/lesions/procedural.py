@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from genaug.errors import GenaugError, Reason
-from genaug.lesions.local import Float32Array, Vector, as_vector
+from genaug.errors import Reason
+from genaug.lesions.local import Float32Array, TooSmall, Vector, as_vector
 from genaug.lesions.parameters import ProceduralSource, Range, Shape
 from genaug.strict import Strict
 
@@ -169,11 +169,11 @@ def render_texture(draws: ProceduralDraws, signed: Float32Array, spacing: Vector
         spacing: voxel size of that grid in mm.
 
     Raises:
-        GenaugError: BAD_PARAMETER when the lesion is so small that it holds no voxel of the grid.
+        TooSmall: BAD_PARAMETER when the lesion is so small that it holds no voxel of the grid.
     """
     inside = signed <= 0
     if not inside.any():
-        raise GenaugError(
+        raise TooSmall(
             Reason.BAD_PARAMETER,
             "diameter_mm",
             f"{draws.diameter_mm:.2f} mm on voxels of {' x '.join(f'{s:.2f}' for s in spacing)} mm",

@@ -23,6 +23,8 @@ from genaug.lesions.local import (
     Canvas,
     Float32Array,
     Index,
+    TooLarge,
+    TooSmall,
     Vector,
     box_around,
     positions_mm,
@@ -95,7 +97,12 @@ class LocalLesion:
 def local_lesion(
     scene: Scene, drawn: ProceduralDraws | CarveDraws, offset: Vector, bank: LesionBank | None
 ) -> LocalLesion:
-    """Put a drawn lesion onto the host's grid, its centre `offset` voxels beside a voxel's centre."""
+    """Put a drawn lesion onto the host's grid, its centre `offset` voxels beside a voxel's centre.
+
+    Raises:
+        TooSmall: BAD_PARAMETER when it holds no voxel.
+        GenaugError: MISSING_FILE without its bank, WRONG_MODALITY for a bank of another modality.
+    """
     if isinstance(drawn, ProceduralDraws):
         return _procedural(scene.host, drawn, offset)
     if bank is None:
@@ -116,6 +123,7 @@ def paint(scene: Scene, lesion: LocalLesion, centre: Index, edge_mm: float, name
         The hash of the voxels it was painted over, and what the finished lesion measures.
 
     Raises:
+        TooLarge: NO_ROOM when there is too little tissue around to compare it with.
         GenaugError: NOT_FINITE, or BAD_PARAMETER when the tissue around gives no contrast unit.
     """
     box = lesion.box.moved(centre)
@@ -170,7 +178,7 @@ def _carved(scene: Scene, drawn: CarveDraws, offset: Vector, bank: LesionBank) -
     signed, texture, noise = patch.sample(positions_mm(host, box, offset), drawn.mirror)
     mask = signed <= min(drawn.level_mm, 0.0)
     if not mask.any():
-        raise GenaugError(
+        raise TooSmall(
             Reason.BAD_PARAMETER,
             f"lesion of case {drawn.lesion.case_id}",
             f"{drawn.lesion.diameter_mm:.1f} mm, less than a voxel of the host",
@@ -208,7 +216,7 @@ def _around(
     """Statistics of the tissue that a lesion is compared with; of all tissue there, where that is too little."""
     around = surroundings(host, compared, spacing) or surroundings(host, tissue, spacing)
     if around is None:
-        raise GenaugError(
+        raise TooLarge(
             Reason.NO_ROOM,
             name,
             f"{int(tissue.sum())} voxels of tissue around it",
