@@ -12,8 +12,10 @@ from pydantic import Field
 from genaug.case import Case, safe_name, write_case
 from genaug.cohort import Cohort, require_no_cohort
 from genaug.errors import GenaugError, Reason
+from genaug.files import writing_folder
 from genaug.imageio import read_volume
 from genaug.lesions import BankSource, Inserted, InsertParameters, LesionBank, insert_lesions, reinsert
+from genaug.lesions.local import Unfit
 from genaug.parameters import FileFormat
 from genaug.progress import Reporter
 from genaug.record import Output, Record, case_seed, hash_voxels
@@ -47,21 +49,23 @@ def insert_into_cohort(
     tissue: Path | None = None,
     bank: Cohort | None = None,
 ) -> Cohort:
-    """Make `copies` cases from every training case of a cohort and write them as a cohort.
+    """Make `copies` cases from every training case of a cohort and write them as a cohort, all or nothing.
+
+    A case for which no lesion could be found that fits is left out, which the log and the cohort's notes say.
 
     Args:
         hosts: test and validation patients are left out, since nothing made from them could be trained on.
-        output: folder for the cases and their cohort.json.
+        output: folder for the cases and their cohort.json; new or empty.
         parameters: what to insert.
         seed: of the job; case i is drawn from `case_seed(seed, i)`.
-        reporter: told after every case.
+        reporter: told of every case, and of the finished ones at the end.
         tissue: label map the lesions must lie in; the hosts' own label maps when None.
         bank: annotated cases, for a "bank" source.
 
     Raises:
         GenaugError: EMPTY_COHORT without a host, UNPAIRED without a tissue, BAD_PARAMETER for a bank without need or a
-            need without bank, for a lesion value that means something else in the hosts, or an output that holds a
-            cohort; as `lesions.insert_lesions`.
+            need without bank, for a lesion value that means something else in the hosts, or an output that holds
+            something; as `lesions.insert_lesions`, its Unfit when no case could be made.
     """
     require_no_cohort(output)
     _require_same_name(hosts, parameters)
@@ -78,20 +82,24 @@ def insert_into_cohort(
     if len(chosen) < len(hosts.cases):
         skipped = len(hosts.cases) - len(chosen)
         reporter.log(f"{skipped} cases are left out: not for training, or without channel {channel}")
-    insertion = _Insertion(output, parameters, seed, channel, tissue, _bank(parameters, bank, channel))
-    cases = list(insertion.cases(chosen, reporter))
-    values = {parameters.lesion_value: parameters.lesion_name}
-    made = Cohort(
-        name=f"{hosts.name} with lesions",
-        root=output,
-        channels={channel: hosts.channels[channel]},
-        # Names for the lesion alone would declare every other label of the hosts wrong.
-        label_names={**hosts.label_names, **values} if hosts.label_names or not insertion.host_labels else {},
-        split=hosts.split,
-        cases=cases,
-    )
-    made.write(output)
-    return made
+    with writing_folder(output) as working:
+        insertion = _Insertion(working, output, parameters, seed, channel, tissue, _bank(parameters, bank, channel))
+        cases = list(insertion.cases(chosen, reporter))
+        values = {parameters.lesion_value: parameters.lesion_name}
+        made = Cohort(
+            name=f"{hosts.name} with lesions",
+            root=working,
+            channels={channel: hosts.channels[channel]},
+            # Names for the lesion alone would declare every other label of the hosts wrong.
+            label_names={**hosts.label_names, **values} if hosts.label_names or not insertion.host_labels else {},
+            split=hosts.split,
+            notes=insertion.left_out,
+            cases=cases,
+        )
+        made.write(working)
+    for case in cases:
+        reporter.product("case", output / case.id)
+    return Cohort.read(output)
 
 
 def _require_same_name(hosts: Cohort, parameters: InsertionParameters) -> None:
@@ -130,8 +138,16 @@ def remake(
 
 @dataclass
 class _Insertion:
-    """What all cases of one job share; `host_labels` are the hosts whose own label map was carried on."""
+    """What all cases of one job share.
 
+    Attributes:
+        working: where the cases are written.
+        output: where they will lie.
+        host_labels: the hosts whose own label map was carried on.
+        left_out: the cases that could not be made, and why.
+    """
+
+    working: Path
     output: Path
     parameters: InsertionParameters
     seed: int
@@ -139,18 +155,26 @@ class _Insertion:
     tissue: Path | None
     bank: LesionBank | None
     host_labels: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def cases(self, hosts: list[Case], reporter: Reporter) -> Iterator[Case]:
         total = len(hosts) * self.parameters.copies
         for index in range(total):
             host = hosts[index // self.parameters.copies]
             reporter.progress(index, total, host.id)
-            case = self._case(host, index)
-            reporter.product("case", self.output / case.id)
+            name = f"{self.parameters.prefix}-{safe_name(host.id)}-{index:04d}"
+            try:
+                case = self._case(host, name, case_seed(self.seed, index))
+            except Unfit as error:
+                self.left_out.append(f"{name} is left out: {error}")
+                reporter.log(self.left_out[-1])
+                if len(self.left_out) == total:
+                    raise
+                continue
             yield case
         reporter.progress(total, total)
 
-    def _case(self, host: Case, index: int) -> Case:
+    def _case(self, host: Case, name: str, seed: int) -> Case:
         image, label = host.volume(self.channel), host.label_map()
         tissue = self._tissue_of(host, label)
         inserted = insert_lesions(
@@ -159,20 +183,19 @@ class _Insertion:
             self.parameters.of_one_case(),
             label=label,
             bank=self.bank,
-            case_id=f"{self.parameters.prefix}-{safe_name(host.id)}-{index:04d}",
+            case_id=name,
             host_id=host.id,
             host_patients=sorted({host.patient, *host.derived_from}),
-            seed=case_seed(self.seed, index),
+            seed=seed,
         )
-        folder = self.output / inserted.record.case_id
         files = {"host": image, "tissue": tissue}
         if label is not None:
             files["label"] = label
             self.host_labels.append(host.id)
-        inputs = {role: _input(volume, folder) for role, volume in files.items()}
+        inputs = {role: _input(volume, self.output / name) for role, volume in files.items()}
         return write_case(
-            self.output,
-            inserted.record.case_id,
+            self.working,
+            name,
             host.patient,
             {self.channel: inserted.image},
             _updated_label(inserted, self.parameters.lesion_value),

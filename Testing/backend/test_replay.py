@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from genaug.case import Case
 from genaug.cli import main
 from genaug.cohort import Cohort, write_case
 from genaug.errors import GenaugError, Reason
@@ -18,6 +20,7 @@ from genaug.insertion import InsertionParameters, insert_into_cohort
 from genaug.parameters import SynthesisParameters, TrainingOptions
 from genaug.progress import Silent
 from genaug.readers import read_cohort
+from genaug.record import hash_voxels
 from genaug.replay import ReplayResult, replay
 from genaug.sources import read_sources, write_sources
 from genaug.volume import LABEL, Volume
@@ -124,6 +127,52 @@ def test_a_lesion_does_not_take_the_value_of_an_organ(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+def with_label(case: Case, change: Callable[[np.ndarray], None]) -> None:
+    """Change the label map of a host in place."""
+    assert case.label is not None
+    volume = read_volume(case.label, LABEL)
+    array = volume.array.copy()
+    change(array)
+    write_volume(case.label, volume.with_array(array))
+
+
+def test_a_host_without_room_is_left_out_and_named(tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts", 3)
+    asked = InsertionParameters.model_validate(PARAMETERS)
+    whole = insert_into_cohort(hosts, tmp_path / "whole", asked, 11, Silent())
+    with_label(hosts.cases[1], lambda label: label[:, 5:].fill(0))
+    made = insert_into_cohort(hosts, tmp_path / "made", asked, 11, Silent())
+    assert [case.id for case in made.cases] == [case.id for case in whole.cases if "h1" not in case.id]
+    for case in made.cases:
+        assert hash_voxels(case.volume("t1").array) == hash_voxels(whole[case.id].volume("t1").array)
+        assert replay(made.root / case.id, tmp_path / case.id, Silent()).same
+    assert [note.split(":")[0] for note in made.notes] == [f"lesion-h1-000{n} is left out" for n in (2, 3)]
+    assert "room for a lesion" in made.notes[0] and Cohort.read(made.root).notes == made.notes
+
+
+def test_hosts_that_all_have_no_room_are_refused(tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts", 2)
+    for case in hosts.cases:
+        with_label(case, lambda label: label[:, 5:].fill(0))
+    with pytest.raises(GenaugError, match="a smaller margin or fewer lesions") as caught:
+        insert_into_cohort(hosts, tmp_path / "made", InsertionParameters.model_validate(PARAMETERS), 11, Silent())
+    assert caught.value.reason is Reason.NO_ROOM
+    assert [path.name for path in tmp_path.iterdir()] == ["hosts"]
+
+
+def test_an_insertion_that_fails_leaves_nothing_and_can_be_run_again(tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts", 2)
+    sound = hosts.cases[1].images["t1"].read_bytes()
+    volume = read_volume(hosts.cases[1].images["t1"])
+    write_volume(hosts.cases[1].images["t1"], volume.with_array(np.full_like(volume.array, 100)))
+    asked = InsertionParameters.model_validate(PARAMETERS)
+    with pytest.raises(GenaugError, match="contrast_unit"):
+        insert_into_cohort(hosts, tmp_path / "made", asked, 11, Silent())
+    assert [path.name for path in tmp_path.iterdir()] == ["hosts"]
+    hosts.cases[1].images["t1"].write_bytes(sound)
+    assert len(insert_into_cohort(hosts, tmp_path / "made", asked, 11, Silent()).cases) == 4
+
+
 def test_a_second_cohort_does_not_replace_the_first_ones_manifest(inserted: Cohort) -> None:
     others = InsertionParameters.model_validate({**PARAMETERS, "prefix": "other"})
     with pytest.raises(GenaugError, match=r"cohort\.json"):
@@ -204,12 +253,7 @@ def test_another_version_is_said(inserted: Cohort, tmp_path: Path) -> None:
 
 def test_a_carved_lesion_is_made_again_from_its_bank(tmp_path: Path) -> None:
     bank = make_hosts(tmp_path / "bank")
-    label = bank.cases[0].label
-    assert label is not None
-    volume = read_volume(label, LABEL)
-    array = volume.array.copy()
-    array[10:14, 10:14, 8:12] = 5
-    write_volume(label, volume.with_array(array))
+    with_label(bank.cases[0], lambda label: label[10:14, 10:14, 8:12].fill(5))
     parameters = {**PARAMETERS, "source": {"kind": "bank", "value": 5}, "contrast": None}
     made = insert_into_cohort(
         make_hosts(tmp_path / "hosts"),

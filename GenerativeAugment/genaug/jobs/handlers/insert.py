@@ -38,7 +38,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     )
     write_sources(task.output, {"bank": bank})
     reporter.product("cohort", task.output)
-    return {"cases": [case.id for case in cohort.cases]}
+    return {"cases": [case.id for case in cohort.cases], "notes": cohort.notes}
 
 
 def _require_sound(hosts: Cohort, parameters: InsertionParameters, tissue: Path | None, reporter: Reporter) -> None:
