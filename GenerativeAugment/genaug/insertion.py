@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from pydantic import Field
@@ -20,7 +21,7 @@ from genaug.parameters import FileFormat
 from genaug.progress import Reporter
 from genaug.record import Output, Record, case_seed, hash_voxels
 from genaug.storage import storable
-from genaug.volume import LABEL, Volume
+from genaug.volume import LABEL, Volume, label_values
 
 
 class InsertionParameters(InsertParameters):
@@ -31,6 +32,9 @@ class InsertionParameters(InsertParameters):
     copies: int = Field(default=1, ge=1, description="cases to make from each host, each with its own draws")
     prefix: str = Field(default="lesion", min_length=1, description="start of the case ids")
     lesion_name: str = Field(default="lesion", min_length=1, description="name of the label lesion_value")
+    known_lesions: bool = Field(
+        default=False, description="what has lesion_value in the hosts' label maps, without a name, are lesions too"
+    )
     file_format: FileFormat = "nii.gz"
 
     def of_one_case(self) -> InsertParameters:
@@ -68,7 +72,6 @@ def insert_into_cohort(
             something; as `lesions.insert_lesions`, its Unfit when no case could be made.
     """
     require_no_cohort(output)
-    _require_same_name(hosts, parameters)
     channel = parameters.channel or next(iter(hosts.channels))
     chosen = [case for case in hosts.part("train") if channel in case.images]
     if not chosen:
@@ -82,6 +85,7 @@ def insert_into_cohort(
     if len(chosen) < len(hosts.cases):
         skipped = len(hosts.cases) - len(chosen)
         reporter.log(f"{skipped} cases are left out: not for training, or without channel {channel}")
+    _require_free_value(hosts, chosen, parameters, reporter)
     with writing_folder(output) as working:
         insertion = _Insertion(working, output, parameters, seed, channel, tissue, _bank(parameters, bank, channel))
         cases = list(insertion.cases(chosen, reporter))
@@ -102,18 +106,45 @@ def insert_into_cohort(
     return Cohort.read(output)
 
 
-def _require_same_name(hosts: Cohort, parameters: InsertionParameters) -> None:
-    """A lesion in the value of an organ would rename the organ, and be lost in it."""
-    value = parameters.lesion_value
-    taken = hosts.label_names.get(value)
-    if taken not in (None, parameters.lesion_name):
-        raise GenaugError(
-            Reason.BAD_PARAMETER,
-            "lesion_value",
-            f"{value}, which is '{taken}' in {hosts.name}",
-            "a value that no other label of the hosts has",
-            f"Take {max(hosts.label_names) + 1}; or, if these are such lesions, set lesion_name to '{taken}'.",
-        )
+def _require_free_value(hosts: Cohort, chosen: list[Case], parameters: InsertionParameters, reporter: Reporter) -> None:
+    """A lesion in the value of an organ would be lost in it, and rename it where the hosts' labels have names.
+
+    A value that the hosts call by the lesion's name is the lesions'; one without a name may only be in use when the
+    parameters say that it is.
+    """
+    value, taken = parameters.lesion_value, hosts.label_names.get(parameters.lesion_value)
+    if taken == parameters.lesion_name or (taken is None and parameters.known_lesions):
+        return
+    if taken is not None:
+        found, own = f"{value}, which is '{taken}' in {hosts.name}", f"set lesion_name to '{taken}'"
+        free = max(hosts.label_names) + 1
+    else:
+        used = _used_values(chosen, value, reporter)
+        if used is None:
+            return
+        case, values = used
+        found, own = f"{value}, which the label map of {case.id} uses already ({case.label})", "set known_lesions"
+        free = next(one for one in count(1) if one not in values and one not in hosts.label_names)
+    raise GenaugError(
+        Reason.BAD_PARAMETER,
+        "lesion_value",
+        found,
+        "a value that no other label of the hosts has",
+        f"Take {free}; or, if these are such lesions, {own}: new ones then keep clear of them.",
+    )
+
+
+def _used_values(chosen: list[Case], value: int, reporter: Reporter) -> tuple[Case, set[int]] | None:
+    """The first host whose label map holds `value` and the values of all hosts; None where none holds it."""
+    first, used = None, set[int]()
+    for done, case in enumerate(chosen):
+        reporter.progress(done, len(chosen), f"label values of {case.id}")
+        label = case.label_map()
+        if label is not None:
+            found = label_values(label.array)
+            first = first or (case if value in found else None)
+            used.update(found)
+    return None if first is None else (first, used)
 
 
 def remake(

@@ -127,6 +127,36 @@ def test_a_lesion_does_not_take_the_value_of_an_organ(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+def test_a_lesion_does_not_take_a_value_in_use_that_has_no_name(tmp_path: Path) -> None:
+    """Plain folders name no label. A second insertion into the same hosts is told what the value already is."""
+    hosts = make_hosts(tmp_path / "hosts", 2).model_copy(update={"label_names": {}})
+    with_label(hosts.cases[1], lambda label: label[4, 4, 4:9].fill(2))
+
+    def insert(into: Cohort, name: str, **changes: Any) -> Cohort:
+        asked = InsertionParameters.model_validate({**PARAMETERS, "copies": 1, "prefix": name, **changes})
+        return insert_into_cohort(into, tmp_path / name, asked, 11, Silent())
+
+    for value in (1, 2):
+        with pytest.raises(GenaugError, match=r"Take 3; or, .*known_lesions") as caught:
+            insert(hosts, "refused", lesion_value=value)
+        assert f"label map of h{value - 1}" in caught.value.found and not (tmp_path / "refused").exists()
+    made = insert(hosts, "first", lesion_value=3)
+    with pytest.raises(GenaugError, match="Take 4"):
+        insert(made, "refused", lesion_value=3)
+    more = insert(made, "second", lesion_value=3, known_lesions=True)
+    for before, after in zip(made.cases, more.cases):
+        first, second = ((case.label_map() or pytest.fail()).array for case in (before, after))
+        assert (second[first == 3] == 3).all() and (second == 3).sum() > (first == 3).sum()
+        assert np.array_equal(second[second != 3], first[second != 3])
+
+
+def test_lesions_of_one_name_are_inserted_again_and_again(inserted: Cohort, tmp_path: Path) -> None:
+    assert inserted.label_names == {1: "tissue", 2: "lesion"}
+    asked = InsertionParameters.model_validate({**PARAMETERS, "prefix": "more"})
+    more = insert_into_cohort(inserted, tmp_path / "more", asked, 12, Silent())
+    assert more.label_names == inserted.label_names
+
+
 def with_label(case: Case, change: Callable[[np.ndarray], None]) -> None:
     """Change the label map of a host in place."""
     assert case.label is not None
