@@ -170,7 +170,22 @@ def test_a_given_point_without_room_is_refused_unless_allowed(index, reason):
     done = insert_lesions(host, tissue, asking(**asked, allow_outside=True))
     assert done.mask.array.any()
     (check,) = [c for c in done.record.checks if "inside" in c.name]
-    assert check.passed == (reason == "mm from the border")
+    assert check.passed, "what was allowed is no fault"
+    assert (check.value == 1) == (reason == "mm from the border"), "but how much of it lies outside is said"
+
+
+@pytest.mark.parametrize("index", [(32, 32, 5), (32, 32, 1), (1, 1, 1)])
+def test_a_lesion_that_may_lie_outside_passes_its_checks(index):
+    """An export leaves out what fails one. At the image's edge only what is inside can have a volume."""
+    host, tissue = ct(affine())
+    done = insert_lesions(host, tissue, asking(at=[(host.affine @ [*index, 1])[:3]], allow_outside=True))
+    checks = {check.name.split(" ", 2)[2]: check for check in done.record.checks}
+    assert all(check.passed for check in checks.values()), checks
+    assert checks["inside tissue"].value < 1
+    assert checks["volume"].value == done.mask.array.sum()
+    if index != (32, 32, 5):
+        wanted = float(checks["volume"].limit.split()[0])
+        assert wanted == pytest.approx(checks["volume"].value, rel=0.1) and wanted < 0.7 * np.pi / 6 * 16**3
 
 
 def test_a_point_outside_the_image_is_refused():
