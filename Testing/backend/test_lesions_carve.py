@@ -179,6 +179,32 @@ def test_volume_and_orientation_survive_any_pair_of_grids(source, target):
     assert np.abs(found - wanted).max() < 0.2 * np.trace(wanted) / 3 + 0.1 * max(*image.spacing, *host.spacing) ** 2
 
 
+def test_the_distance_goes_on_growing_beyond_the_patch():
+    image, label = annotated()
+    patch = carve(image, label, 3)
+    far = np.stack([np.linspace(0, 90, 181), np.zeros(181), np.zeros(181)]).astype(np.float32)
+    signed, _, _ = patch.sample(far)
+    assert np.diff(signed)[24:] == pytest.approx(0.5, abs=0.01), "as much as one goes, and no step"
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (0.3, -0.5, 0.7)])
+def test_a_lesion_of_a_single_slice_is_as_thick_as_the_slice(angles):
+    """Into such a slice it goes as it is, and into a volume of such slices once."""
+    matrix = affine((1, 1, 5), angles)
+    label = np.zeros((60, 60, 1), np.uint8)
+    label[20:32, 22:31] = 3
+    values = np.random.default_rng(0).normal(100, 5, label.shape) + 40 * (label == 3)
+    image, label = Volume(values.astype(np.float32), matrix, "MR"), Volume(label, matrix, LABEL)
+    donors = LesionBank([AnnotatedCase("d", "d", lambda: image, lambda: label)], value=3)
+    source = BankSource(value=3, margin="none", mirror=False)
+    asked = asking(source=source, diameter_mm=(5, 20), contrast=None, margin_mm=0)
+    for depth in (1, 9):
+        host = Volume(np.random.default_rng(1).normal(200, 5, (60, 60, depth)).astype(np.float32), matrix, "MR")
+        done = insert_lesions(host, host.with_array(np.ones(host.shape, np.uint8)), asked, bank=donors)
+        assert done.mask.array.sum() == pytest.approx(12 * 9, rel=0.15)
+        assert done.image.array[done.mask.array == 1].mean() - 200 > 20
+
+
 def test_mirroring_swaps_left_and_right_of_the_patient():
     image, label = annotated(affine(angles=(0, 0, 0.6)))
     patch = carve(image, label, 3)

@@ -124,6 +124,23 @@ def test_the_border_is_as_soft_as_asked():
         assert at[1] - at[0] == pytest.approx(2.56 * np.hypot(sigma, 0.5 / 12**0.5), rel=0.25)
 
 
+@pytest.mark.parametrize("source", ["ellipsoid", "irregular", "confluent", "spiculated", "bank"])
+def test_a_very_soft_border_has_no_step(source):
+    """It runs out before the end of the box that the lesion is worked out in, whatever its width."""
+    host, tissue = mr(affine((1.5, 1.5, 1.5)), extent_mm=110, noise=0.5)
+    own = {"kind": "bank", "value": 3} if source == "bank" else {"kind": "procedural", "shape": source}
+    middle = (host.affine @ [*np.floor_divide(host.shape, 2), 1])[:3]
+    asked = asking(source=own, contrast=(100, 100), edge_mm=(7, 7), diameter_mm=(12, 16), margin_mm=0, at=[middle])
+    done = insert_lesions(host, tissue, asked, bank=bank() if source == "bank" else None)
+    change = np.abs(done.image.array - host.array)
+    where = np.argwhere(change > 0)
+    ends = np.stack([where.min(axis=0), where.max(axis=0)])
+    reached = np.ix_(*[np.arange(low, high + 1) for low, high in ends.T])
+    shell = np.pad(np.zeros([n - 2 for n in change[reached].shape], bool), 1, constant_values=True)
+    assert change[reached][shell].max() < 2
+    assert done.scene.lesions[0].shape[0] * 1.5 > 2 * (8 + 1.88 * 7)
+
+
 def test_thick_slices_get_partial_volume():
     """Across 6 mm slices a sharp lesion must still end gradually, as a scanner would show it."""
     host, tissue = mr(affine((1, 1, 6)), noise=0.5)

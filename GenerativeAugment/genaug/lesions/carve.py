@@ -124,7 +124,7 @@ class LesionPatch:
         """The patch on another grid, in the same orientation of the patient.
 
         The mask of the result is where the linearly interpolated distance is not positive: nearest neighbour without
-        its steps.
+        its steps. Beyond the patch the distance goes on growing; a patch of one slice is as thick as that slice.
 
         Args:
             positions: (3, ...) mm RAS relative to the lesion's centroid.
@@ -140,13 +140,26 @@ class LesionPatch:
         inverse = np.linalg.inv(self.affine)
         index = np.tensordot(inverse[:3, :3] * flip, positions.astype(np.float64), axes=1)
         index += inverse[:3, 3].reshape(3, *[1] * (positions.ndim - 1))
-        far = float(self.signed.max())
-        signed = ndimage.map_coordinates(self.signed, index, order=1, mode="constant", cval=far)
+        signed = self._distance_at(index)
         texture = ndimage.map_coordinates(self.texture, index, order=1, mode="nearest")
         share = index - np.floor(index)
         # White noise averaged with weights (1 - f, f) keeps (1 - f)**2 + f**2 of its variance along each axis.
         kept = np.prod((1 - share) ** 2 + share**2, axis=0).mean()
         return signed.astype(np.float32), texture.astype(np.float32), self.around.noise * float(np.sqrt(kept))
+
+    def _distance_at(self, index: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The signed distance at voxel coordinates (3, ...), also beyond the patch."""
+        from scipy import ndimage
+
+        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
+        held = [np.clip(at, 0, size - 1) for at, size in zip(index, self.signed.shape)]
+        signed = ndimage.map_coordinates(self.signed, held, order=1, output=np.float64)
+        beyond = [np.abs(at - near) * step for at, near, step in zip(index, held, spacing)]
+        thin = [size == 1 for size in self.signed.shape]
+        signed += np.sqrt(sum(b**2 for b, single in zip(beyond, thin) if not single))
+        for axis in np.flatnonzero(thin):
+            signed = np.maximum(signed, beyond[axis] - 0.5 * spacing[axis])
+        return np.asarray(signed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -173,7 +173,7 @@ def reinsert(
     scene = _scene(host, tissue, parameters, label)
     checks = []
     for number, one in enumerate(draws.lesions, start=1):
-        lesion = local_lesion(scene, one.lesion, one.place.offset, bank)
+        lesion = local_lesion(scene, one.lesion, one.blend.edge_mm, one.place.offset, bank)
         voxels, measured = paint(scene, lesion, one.place.voxel, one.blend.edge_mm, f"lesion {number}")
         if voxels != one.host_voxels:
             raise GenaugError(
@@ -236,7 +236,7 @@ def _draw_lesion(
         blend = draw_blend(rng, parameters.edge_mm)
         offset = draw_subvoxel(rng, scene.host.shape) if given is None else given[1]
         try:
-            lesion = local_lesion(scene, drawn, offset, bank)
+            lesion = local_lesion(scene, drawn, blend.edge_mm, offset, bank)
             place = _place(rng, scene, parameters, lesion, offset, None if given is None else given[0])
         except TooSmall as error:
             refused, smallest = error, drawn.diameter_mm

@@ -12,6 +12,7 @@ from genaug.lesions.blend import (
     SUPPORT_MM,
     Surroundings,
     composite,
+    ramp_reach_mm,
     soft_alpha,
     surroundings,
     to_type,
@@ -95,16 +96,19 @@ class LocalLesion:
 
 
 def local_lesion(
-    scene: Scene, drawn: ProceduralDraws | CarveDraws, offset: Vector, bank: LesionBank | None
+    scene: Scene, drawn: ProceduralDraws | CarveDraws, edge_mm: float, offset: Vector, bank: LesionBank | None
 ) -> LocalLesion:
     """Put a drawn lesion onto the host's grid, its centre `offset` voxels beside a voxel's centre.
+
+    Its box holds its soft border of sigma `edge_mm`, and the tissue around that is looked at.
 
     Raises:
         TooSmall: BAD_PARAMETER when it holds no voxel.
         GenaugError: MISSING_FILE without its bank, WRONG_MODALITY for a bank of another modality.
     """
+    margin = max(SUPPORT_MM, ramp_reach_mm(edge_mm, scene.host.spacing))
     if isinstance(drawn, ProceduralDraws):
-        return _procedural(scene.host, drawn, offset)
+        return _procedural(scene.host, drawn, margin, offset)
     if bank is None:
         raise GenaugError(
             Reason.MISSING_FILE,
@@ -113,7 +117,7 @@ def local_lesion(
             "the annotated cases that the lesions were carved from",
             "Give the cohort that was used when the lesions were inserted.",
         )
-    return _carved(scene, drawn, offset, bank)
+    return _carved(scene, drawn, margin, offset, bank)
 
 
 def paint(scene: Scene, lesion: LocalLesion, centre: Index, edge_mm: float, name: str) -> tuple[str, list[Check]]:
@@ -157,14 +161,14 @@ def paint(scene: Scene, lesion: LocalLesion, centre: Index, edge_mm: float, name
     return hash_voxels(stored), checks
 
 
-def _procedural(host: Volume, drawn: ProceduralDraws, offset: Vector) -> LocalLesion:
-    box = box_around(host, drawn.extent_mm + SUPPORT_MM)
+def _procedural(host: Volume, drawn: ProceduralDraws, margin_mm: float, offset: Vector) -> LocalLesion:
+    box = box_around(host, drawn.extent_mm + margin_mm)
     signed = signed_distance(drawn, positions_mm(host, box, offset))
     difference = render_texture(drawn, signed, host.spacing)
     return LocalLesion(box, signed <= 0, signed, difference, 0.0, drawn.volume_mm3)
 
 
-def _carved(scene: Scene, drawn: CarveDraws, offset: Vector, bank: LesionBank) -> LocalLesion:
+def _carved(scene: Scene, drawn: CarveDraws, margin_mm: float, offset: Vector, bank: LesionBank) -> LocalLesion:
     host, patch = scene.host, bank.patch(drawn.lesion)
     if patch.modality != host.modality:
         raise GenaugError(
@@ -174,7 +178,7 @@ def _carved(scene: Scene, drawn: CarveDraws, offset: Vector, bank: LesionBank) -
             f"{host.modality}, as the host",
             "Carve the lesions from the channel that the host shows.",
         )
-    box = box_around(host, patch.extent_mm + max(drawn.level_mm, 0.0) + SUPPORT_MM)
+    box = box_around(host, patch.extent_mm + max(drawn.level_mm, 0.0) + margin_mm)
     signed, texture, noise = patch.sample(positions_mm(host, box, offset), drawn.mirror)
     mask = signed <= min(drawn.level_mm, 0.0)
     if not mask.any():
