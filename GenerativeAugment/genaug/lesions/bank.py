@@ -153,9 +153,7 @@ class LesionBank:
                 )
             image, label = case.image(), case.label()
             require_same_grid(image, label)
-            self._carved[key] = carve_component(
-                image, label, self._find(case, label, lesion), self.other_lesions
-            )
+            self._carved[key] = carve_component(image, label, self._find(case, label, lesion), self.other_lesions)
         return self._carved[key]
 
     def _components(self, case: AnnotatedCase, label: Volume | None = None) -> list[Component]:

@@ -214,9 +214,7 @@ def _finite(values: Float32Array, host: Volume, name: str) -> Float32Array:
     return values
 
 
-def _around(
-    host: Float32Array, compared: BoolArray, tissue: BoolArray, spacing: Vector, name: str
-) -> Surroundings:
+def _around(host: Float32Array, compared: BoolArray, tissue: BoolArray, spacing: Vector, name: str) -> Surroundings:
     """Statistics of the tissue that a lesion is compared with; of all tissue there, where that is too little."""
     around = surroundings(host, compared, spacing) or surroundings(host, tissue, spacing)
     if around is None:
