@@ -33,7 +33,7 @@ from genaug.progress import Silent
 from genaug.recommend import recommend
 from genaug.record import Record
 from genaug.replay import replay
-from genaug.review import REVIEWS, Review, append_review
+from genaug.review import REVIEWS, Review, append_review, reviewed_record
 from genaug.sources import write_sources
 from genaug.split import split_by_patient
 from genaug.synthesis import synthesize
@@ -228,6 +228,7 @@ def review(demo: Demo, cohorts: list[Cohort]) -> None:
                     reviewer="demo, automatic checks only",
                     decision="accepted" if passed else "rejected",
                     reason="" if passed else "label volume outside the training range",
+                    record_sha256=reviewed_record(case),
                 )
                 append_review(cohort.root / REVIEWS, decision)
 

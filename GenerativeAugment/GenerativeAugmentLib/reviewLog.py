@@ -1,7 +1,8 @@
 """What reviewers decided about synthetic cases: `reviews.jsonl` beside a cohort's manifest.
 
 One JSON object a line, appended and never changed. A later line overrules an earlier one about the same case, and every
-line says which version of the label map it is about, so the file is also the history of the review.
+line says which version of the label map it is about, so the file is also the history of the review. Jobs call their
+cases alike; that a line is about this one and no other says the hash of its Record.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Review:
         mask_version: the label map that was looked at: 0 as it was made, 1 its first correction, ...
         mask: file of a corrected label map, relative to the log.
         mask_sha256: of that file.
+        record_sha256: of the case's Record: which case of that id was looked at. None for a case without one, and in
+            lines of earlier versions.
     """
 
     case_id: str
@@ -75,6 +78,7 @@ class Review:
     mask_version: int = 0
     mask: str | None = None
     mask_sha256: str | None = None
+    record_sha256: str | None = None
 
     def __post_init__(self) -> None:
         # The same rules as the worker's: a line that it would refuse must not get into the log.

@@ -78,6 +78,7 @@ class ReviewQueue:
                 _("Choose the folder of a synthesis, a translation or a lesion insertion."),
             )
         self._byId = {case.id: case for case in self.cases}
+        self._records: dict[str, str | None] = {}
         self.reviews: list[Review] = []
         self.refresh()
         self._index = self._firstUnreviewedIndex() or 0
@@ -93,8 +94,11 @@ class ReviewQueue:
         return self._index
 
     def refresh(self) -> None:
-        """Read the log again: what other reviewers have added counts from now on."""
-        self.reviews = readReviews(self.path)
+        """Read the log again: what other reviewers have added counts from now on.
+
+        What was said about another case of the same name, which a later job has replaced, does not count.
+        """
+        self.reviews = [review for review in readReviews(self.path) if self._isAboutOurs(review)]
 
     def next(self) -> CaseEntry | None:
         """Go to the case after this one; None, staying, at the last."""
@@ -242,6 +246,7 @@ class ReviewQueue:
             corrected.mask_version if corrected else 0,
             corrected.mask if corrected else None,
             corrected.mask_sha256 if corrected else None,
+            self._recordHash(self._case(caseId)),
         )
         appendReview(self.path, review)
         self.reviews.append(review)
@@ -251,6 +256,22 @@ class ReviewQueue:
         """The line, of any reviewer, that names the highest version of the case's label map above 0."""
         named = [review for review in self._about(caseId) if review.mask_version > 0]
         return max(named, key=lambda review: review.mask_version, default=None)
+
+    def _isAboutOurs(self, review: Review) -> bool:
+        case = self._byId.get(review.case_id)
+        if case is None or review.record_sha256 is None:
+            return True
+        there = case.record is not None and case.record.is_file()
+        return there and self._recordHash(case) == review.record_sha256
+
+    def _recordHash(self, case: CaseEntry) -> str | None:
+        """What tells the case apart from every other one of its name; None for a case without a Record."""
+        if case.id not in self._records:
+            if case.record is not None and not case.record.is_file():
+                expected = _("the record of {case}").format(case=case.id)
+                raise JobError("missing_file", str(case.record), _("no such file"), expected, _("Restore the file."))
+            self._records[case.id] = None if case.record is None else sha256File(case.record)
+        return self._records[case.id]
 
     def _about(self, caseId: str) -> list[Review]:
         self._case(caseId)

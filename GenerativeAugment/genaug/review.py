@@ -1,7 +1,8 @@
 """What reviewers decided about synthetic cases: one JSON object a line, appended and never changed.
 
 `reviews.jsonl` lies beside a cohort's manifest. A later line overrules an earlier one about the same case, and the
-earlier one stays readable, so the file is also the history of the review.
+earlier one stays readable, so the file is also the history of the review. A line counts for the case that was looked
+at: two jobs call their cases alike, so it holds the hash of the case's Record beside the name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from genaug.case import Case
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid, sha256_file
 from genaug.strict import Frozen
@@ -39,6 +41,8 @@ class Review(Frozen):
         mask_version: 0 for the label map the case was made with, 1 for its first correction, ...
         mask: file of a corrected label map, relative to the review file; stands for every version above 0.
         mask_sha256: of that file, so that a later change is noticed.
+        record_sha256: of the case's Record file: which case of that id was looked at. None for a case without one, and
+            in lines of earlier versions.
     """
 
     case_id: str = Field(min_length=1)
@@ -51,6 +55,7 @@ class Review(Frozen):
     mask_version: int = Field(default=0, ge=0)
     mask: str | None = None
     mask_sha256: str | None = None
+    record_sha256: str | None = None
 
     @model_validator(mode="after")
     def _a_corrected_mask_is_named(self) -> Review:
@@ -114,9 +119,30 @@ def read_reviews(path: Path) -> list[Review]:
     return reviews
 
 
-def latest(reviews: Iterable[Review]) -> dict[str, Review]:
-    """Case id to the decision that stands: the last one."""
-    return {review.case_id: review for review in reviews}
+def reviewed_record(case: Case) -> str | None:
+    """What a review of the case has as `record_sha256`.
+
+    Raises:
+        GenaugError: MISSING_FILE for a Record that is gone.
+    """
+    if case.record is None:
+        return None
+    if not case.record.is_file():
+        raise GenaugError(
+            Reason.MISSING_FILE, case.record, "no such file", f"the Record of {case.id}", "Restore the file."
+        )
+    return sha256_file(case.record)
+
+
+def standing(reviews: Iterable[Review], case: Case) -> Review | None:
+    """The decision about a case that stands: the last one that names it and, where it says so, its Record.
+
+    Raises:
+        GenaugError: as `reviewed_record`.
+    """
+    named = [review for review in reviews if review.case_id == case.id]
+    record = reviewed_record(case) if any(review.record_sha256 is not None for review in named) else None
+    return next((review for review in reversed(named) if review.record_sha256 in (None, record)), None)
 
 
 def corrected_mask(reviews_path: Path, review: Review) -> Path | None:

@@ -22,7 +22,7 @@ from genaug.parameters import ExportParameters
 from genaug.progress import Silent
 from genaug.readers import read_cohort
 from genaug.record import Check, Record, Weights
-from genaug.review import REVIEWS, Review, append_review
+from genaug.review import REVIEWS, Review, append_review, reviewed_record
 from genaug.split import split_by_ids
 from genaug.volume import LABEL, Volume, label_values
 
@@ -394,6 +394,60 @@ def test_a_mask_changed_after_its_review_is_refused(tmp_path: Path, real: Cohort
     with pytest.raises(GenaugError, match="changed after its review") as caught:
         export(real, [made], tmp_path / "out")
     assert caught.value.subject == str(path)
+
+
+def two_runs(tmp_path: Path) -> tuple[Cohort, Cohort]:
+    """What two jobs with different seeds make: other cases of the same names."""
+    first = make_synthetic(tmp_path / "one", {"lesion-0000": ["p0"]})
+    case = write_case(
+        tmp_path / "two", "lesion-0000", "p0", image(300), label(1, 2), Record.read(record_of(first.cases[0]))
+    )
+    second = first.model_copy(update={"name": "two", "root": tmp_path / "two", "cases": [case]})
+    second.write(second.root)
+    return first, second
+
+
+def record_of(case: Case) -> Path:
+    assert case.record is not None
+    return case.record
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_review_counts_for_the_case_that_was_looked_at_and_no_other_of_its_name(tmp_path: Path, order: int) -> None:
+    first, second = two_runs(tmp_path)
+    mask, log = tmp_path / "apart" / "m.nii.gz", tmp_path / "apart" / REVIEWS
+    write_volume(mask, label(2), synthetic=True)
+    changed = {"mask_version": 1, "mask": mask.name, "mask_sha256": sha256_file(mask)}
+    about = {"record_sha256": reviewed_record(first.cases[0])}
+    append_review(log, review("lesion-0000", "accepted", **changed, **about))
+    parameters = ExportParameters(layout="plain", require_review=True)
+    both = [first, second][::order]
+    folder, manifest = export_cohort(None, both, tmp_path / "out", parameters, Silent(), reviews=[log])
+    assert [one.cause for one in manifest.left_out] == ["not reviewed"] and not manifest.notes
+    (kept,) = read_cohort(folder).cases
+    assert np.array_equal(kept.volume("t1").array, first.cases[0].volume("t1").array)
+    assert np.unique(read_volume(folder / "lesion-0000" / "label.nii.gz", LABEL).array).tolist() == [0, 2]
+    with pytest.raises(GenaugError, match="not reviewed"):
+        export_cohort(None, [second], tmp_path / "second", parameters, Silent(), reviews=[log])
+    lenient = ExportParameters(layout="plain")
+    _, alone = export_cohort(None, [second], tmp_path / "second", lenient, Silent(), reviews=[log])
+    assert [case.review.state for case in alone.cases] == ["unreviewed"] and str(log) in alone.notes[0]
+
+
+def test_a_decision_that_names_one_of_several_cases_of_a_name_is_refused(tmp_path: Path) -> None:
+    """Logs of earlier versions hold the name alone; beside its cohort such a log is about that cohort."""
+    first, second = two_runs(tmp_path)
+    log = tmp_path / "apart" / REVIEWS
+    append_review(log, review("lesion-0000", "rejected"))
+    parameters = ExportParameters(layout="plain")
+    with pytest.raises(GenaugError, match="'lesion-0000', a case of made and of two") as caught:
+        export_cohort(None, [first, second], tmp_path / "out", parameters, Silent(), reviews=[log])
+    assert caught.value.reason is Reason.BAD_PARAMETER and caught.value.subject == str(log)
+    shutil.copyfile(log, first.root / REVIEWS)
+    _, manifest = export_cohort(None, [first, second], tmp_path / "out", parameters, Silent())
+    assert [one.cause for one in manifest.left_out] == ["rejected"] and len(manifest.cases) == 1
+    with pytest.raises(GenaugError, match="rejected"):
+        export_cohort(None, [first], tmp_path / "one alone", parameters, Silent(), reviews=[log])
 
 
 class Impatient(Silent):

@@ -9,7 +9,7 @@ from genaug.case import write_case
 from genaug.cohort import Cohort
 from genaug.record import Record
 from genaug.review import Review as TorchReview
-from genaug.review import append_review, corrected_mask, latest, read_reviews
+from genaug.review import append_review, corrected_mask, read_reviews, reviewed_record, standing
 from genaug.volume import LABEL, Volume
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -94,7 +94,8 @@ def test_the_worker_reads_every_line_and_this_side_reads_the_workers(queue):
         ("case0", "accepted"),
         ("case1", "rejected"),
     ]
-    assert latest(reviews)["case0"].decision == "accepted" and reviews[0].difficulty == 5
+    assert standing(reviews, Cohort.read(queue.path.parent)["case0"]).decision == "accepted"
+    assert reviews[0].difficulty == 5
     assert reviews[0].time.endswith("+00:00")
     queue.refresh()
     assert [review.model_dump() for review in reviews] == [vars(review) for review in queue.reviews]
@@ -185,7 +186,7 @@ def test_corrected_masks_are_versions_that_stay(queue, cohort):
         "label.v2.nrrd",
     ]
     # The export of the worker takes the mask of the last line.
-    review = latest(read_reviews(queue.path))["case0"]
+    review = standing(read_reviews(queue.path), Cohort.read(cohort)["case0"])
     assert review.mask == "case0/label.v2.nrrd" and review.mask_version == 2 and review.decision == "accepted"
     assert corrected_mask(queue.path, review) == cohort / "case0" / "label.v2.nrrd"
     assert again(queue).latestMask("case0") == cohort / "case0" / "label.v2.nrrd"
@@ -204,6 +205,34 @@ def test_a_corrected_mask_is_everybodys_and_decisions_say_which_was_seen(queue):
     other.decide("accepted")
     assert other.reviews[-1].mask_version == 1
     assert other.storeCorrectedMask("case0", mask(3)) == 2
+
+
+def test_a_decision_is_about_the_case_that_was_looked_at(queue, cohort):
+    """A later job calls its cases as the earlier one did."""
+    queue.decide("rejected")
+    assert queue.reviews[0].record_sha256 == reviewed_record(Cohort.read(cohort)["case0"])
+    append_review(queue.path, TorchReview(case_id="case1", reviewer="Ada", decision="accepted"))
+    record = cohort / "case0" / "case0.record.json"
+    record.write_text(record.read_text().replace('"seed": 1', '"seed": 2'))
+    made_again = again(queue)
+    # What an earlier version wrote holds the name alone and goes on counting.
+    assert made_again.state("case0") == "unreviewed" and made_again.state("case1") == "accepted"
+    assert standing(read_reviews(queue.path), Cohort.read(cohort)["case0"]) is None
+    assert [review.case_id for review in made_again.reviews] == ["case1"]
+    made_again.decide("accepted")
+    assert again(queue).state("case0") == "accepted"
+
+
+def test_a_case_whose_record_is_gone_is_not_decided_about(queue, cohort):
+    from GenerativeAugmentLib.errors import JobError
+
+    queue.decide("accepted")
+    (cohort / "case0" / "case0.record.json").unlink()
+    later = again(queue)
+    assert later.state("case0") == "unreviewed"
+    with pytest.raises(JobError, match="case0") as caught:
+        later.decide("accepted")
+    assert caught.value.reason == "missing_file" and len(read_reviews(queue.path)) == 1
 
 
 def test_a_writer_that_fails_leaves_nothing(queue, cohort):

@@ -17,7 +17,7 @@ from genaug.cohort import Cohort, Part, of_unknown_descent
 from genaug.errors import GenaugError, Reason
 from genaug.parameters import ExportParameters
 from genaug.record import Record
-from genaug.review import REVIEWS, Review, State, corrected_mask, latest, read_reviews
+from genaug.review import REVIEWS, Review, State, corrected_mask, read_reviews, standing
 
 Cause = Literal[
     "leak",
@@ -116,19 +116,20 @@ def select(
     Args:
         real: its split says who is for validation and test; without a split everybody is for training.
         synthetic: each may have a reviews.jsonl in its folder.
-        reviews: further review files, which overrule those; they apply to every cohort.
+        reviews: further review files, which overrule those; a decision in them counts for the case that was looked at.
         parameters: what is required of a synthetic case.
 
     Raises:
         GenaugError: EMPTY_COHORT when nothing is left, with the counts; BAD_PARAMETER when the cohorts share no
-            channel; WRONG_LABELS when two cohorts name one label differently; what reading records and reviews raises.
+            channel, or for a decision that does not say about which of several cases it is; WRONG_LABELS when two cohorts name one label differently; what reading records and reviews raises.
     """
     cohorts = [*([real] if real is not None else []), *synthetic]
     chooser = _Chooser(cohorts, real, parameters)
+    decisions = _Decisions(synthetic, reviews)
     for cohort in cohorts:
-        decisions = {} if cohort is real else _decisions(cohort, reviews)
         for case in cohort.cases:
-            chooser.consider(case, decisions.get(case.id))
+            chooser.consider(case, None if cohort is real else decisions.about(cohort, case))
+    chooser.selection.notes.extend(decisions.notes())
     if not chooser.selection.kept:
         raise GenaugError(
             Reason.EMPTY_COHORT,
@@ -212,12 +213,64 @@ class _Chooser:
         return found
 
 
-def _decisions(cohort: Cohort, reviews: Sequence[Path]) -> dict[str, tuple[Path, Review]]:
-    """Case id to the standing decision and the file that holds it."""
-    decisions: dict[str, tuple[Path, Review]] = {}
-    for path in (cohort.root / REVIEWS, *reviews):
-        decisions |= {case_id: (path, review) for case_id, review in latest(read_reviews(path)).items()}
-    return decisions
+class _Decisions:
+    """The decisions that stand, each for the case that was looked at: other jobs call their cases alike."""
+
+    def __init__(self, cohorts: Sequence[Cohort], reviews: Sequence[Path]) -> None:
+        self._owners: dict[str, list[str]] = {}
+        for cohort in cohorts:
+            for case in cohort.cases:
+                self._owners.setdefault(case.id, []).append(cohort.name)
+        self._further = [(path, _by_case(path)) for path in reversed(reviews)]
+        self._own = {cohort.root: _by_case(cohort.root / REVIEWS) for cohort in cohorts}
+        self._counted: dict[tuple[Path, str], bool] = {}
+
+    def about(self, cohort: Cohort, case: Case) -> tuple[Path, Review] | None:
+        """The decision about a case and the file that holds it; the log in the cohort's folder is asked last.
+
+        Raises:
+            GenaugError: BAD_PARAMETER for one that says no more than an id that several of the cases have.
+        """
+        own = cohort.root / REVIEWS
+        for path, logged in (*self._further, (own, self._own[cohort.root])):
+            lines = logged.get(case.id, [])
+            review = standing(lines, case)
+            if lines:
+                self._counted[path, case.id] = self._counted.get((path, case.id), False) or review is not None
+            if review is not None:
+                # The log in a cohort's folder is about its cases, whatever else is exported.
+                if review.record_sha256 is None and path != own:
+                    self._require_only_one(path, case)
+                return path, review
+        return None
+
+    def notes(self) -> list[str]:
+        """The decisions that count for no case, although they name one."""
+        return [
+            f"The review of {case_id} in {path} is of another case of that name and does not count."
+            for (path, case_id), counted in self._counted.items()
+            if not counted
+        ]
+
+    def _require_only_one(self, path: Path, case: Case) -> None:
+        owners = self._owners[case.id]
+        if len(owners) > 1:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                path,
+                f"a decision about '{case.id}', a case of {' and of '.join(owners)}",
+                "decisions that say by the hash of its Record which case was looked at",
+                f"Put the file into the folder of the cohort that it is about, as {REVIEWS}, and leave it out here; or"
+                " review the case again.",
+            )
+
+
+def _by_case(path: Path) -> dict[str, list[Review]]:
+    """The lines of a review file about each case id, in their order."""
+    found: dict[str, list[Review]] = {}
+    for review in read_reviews(path):
+        found.setdefault(review.case_id, []).append(review)
+    return found
 
 
 def _common_channels(cohorts: Sequence[Cohort]) -> tuple[dict[str, str], list[str]]:
