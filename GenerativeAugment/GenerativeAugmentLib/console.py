@@ -427,7 +427,8 @@ class Console:
             requireReview: leave out synthetic cases that nobody accepted.
             requireChecks: leave out synthetic cases whose automatic checks failed.
             fileFormat: "nii.gz" or "nrrd".
-            waitForCompletion: return {"dataset": folder, "counts": ..., "left_out": ...}, else the job's id.
+            waitForCompletion: return {"dataset": folder, "counts": ..., "left_out": ..., "notes": ...}, else the
+                job's id.
 
         Example:
             >>> exported = logic.exportCohort(workFolder / "export", real=cohortFolder, layout="datalist")

@@ -196,13 +196,28 @@ def test_folds_validate_on_real_patients_only_and_train_on_none_of_their_descend
         assert by_name[name].training_folds == clean
 
 
-def test_a_recorded_validation_part_is_the_only_fold(tmp_path: Path) -> None:
+def test_a_recorded_validation_part_is_every_fold_that_nnunet_trains(tmp_path: Path) -> None:
+    """nnU-Net splits all cases at random for a fold that the file lacks."""
     real = make_real(tmp_path / "real", {**SIX, "v": "validation"})
     made = make_synthetic(tmp_path / "made", {"ok": sorted(SIX), "leak": ["v"]})
     folder, manifest = export(real, [made], tmp_path / "out")
-    assert [fold["val"] for fold in splits(folder)] == [["v-a"]]
-    assert set(splits(folder)[0]["train"]) == {"ok", *(f"{p}-a" for p in SIX)}
+    assert [fold["val"] for fold in splits(folder)] == [["v-a"]] * 5
+    assert all(set(fold["train"]) == {"ok", *(f"{p}-a" for p in SIX)} for fold in splits(folder))
+    assert next(case for case in manifest.cases if case.id == "ok").training_folds == [0, 1, 2, 3, 4]
+    assert any("nnUNet_preprocessed/Dataset501_Augmented/splits_final.json" in note for note in manifest.notes)
+    assert any("All 5 folds are the same" in note for note in manifest.notes)
     assert [(one.id, one.cause) for one in manifest.left_out] == [("leak", "leak")]
+
+
+def test_the_folds_of_few_patients_come_round_again(tmp_path: Path) -> None:
+    real = make_real(tmp_path / "real", dict.fromkeys(["p0", "p1", "p2"], "train"))
+    made = make_synthetic(tmp_path / "made", {"s": ["p0"]})
+    folder, manifest = export(real, [made], tmp_path / "out")
+    folds = splits(folder)
+    assert len(folds) == 5 and folds[3:] == folds[:2]
+    assert sorted(name for fold in folds[:3] for name in fold["val"]) == ["p0-a", "p1-a", "p2-a"]
+    assert all(("s" in fold["train"]) is ("p0-a" not in fold["val"]) for fold in folds)
+    assert any("3 different folds" in note for note in manifest.notes)
 
 
 def test_a_case_from_a_model_of_all_patients_is_in_no_fold_and_this_is_said(tmp_path: Path, real: Cohort) -> None:

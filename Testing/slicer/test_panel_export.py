@@ -53,6 +53,7 @@ def test_accepted_cases_are_exported_and_the_others_named(panel, reviewed, tmp_p
     assert [case["id"] for case in manifest["cases"]] == ["subject-000"]
     text = panel.ui.resultBrowser.plainText
     assert "Left out: 3 cases" in text and "subject-001" in text and "rejected" in text and str(dataset) in text
+    assert manifest["notes"] and all(note in text for note in manifest["notes"])
     assert panel.ui.openFolderButton.visible
 
     # The same again is refused with the folder's name, and nothing of the first is shown as if it were of the second.

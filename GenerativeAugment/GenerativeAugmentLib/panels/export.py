@@ -65,7 +65,7 @@ class ExportPanel(Panel):
         self._showResult(None, "")
 
     def onFinished(self, outcome: Outcome) -> None:
-        """Show the counts, and who was left out and why."""
+        """Show the counts, who was left out and why, and what is to be known or done."""
         summary = outcome.summary
         self._showResult(Path(summary["dataset"]), describeExport(summary))
 
@@ -100,7 +100,7 @@ class ExportPanel(Panel):
 
 
 def describeExport(summary: dict[str, Any]) -> str:
-    """What was exported and what was not, as HTML."""
+    """What was exported and what was not, and the notes on it, as HTML."""
     exported = {what: count for what, count in summary["counts"].items() if not what.startswith("left out")}
     leftOut = summary["left_out"]
     lines = "".join(f"<li>{count} {escape(what)}</li>" for what, count in exported.items())
@@ -117,4 +117,5 @@ def describeExport(summary: dict[str, Any]) -> str:
         parts.append(f"<p><b>{escape(title)}</b></p><table>{rows}</table>")
     else:
         parts.append(f"<p>{escape(_('No case was left out.'))}</p>")
+    parts += [f"<p>{escape(note)}</p>" for note in summary["notes"]]
     return "".join(parts)

@@ -1,7 +1,8 @@
 """Cross-validation that stays honest with synthetic cases.
 
 A validation fold holds real patients only, and no synthetic case that descends from one of them is in that fold's
-training. nnU-Net's own random split knows neither rule, which is why the export brings its split along.
+training. nnU-Net's own random split knows neither rule, which is why the export brings its split along: as many folds
+as nnU-Net trains by default, since for one that the file does not have nnU-Net splits at random again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from genaug.export.selection import Chosen, Selection
 
 FOLDS = 5
+"""That nnU-Net trains, 0 to 4."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,21 @@ class Fold:
 
 
 def make_folds(selection: Selection, seed: int) -> list[Fold]:
-    """One fold if the cohort has a validation part, else five by patient (as many as there are, if fewer).
+    """Five folds: the validation part five times if the cohort has one, else by patient.
 
-    Empty when fewer than two real patients are left, since nothing can be validated then.
+    Of fewer than five patients they come round again. Empty when fewer than two real patients are left, since nothing
+    can be validated then.
     """
+    distinct = _distinct_folds(selection, seed)
+    return [distinct[number % len(distinct)] for number in range(FOLDS)] if distinct else []
+
+
+def folds_of(name: str, folds: Sequence[Fold]) -> list[int]:
+    """In which folds a case is trained on."""
+    return [number for number, fold in enumerate(folds) if name in fold.train]
+
+
+def _distinct_folds(selection: Selection, seed: int) -> list[Fold]:
     validation = selection.real("validation")
     training = selection.real("train")
     if validation:
@@ -46,11 +59,6 @@ def make_folds(selection: Selection, seed: int) -> list[Fold]:
         )
         for group in groups
     ]
-
-
-def folds_of(name: str, folds: Sequence[Fold]) -> list[int]:
-    """In which folds a case is trained on."""
-    return [number for number, fold in enumerate(folds) if name in fold.train]
 
 
 def _fold(real: Sequence[Chosen], synthetic: Sequence[Chosen], validation: Sequence[Chosen]) -> Fold:

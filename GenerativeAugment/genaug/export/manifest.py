@@ -11,6 +11,7 @@ from typing import Any
 from genaug.account import MANIFEST, ExportManifest, ManifestCase, ManifestLeftOut, ManifestReview
 from genaug.export.folds import Fold, folds_of
 from genaug.export.layouts import Layout
+from genaug.export.nnunet import SPLITS, dataset_name
 from genaug.export.selection import Chosen
 from genaug.files import sha256_file, write_json, writing
 
@@ -83,15 +84,35 @@ def _fold_notes(layout: Layout) -> list[str]:
         return []
     folds: list[Fold] = list(layout.folds)
     if not folds:
-        return ["No cross-validation split: fewer than two real patients are for training."]
-    unused = [chosen.name for chosen in layout.selection.synthetic() if not folds_of(chosen.name, folds)]
-    if not unused:
-        return []
-    return [
-        f"{len(unused)} synthetic cases are in no fold's training, because they descend from validation patients of"
-        " every fold. They count only when training on all cases. To use them in validation, split the real cohort into"
-        " train and validation patients, and make the synthetic cases from the train patients alone."
+        return [
+            "No cross-validation split: fewer than two real patients are for training. nnU-Net would split at random and"
+            " validate on synthetic cases, too; train its fold 'all'."
+        ]
+    dataset = dataset_name(layout.parameters.dataset_id, layout.parameters.name)
+    notes = [
+        f"Copy {SPLITS} to nnUNet_preprocessed/{dataset}/{SPLITS} after nnUNetv2_plan_and_preprocess and before"
+        " nnUNetv2_train. Without it nnU-Net splits at random: it trains on patients who are held out and on synthetic"
+        " cases made from them, and validates on synthetic cases."
     ]
+    different = len({tuple(fold.validation) for fold in folds})
+    if layout.selection.real("validation"):
+        notes.append(
+            f"All {len(folds)} folds are the same, the validation part of the cohort: nnU-Net splits at random where"
+            " the file lacks a fold. To train one of them is enough."
+        )
+    elif different < len(folds):
+        notes.append(
+            f"There are {different} patients for training and so {different} different folds; those from {different} on"
+            " repeat them, because nnU-Net splits at random where the file lacks a fold."
+        )
+    unused = [chosen.name for chosen in layout.selection.synthetic() if not folds_of(chosen.name, folds)]
+    if unused:
+        notes.append(
+            f"{len(unused)} synthetic cases are in no fold's training, because they descend from validation patients of"
+            " every fold. They count only when training on all cases. To use them in validation, split the real cohort"
+            " into train and validation patients, and make the synthetic cases from the train patients alone."
+        )
+    return notes
 
 
 def _write_table(path: Path, cases: Iterable[ManifestCase]) -> None:

@@ -4,7 +4,7 @@ DatasetXXX_Name/dataset.json
 imagesTr/<case>_0000.<ext>   one file for each channel, real and synthetic
 labelsTr/<case>.<ext>
 imagesTs/, labelsTs/          real cases of test patients
-splits_final.json             to be copied into nnUNet_preprocessed/DatasetXXX_Name
+splits_final.json             folds 0 to 4, to be copied into nnUNet_preprocessed/DatasetXXX_Name
 """
 
 from __future__ import annotations

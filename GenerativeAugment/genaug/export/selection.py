@@ -121,7 +121,8 @@ def select(
 
     Raises:
         GenaugError: EMPTY_COHORT when nothing is left, with the counts; BAD_PARAMETER when the cohorts share no
-            channel, or for a decision that does not say about which of several cases it is; WRONG_LABELS when two cohorts name one label differently; what reading records and reviews raises.
+            channel, or for a decision that does not say about which of several cases it is; WRONG_LABELS when two
+            cohorts name one label differently; what reading records and reviews raises.
     """
     cohorts = [*([real] if real is not None else []), *synthetic]
     chooser = _Chooser(cohorts, real, parameters)

@@ -41,6 +41,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
         "dataset": str(dataset),
         "counts": manifest.counts,
         "left_out": [one.model_dump(mode="json") for one in manifest.left_out],
+        "notes": manifest.notes,
         "text": "\n".join([str(dataset), *manifest.lines()]),
     }
 
