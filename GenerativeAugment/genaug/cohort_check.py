@@ -53,7 +53,7 @@ def _check_case(cohort: Cohort, case: Case, read_voxels: bool, paired: bool) -> 
     _require_complete(cohort, case, paired)
     grids = [read_header(path).grid(cohort.channels[name], path) for name, path in case.images.items()]
     for grid in grids[1:] if paired else ():
-        _require_registered(grids[0], grid)
+        require_registered(grids[0], grid)
     if case.label is not None:
         require_same_grid(grids[0], read_header(case.label).grid(source=case.label))
     if read_voxels:
@@ -64,7 +64,8 @@ def _check_case(cohort: Cohort, case: Case, read_voxels: bool, paired: bool) -> 
             _require_named(cohort, label)
 
 
-def _require_registered(first: Volume, other: Volume) -> None:
+def require_registered(first: Volume, other: Volume) -> None:
+    """Raise GEOMETRY_MISMATCH, naming the file, unless two channels of a case share one grid."""
     difference = geometry_difference(first, other)
     if difference:
         raise GenaugError(

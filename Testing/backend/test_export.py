@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from genaug import imageio
 from genaug.case import Case
 from genaug.cohort import Cohort, Part, write_case
+from genaug.dicom import read_dicom_series
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.export import export_cohort, read_manifest
 from genaug.files import sha256_file
@@ -25,6 +27,7 @@ from genaug.record import Check, Record, Weights
 from genaug.review import REVIEWS, Review, append_review, reviewed_record
 from genaug.split import split_by_ids
 from genaug.volume import LABEL, Volume, label_values
+from test_dicom import write_series
 
 AFFINE = np.array([[0, 0, 2.5, -10], [-1.2, 0, 0, 30], [0, 0.9, 0, 5], [0, 0, 0, 1]])
 
@@ -278,6 +281,35 @@ def test_image_and_label_of_different_geometry_are_refused(tmp_path: Path, real:
     assert caught.value.reason is Reason.GEOMETRY_MISMATCH
     assert caught.value.subject == str(broken.label)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dicom_series_lies_on_the_grid_of_its_case_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels on different grids would be one registered case for nnU-Net."""
+    write_series(tmp_path / "in" / "p" / "ct", patient="p")
+    write_series(tmp_path / "in" / "p" / "pet", series="1.2.3.5", modality="PT", patient="p")
+    cohort = read_cohort(tmp_path / "in", pattern="{id}/{channel}")
+    ct = cohort.cases[0].volume("ct")
+    read = []
+    monkeypatch.setattr(imageio, "read_dicom_series", lambda path: read.append(path) or read_dicom_series(path))
+    folder, _ = export(cohort, [], tmp_path / "out", layout="datalist")
+    assert sorted(path.name for path in read) == ["ct", "pet"]
+    assert read_volume(folder / "images" / "p_pet.nii.gz").same_grid(ct)
+
+    annotated = cohort.cases[0].model_copy(update={"label": tmp_path / "label.nii.gz"})
+    moved = ct.affine.copy()
+    moved[2, 3] += 4
+    write_volume(tmp_path / "label.nii.gz", Volume(np.ones(ct.shape, np.uint8), moved, LABEL))
+    with pytest.raises(GenaugError, match=r"4\.000 mm apart") as caught:
+        export(cohort.with_cases([annotated]), [], tmp_path / "labelled", layout="datalist")
+    assert caught.value.reason is Reason.GEOMETRY_MISMATCH and caught.value.subject == str(tmp_path / "label.nii.gz")
+
+    shutil.rmtree(tmp_path / "in" / "p" / "pet")
+    write_series(tmp_path / "in" / "p" / "pet", range(5), series="1.2.3.5", modality="PT", patient="p")
+    with pytest.raises(GenaugError, match="4 x 6") as caught:
+        export(cohort, [], tmp_path / "apart", layout="datalist")
+    assert caught.value.reason is Reason.GEOMETRY_MISMATCH
+    assert caught.value.subject == str(tmp_path / "in" / "p" / "pet")
+    assert not (tmp_path / "apart").exists()
 
 
 def test_a_missing_channel_leaves_the_case_out(tmp_path: Path, real: Cohort) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genaug.errors import GenaugError, Reason
 from genaug.export.folds import Fold
-from genaug.export.placing import place_image, place_label
+from genaug.export.placing import place_case
 from genaug.export.selection import Chosen, Selection
 from genaug.imageio import voxel_count
 from genaug.parallel import each_in_order, threads_for
@@ -69,10 +69,7 @@ class Layout:
 
     def _write(self, chosen: Chosen) -> list[int]:
         """Write one case; the values in its label map."""
-        files = self.files[chosen.name]
-        for channel in self.selection.channels:
-            place_image(chosen, channel, files[channel])
-        return place_label(chosen, files["label"]) if chosen.label is not None else []
+        return place_case(chosen, list(self.selection.channels), self.files[chosen.name])
 
     def _tell(self, done: int) -> None:
         kept = self.selection.kept

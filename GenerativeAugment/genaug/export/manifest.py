@@ -85,8 +85,8 @@ def _fold_notes(layout: Layout) -> list[str]:
     folds: list[Fold] = list(layout.folds)
     if not folds:
         return [
-            "No cross-validation split: fewer than two real patients are for training. nnU-Net would split at random and"
-            " validate on synthetic cases, too; train its fold 'all'."
+            "No cross-validation split: fewer than two real patients are for training. nnU-Net would split at random"
+            " and validate on synthetic cases, too; train its fold 'all'."
         ]
     dataset = dataset_name(layout.parameters.dataset_id, layout.parameters.name)
     notes = [

@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from genaug.errors import GenaugError, Reason
+import numpy as np
+
+from genaug.cohort_check import require_registered
 from genaug.export.selection import Chosen
 from genaug.imageio import image_suffix, read_header, read_volume, write_volume
-from genaug.volume import LABEL, label_values, require_same_grid
+from genaug.volume import LABEL, Volume, label_values, require_same_grid
 
 
-def place_image(chosen: Chosen, channel: str, target: Path) -> None:
-    """Write one channel. A file of the right format is copied byte for byte, any other is converted.
+def place_case(chosen: Chosen, channels: Sequence[str], targets: Mapping[str, Path]) -> list[int]:
+    """Write the files of a case and return the values in its label map; none without one.
 
-    Copied rather than hard-linked: whoever opens an exported image and saves it would otherwise change the original.
+    Each is read once, a DICOM series too, and all must lie on the grid of the first channel. A file of the right format
+    is copied byte for byte, any other is converted. Copied rather than hard-linked: whoever opens an exported image and
+    saves it would otherwise change the original.
+
+    Args:
+        chosen: the case.
+        channels: to write, at least one.
+        targets: where each channel goes, and the "label" if the case has one.
 
     Raises:
-        GenaugError: MISSING_FILE, NO_PERMISSION, UNREADABLE_FILE, NOT_FINITE; GEOMETRY_MISMATCH between the channels.
+        GenaugError: MISSING_FILE, NO_PERMISSION, UNREADABLE_FILE, NOT_FINITE; GEOMETRY_MISMATCH between the channels or
+            with the label map; WRONG_LABELS for voxels that are no label values.
     """
+    first = _place_image(chosen, channels[0], targets[channels[0]], None)
+    for channel in channels[1:]:
+        _place_image(chosen, channel, targets[channel], first)
+    return _place_label(chosen, chosen.label, targets["label"], first) if chosen.label is not None else []
+
+
+def _place_image(chosen: Chosen, channel: str, target: Path, first: Volume | None) -> Volume:
+    """Write one channel that lies on the grid of the first one; its own grid, without voxels."""
     source = chosen.case.images[channel]
-    first = next(iter(chosen.case.images.values()))
-    if source != first and not source.is_dir() and not first.is_dir():
-        require_same_grid(read_header(first).grid(source=first), read_header(source).grid(source=source))
-    if _copyable(source, target):
+    copied = _copyable(source, target)
+    # Read before it is copied: a missing right would look the same for source and target.
+    image = read_header(source).grid(source=source) if copied else chosen.case.volume(channel)
+    if first is not None:
+        require_registered(first, image)
+    if copied:
         _copy(source, target)
     else:
-        write_volume(target, chosen.case.volume(channel), synthetic=chosen.synthetic)
+        write_volume(target, image, synthetic=chosen.synthetic)
+    return replace(image, array=np.broadcast_to(np.zeros((), image.array.dtype), image.shape))
 
 
-def place_label(chosen: Chosen, target: Path) -> list[int]:
-    """Write the label map and return the values in it.
-
-    Raises:
-        GenaugError: as `place_image`; WRONG_LABELS for voxels that are no label values; GEOMETRY_MISMATCH.
-    """
-    assert chosen.label is not None
-    label = read_volume(chosen.label, LABEL)
-    image = next(iter(chosen.case.images.values()))
-    if not image.is_dir():
-        require_same_grid(read_header(image).grid(source=image), label)
-    if _copyable(chosen.label, target):
-        _copy(chosen.label, target)
+def _place_label(chosen: Chosen, source: Path, target: Path, first: Volume) -> list[int]:
+    label = read_volume(source, LABEL)
+    require_same_grid(first, label)
+    if _copyable(source, target):
+        _copy(source, target)
     else:
         write_volume(target, replace(label, modality=LABEL), synthetic=chosen.synthetic)
     return label_values(label.array)
@@ -54,11 +67,5 @@ def _copyable(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # Asked beforehand, because afterwards a missing right looks the same for source and target.
-    read_header(source)
-    if not os.access(source, os.R_OK):
-        raise GenaugError(
-            Reason.NO_PERMISSION, source, "reading is not permitted", "a readable file", "Change the file's rights."
-        )
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
