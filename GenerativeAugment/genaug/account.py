@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from genaug.cohort import Part
-from genaug.files import read_json
+from genaug.errors import Reason
+from genaug.files import invalid, read_json
 from genaug.record import Check, software_versions
 from genaug.review import State
 from genaug.strict import Strict
@@ -41,6 +42,7 @@ class ManifestCase(Strict):
     validation_folds: list[int] = Field(description="folds whose validation part holds it")
     parents: list[str]
     patients: list[str] = Field(description="every patient it descends from")
+    covariates: dict[str, float | str] = Field(default_factory=dict)
     kind: str | None = None
     seed: int | None = None
     recipe: str | None = None
@@ -87,8 +89,8 @@ class ExportManifest(Strict):
         return lines + [f"note: {note}" for note in self.notes]
 
 
-def told_cases(folder: Path) -> dict[str, ManifestCase]:
-    """What an export says of its cases, by name; nothing where the folder has no manifest of genaug's.
+def find_manifest(folder: Path) -> ExportManifest | None:
+    """What the export in a folder says of itself; None where the folder has no manifest of genaug's.
 
     Raises:
         GenaugError: UNREADABLE_FILE for a manifest of genaug's that was damaged.
@@ -97,11 +99,14 @@ def told_cases(folder: Path) -> dict[str, ManifestCase]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
+        return None
     if not isinstance(content, dict) or not {"schema_version", "cases", "left_out"} <= set(content):
         # Others call their files so, too.
-        return {}
-    return {case.name: case for case in read_manifest(folder).cases}
+        return None
+    try:
+        return ExportManifest.model_validate(content)
+    except ValidationError as error:
+        raise invalid(error, path, "ExportManifest", Reason.UNREADABLE_FILE) from error
 
 
 def read_manifest(folder: Path) -> ExportManifest:

@@ -103,9 +103,20 @@ def test_monai_datalist(tmp_path):
         cohort = read_cohort(path)
         assert cohort.channels == {"T1": "MR", "CT": "CT"} and cohort.label_names == {1: "tumour", 2: "oedema"}
         assert [case.id for case in cohort.cases] == ["a", "b", "last"]
-        assert cohort["a"].covariates == {"age": 61.0, "site": "Graz", "fold": 0.0}
+        assert cohort["a"].covariates == {"age": 61.0, "site": "Graz"}
         assert cohort.split == {"a": "train", "P7": "validation", "last": "test"}
         cohort.check()
+
+
+def test_a_datalists_word_on_the_origin_is_no_covariate_and_counts(tmp_path):
+    """A file that another generator made has no mark of genaug's in it."""
+    put(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz")
+    entries = [{"image": "a.nii.gz", "origin": "real"}, {"image": "b.nii.gz", "origin": "synthetic"}]
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    cohort = read_cohort(tmp_path)
+    assert [case.origin for case in cohort.cases] == ["real", "synthetic"]
+    assert all(case.covariates == {} for case in cohort.cases)
+    assert "patients it descends from are unknown" in cohort.notes[0]
 
 
 def test_decathlon_datalist_names_its_tests_without_labels(tmp_path):

@@ -8,11 +8,12 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from genaug import imageio
+from genaug import account, imageio
 from genaug.case import Case
 from genaug.cohort import Cohort, Part, write_case
 from genaug.dicom import read_dicom_series
@@ -559,6 +560,41 @@ def test_an_export_read_again_knows_who_descends_from_whom(tmp_path, layout):
     for patient in ("p1", "p2"):
         assert "s1" not in [case.id for case in split_by_ids(again, test=[patient]).part("train")]
     assert "s1" in [case.id for case in split_by_ids(again, test=["p3"]).part("train")]
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "datalist", "plain"])
+@pytest.mark.parametrize("channels", [{"ct": "CT"}, {"pet": "PT", "ct_low": "CT", "t1": "MR"}], ids="-".join)
+def test_an_export_read_again_has_the_channels_modalities_and_covariates_it_was_made_from(tmp_path, layout, channels):
+    """nnU-Net itself knows neither PT nor a patient's age, and calls every CT so."""
+    plain = make_real(tmp_path / "real", dict.fromkeys(["p1", "p2"], "train"), channels=channels)
+    about = {"p1": {"age": 60.0, "sex": "F"}, "p2": {"age": 31.5}}
+    real = plain.with_cases([case.model_copy(update={"covariates": about[case.patient]}) for case in plain.cases])
+    folder, _ = export(real, [], tmp_path / "out", layout=layout)
+    again = read_cohort(folder)
+    assert again.channels == channels
+    assert {case.patient: case.covariates for case in again.cases} == about
+    for case in again.cases:
+        original = real[case.id]
+        assert all(np.array_equal(case.volume(name).array, original.volume(name).array) for name in channels)
+    others = make_real(tmp_path / "others", {"q": "train"}, channels=channels)
+    _, manifest = export(again, [others], tmp_path / "both", layout=layout)
+    assert len(manifest.cases) == 3 and not any("left out" in note for note in manifest.notes)
+
+
+def test_a_manifest_is_read_once_and_one_of_an_earlier_version_still(tmp_path, real, monkeypatch):
+    folder, _ = export(real, [], tmp_path / "out", layout="datalist")
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    for case in content["cases"]:
+        del case["covariates"]
+    path.write_text(json.dumps(content))
+    parsed, genuine = [], account.json.loads
+    monkeypatch.setattr(account, "json", SimpleNamespace(loads=lambda text: parsed.append(text) or genuine(text)))
+    assert all(case.covariates == {} for case in read_cohort(folder).cases) and len(parsed) == 1
+    path.write_text(json.dumps({**content, "cases": [{"name": "p0-a"}]}))
+    with pytest.raises(GenaugError, match=r"cases\.0\.id") as caught:
+        read_cohort(folder)
+    assert caught.value.subject == str(path)
 
 
 def test_a_case_of_unknown_descent_is_left_out_while_somebody_is_held_out(tmp_path):

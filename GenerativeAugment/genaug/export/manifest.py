@@ -73,6 +73,7 @@ def _case(layout: Layout, chosen: Chosen) -> ManifestCase:
         validation_folds=[n for n, fold in enumerate(layout.folds) if chosen.name in fold.validation],
         parents=record.parents if record else chosen.case.parents,
         patients=sorted(chosen.ancestors),
+        covariates=chosen.case.covariates,
         review=ManifestReview(state=chosen.state, **said),
         files={role: layout.relative(chosen.name, role) for role in layout.files[chosen.name]},
         **made,

@@ -38,8 +38,13 @@ def read_cohort(path: Path, layout: str | None = None, **options: Any) -> Cohort
     if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
         # A folder that cannot be listed looks empty.
         raise GenaugError(Reason.NO_PERMISSION, path, "no right to read it", "a readable cohort", "Change its rights.")
-    if layout is None:
-        layout = "folder" if given.pattern and path.is_dir() and not _holds_dicom(path) else detect_layout(path)
+    described = path
+    if layout is None and given.pattern and path.is_dir() and not _holds_dicom(path):
+        layout = "folder"
+    elif layout is None:
+        layout, described = _detect_in(path) if path.is_dir() else (detect_layout(path), path)
+    elif layout == "datalist" and path.is_dir():
+        described = next(iter(_datalists(path)), path)
     if layout == "manifest":
         given.require_only(layout)
         return Cohort.read(path)
@@ -52,7 +57,7 @@ def read_cohort(path: Path, layout: str | None = None, **options: Any) -> Cohort
         from genaug.readers.datalist import read_datalist
 
         given.require_only(layout, *_COMMON)
-        return read_datalist(_datalists(path)[0] if path.is_dir() else path, given)
+        return read_datalist(described, given)
     if layout == "csv":
         from genaug.readers.table import read_table
 
@@ -91,25 +96,28 @@ def detect_layout(path: Path) -> str:
         if "training" in keys:
             return "datalist"
         raise _unknown(path, "a file that is no cohort manifest, datalist or CSV table")
+    return _detect_in(path)[0]
+
+
+def _detect_in(path: Path) -> tuple[str, Path]:
+    """The layout of a folder, and of a datalist its file, since to look for it all JSON files there are read."""
     if (path / MANIFEST).is_file():
-        return "manifest"
-    fitting = []
-    if (path / "dataset.json").is_file() and "channel_names" in _json_keys(path / "dataset.json"):
-        fitting.append("nnunet")
-    if _datalists(path):
-        fitting.append("datalist")
+        return "manifest", path
+    dataset = path / "dataset.json"
+    fitting = [("nnunet", path)] if dataset.is_file() and "channel_names" in _json_keys(dataset) else []
+    fitting += [("datalist", file) for file in _datalists(path)]
+    if len(fitting) > 1:
+        names = ", ".join(file.name for file in sorted(path.glob("*.json")))
+        raise _unknown(path, f"several descriptions ({names})")
     if fitting:
-        if len(fitting) > 1 or (fitting == ["datalist"] and len(_datalists(path)) > 1):
-            names = ", ".join(file.name for file in sorted(path.glob("*.json")))
-            raise _unknown(path, f"several descriptions ({names})")
         return fitting[0]
     images, dicom = _holds_images(path), _holds_dicom(path)
     if images and dicom:
         raise _unknown(path, "image files beside DICOM series")
     if dicom:
-        return "dicom"
+        return "dicom", path
     if images:
-        return "folder"
+        return "folder", path
     raise GenaugError(
         Reason.EMPTY_COHORT,
         path,

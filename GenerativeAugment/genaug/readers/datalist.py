@@ -20,6 +20,9 @@ from genaug.readers.options import ReaderOptions
 
 _Item = dict[str, Any] | str
 
+_NO_COVARIATES = ("image", "label", "id", "patient", "subject", "origin", "fold")
+"""Keys of an entry with a meaning of their own; "fold" is MONAI Auto3DSeg's, "origin" genaug's."""
+
 
 class _Datalist(BaseModel):
     model_config = ConfigDict(extra="allow")
@@ -68,7 +71,6 @@ def read_datalist(path: Path, options: ReaderOptions) -> Cohort:
 
 def _draft(root: Path, entry: dict[str, Any], images: dict[str, Path], part: Part) -> Draft:
     patient = entry.get("patient", entry.get("subject"))
-    used = {"image", "label", "id", "patient", "subject"}
     return Draft(
         str(entry.get("id") or image_stem(next(iter(images.values())))),
         images,
@@ -76,10 +78,11 @@ def _draft(root: Path, entry: dict[str, Any], images: dict[str, Path], part: Par
         {
             name: value if isinstance(value, str) else float(value)
             for name, value in entry.items()
-            if name not in used and isinstance(value, (str, int, float))
+            if name not in _NO_COVARIATES and isinstance(value, (str, int, float))
         },
         str(patient) if patient is not None else None,
         part,
+        entry.get("origin") == "synthetic",
     )
 
 

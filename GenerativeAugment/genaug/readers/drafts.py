@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genaug.account import ManifestCase, told_cases
+from genaug.account import ManifestCase, find_manifest
 from genaug.case import Case, safe_names
 from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
@@ -18,7 +18,10 @@ from genaug.record import RECORD_SUFFIX, Record
 
 @dataclass
 class Draft:
-    """One case as a reader found it; `patient` and `part` are None where the layout does not say."""
+    """One case as a reader found it; `patient` and `part` are None where the layout does not say.
+
+    `synthetic` is set where the layout says so.
+    """
 
     id: str
     images: dict[str, Path] = field(default_factory=dict)
@@ -26,6 +29,7 @@ class Draft:
     covariates: dict[str, float | str] = field(default_factory=dict)
     patient: str | None = None
     part: Part | None = None
+    synthetic: bool = False
 
 
 def build(
@@ -40,8 +44,8 @@ def build(
 ) -> Cohort:
     """Assemble and validate a cohort.
 
-    In an export of genaug its manifest says of every case who it shows and whom it descends from, which no other layout
-    can say.
+    In an export of genaug its manifest says of every case who it shows, what is known of him, whom it descends from and
+    which of its files is which channel, which no other layout can say.
 
     Args:
         root: the folder that was read.
@@ -63,7 +67,9 @@ def build(
         )
     split: dict[str, Part] = {}
     cases: dict[str, Case] = {}
-    told = told_cases(root)
+    manifest = find_manifest(root)
+    told = {} if manifest is None else {case.name: case for case in manifest.cases}
+    modalities = _told_channels(root, drafts, told, dict(channels or {}))
     for draft in drafts:
         if draft.id in cases:
             raise GenaugError(
@@ -92,7 +98,13 @@ def build(
             )
         cases[draft.id] = _case(root, draft, patient, account, notes)
     names = dict.fromkeys(channel for case in cases.values() for channel in case.images)
-    modalities = dict(channels) if channels else {channel: options.modality_of(channel) for channel in names}
+    modalities = modalities or {channel: options.modality_of(channel) for channel in names}
+    if manifest is not None:
+        modalities |= {
+            name: options.modality_of(name) if options.modality else manifest.channels[name]
+            for name in modalities
+            if name in manifest.channels
+        }
     # Files are called after channels.
     called = safe_names(["label", *modalities])
     notes += [f"channel '{name}' is called {called[name]} here" for name in modalities if called[name] != name]
@@ -107,6 +119,17 @@ def build(
     )
 
 
+def _told_channels(
+    root: Path, drafts: Iterable[Draft], told: Mapping[str, ManifestCase], modalities: Mapping[str, str]
+) -> dict[str, str]:
+    """Call the images of the drafts as the manifest does, which may be otherwise than the layout; the modalities so."""
+    known = {root / file: role for case in told.values() for role, file in case.files.items()}
+    called = {name: known[file] for draft in drafts for name, file in draft.images.items() if file in known}
+    for draft in drafts:
+        draft.images = {called.get(name, name): file for name, file in draft.images.items()}
+    return {called.get(name, name): modality for name, modality in modalities.items()}
+
+
 def _renamed(case: Case, called: Mapping[str, str]) -> Case:
     return case.model_copy(update={"images": {called[name]: file for name, file in case.images.items()}})
 
@@ -119,7 +142,7 @@ def _patient(draft: Draft, account: ManifestCase | None, options: ReaderOptions)
 
 
 def _case(root: Path, draft: Draft, patient: str, account: ManifestCase | None, notes: list[str]) -> Case:
-    """The case; synthetic by the export's manifest, a Record beside the first image, or the mark in a file's header."""
+    """The case; synthetic by the export's manifest, a Record beside the first image, its layout or a file's header."""
     origin: dict[str, Any] = {}
     record_path = next(iter(draft.images.values())).parent / f"{draft.id}{RECORD_SUFFIX}"
     if account is not None and account.origin == "synthetic":
@@ -129,7 +152,7 @@ def _case(root: Path, draft: Draft, patient: str, account: ManifestCase | None, 
         record = Record.read(record_path)
         origin = {"origin": "synthetic", "parents": record.parents, "derived_from": record.patients}
         origin["record"] = record_path
-    elif any(is_marked_synthetic(path) for path in draft.images.values() if path.exists()):
+    elif draft.synthetic or any(is_marked_synthetic(path) for path in draft.images.values() if path.exists()):
         origin = {"origin": "synthetic"}
         notes.append(
             f"{draft.id} is synthetic but has no record, so the patients it descends from are unknown; once anybody is"
@@ -140,7 +163,7 @@ def _case(root: Path, draft: Draft, patient: str, account: ManifestCase | None, 
         patient=patient,
         images=draft.images,
         label=draft.label,
-        covariates=draft.covariates,
+        covariates={**(account.covariates if account is not None else {}), **draft.covariates},
         **origin,
     )
 
