@@ -16,7 +16,7 @@ from genaug.files import writing_folder
 from genaug.imageio import read_header, read_volume, write_volume
 from genaug.nrrd import write_nrrd
 from genaug.parameters import FileFormat
-from genaug.record import RECORD_SUFFIX, Output, Record, hash_voxels
+from genaug.record import RECORD_SUFFIX, Output, Record
 from genaug.storage import storable
 from genaug.strict import Frozen
 from genaug.volume import LABEL, Volume, require_same_grid
@@ -128,7 +128,7 @@ def write_case(
         images: channel name to volume, all on one grid.
         label: label map on the same grid.
         record: makes the case synthetic: parents and patients are taken from it, the files' headers are marked, and it
-            is written with `outputs` holding the voxel hashes of what a reader of these files gets back.
+            is written with `outputs` holding the voxel hashes and the grid of what a reader of these files gets back.
         file_format: "nii.gz", or "nrrd" for raw files that can be mapped into memory.
         covariates: stored with the case.
         synthetic: mark the headers of a synthetic case whose Record lies elsewhere.
@@ -153,7 +153,7 @@ def write_case(
                 write_nrrd(working / name, volume, synthetic=synthetic)
             else:
                 write_volume(working / name, volume, synthetic=synthetic)
-            outputs[role] = Output(file=name, voxels=hash_voxels(storable(volume)))
+            outputs[role] = Output.of(replace(volume, array=storable(volume)), name)
         if record is not None:
             record.model_copy(update={"outputs": outputs}).write(working / f"{case_id}{RECORD_SUFFIX}")
     return Case(

@@ -19,7 +19,7 @@ from genaug.lesions import BankSource, Inserted, InsertParameters, LesionBank, i
 from genaug.lesions.local import Unfit
 from genaug.parameters import FileFormat
 from genaug.progress import Reporter
-from genaug.record import Output, Record, case_seed, hash_voxels
+from genaug.record import Output, Record, case_seed
 from genaug.storage import storable
 from genaug.volume import LABEL, Volume, label_values
 
@@ -280,4 +280,4 @@ def _input(volume: Volume, folder: Path) -> Output:
     except ValueError:
         # Windows: no relative path leads to another drive.
         file = volume.source.resolve().as_posix()
-    return Output(file=file, voxels=hash_voxels(storable(volume)), modality=volume.modality)
+    return Output.of(replace(volume, array=storable(volume)), file, volume.modality)

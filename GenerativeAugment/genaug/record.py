@@ -18,7 +18,7 @@ from pydantic import Field
 from genaug import __version__
 from genaug.files import read_json, write_json
 from genaug.strict import Strict
-from genaug.volume import AnyArray
+from genaug.volume import AnyArray, Volume, geometry_difference
 
 RECORD_SUFFIX = ".record.json"
 
@@ -26,12 +26,28 @@ RECORD_SUFFIX = ".record.json"
 class Output(Strict):
     """A file of the case, or one that it was made from.
 
-    `voxels` hashes values, shape and dtype, so compression and headers do not change it.
+    `voxels` hashes values, shape and dtype, so compression and headers do not change it; where the voxels are in the
+    patient, `shape` and `affine` say. Records of earlier versions do not have these two.
     """
 
     file: str = Field(description="path relative to the record")
     voxels: str = Field(description="SHA-256 of the voxel array, see hash_voxels")
     modality: str | None = Field(default=None, description="what an input was read as; its file need not say")
+    shape: tuple[int, int, int] | None = Field(default=None, description="number of voxels along I, J, K")
+    affine: list[list[float]] | None = Field(default=None, description="(4, 4), voxel index to RAS millimetres")
+
+    @classmethod
+    def of(cls, volume: Volume, file: str, modality: str | None = None) -> Output:
+        """What is recorded of a volume as its file has it."""
+        voxels, affine = hash_voxels(volume.array), volume.affine.tolist()
+        return cls(file=file, voxels=voxels, modality=modality, shape=volume.shape, affine=affine)
+
+    def moved(self, volume: Volume) -> str:
+        """How a volume's grid differs from the recorded one, in words; "" where it does not or none is recorded."""
+        if self.shape is None or self.affine is None:
+            return ""
+        grid = Volume(np.broadcast_to(np.uint8(0), self.shape), np.array(self.affine))
+        return geometry_difference(grid, volume)
 
 
 class Weights(Strict):

@@ -1,33 +1,52 @@
-"""Making a case again from its Record and comparing it voxel by voxel.
+"""Making a case again from its Record and comparing it voxel by voxel, and where the voxels are in the patient.
 
 Three things are compared for every file: what the Record says, what lies beside it now, and what comes out when the
-same draws are applied to the same inputs again. So a changed file is told apart from a changed machine.
+same draws are applied to the same inputs again. So a changed file is told apart from a changed machine. In an export
+the files lie where its manifest says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from genaug.account import find_manifest
 from genaug.case import Case, write_case
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import read_volume
 from genaug.progress import Reporter
 from genaug.readers import read_cohort
-from genaug.record import RECORD_SUFFIX, Record, hash_voxels, software_versions
+from genaug.record import RECORD_SUFFIX, Output, Record, hash_voxels, software_versions
 from genaug.sources import read_sources
 from genaug.storage import storable
-from genaug.volume import LABEL, Volume
+from genaug.volume import LABEL, Volume, geometry_difference
 
-Difference = Literal["same", "file changed", "file missing", "made differently", "not made again"]
+Difference = Literal[
+    "same",
+    "file changed",
+    "file missing",
+    "geometry changed",
+    "made differently",
+    "made in another geometry",
+    "not made again",
+]
 
 
 class Compared(BaseModel):
-    """One file of the case; `changed_voxels` counts where it differs from the new one, if both exist."""
+    """One file of the case.
+
+    Attributes:
+        role: channel, or "label".
+        file: relative to the Record, or in an export to its manifest.
+        verdict: how it differs.
+        changed_voxels: how many differ from the new ones, if both exist.
+        geometry: how the grids differ, in words.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,6 +54,7 @@ class Compared(BaseModel):
     file: str
     verdict: list[Difference]
     changed_voxels: int | None = None
+    geometry: str = ""
 
 
 class ReplayResult(BaseModel):
@@ -50,7 +70,10 @@ class ReplayResult(BaseModel):
     def lines(self) -> list[str]:
         """The result for a person."""
         head = f"{self.case_id}: {'the same, voxel for voxel' if self.same else 'DIFFERENT'}"
-        rows = [f"  {one.file}: {', '.join(one.verdict)}{_count(one.changed_voxels)}" for one in self.outputs]
+        rows = [
+            f"  {one.file}: {', '.join(one.verdict)}{_count(one.changed_voxels)}{one.geometry and f': {one.geometry}'}"
+            for one in self.outputs
+        ]
         return [head, *rows, *(f"note: {note}" for note in self.notes)]
 
 
@@ -84,10 +107,11 @@ def replay(case: Path, output: Path, reporter: Reporter, sources: Mapping[str, P
         synthetic=True,
     )
     reporter.product("case", output / record.case_id)
-    outputs = [_compare(role, record, path, made.get(role)) for role in record.outputs]
+    files, notes = case_files(record, path)
+    outputs = [_compare(role, record.outputs[role], file, made.get(role)) for role, file in files.items()]
     reporter.progress(2, 2)
     same = all(one.verdict == ["same"] for one in outputs)
-    return ReplayResult(case_id=record.case_id, same=same, outputs=outputs, notes=_notes(record))
+    return ReplayResult(case_id=record.case_id, same=same, outputs=outputs, notes=[*notes, *_notes(record)])
 
 
 def find_record(case: Path) -> Path:
@@ -108,6 +132,41 @@ def find_record(case: Path) -> Path:
         f"a case folder with one *{RECORD_SUFFIX}, or that file",
         "Give the folder of a generated case.",
     )
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """Where a file of a case lies, and what to call it."""
+
+    path: Path
+    name: str
+
+
+def case_files(record: Record, path: Path) -> tuple[dict[str, CaseFile], list[str]]:
+    """The files of the case by role, and what is to be said of them.
+
+    Args:
+        record: of the case.
+        path: where the Record lies: beside the case, or in an export, which has a layout and a format of its own.
+
+    Raises:
+        GenaugError: UNREADABLE_FILE for a damaged manifest.
+    """
+    folder = path.parent.parent
+    manifest = find_manifest(folder)
+    exported = [] if manifest is None else manifest.cases
+    for case in exported:
+        if "record" in case.files and (folder / case.files["record"]).resolve() == path.resolve():
+            break
+    else:
+        return {role: CaseFile(path.parent / entry.file, entry.file) for role, entry in record.outputs.items()}, []
+    files = {
+        role: CaseFile(folder / case.files[role], case.files[role]) for role in record.outputs if role in case.files
+    }
+    notes = [f"{role} was not exported" for role in record.outputs if role not in files]
+    if case.review.mask_version:
+        notes.append(f"the label map is version {case.review.mask_version}, which {case.review.reviewer} corrected")
+    return files, notes
 
 
 def _remake_synthetic(record: Record, path: Path, sources: Mapping[str, Path]) -> dict[str, Volume]:
@@ -168,7 +227,7 @@ def _source(role: str, record: Record, path: Path, sources: Mapping[str, Path]) 
     if role in sources:
         return sources[role]
     if role in record.inputs:
-        return (path.parent / record.inputs[role].file).resolve()
+        return _recorded(role, record, path, role)
     raise GenaugError(
         Reason.MISSING_FILE,
         path,
@@ -176,6 +235,20 @@ def _source(role: str, record: Record, path: Path, sources: Mapping[str, Path]) 
         f"the {role} that {record.case_id} was made with",
         f"Name it, with --{role} on the command line.",
     )
+
+
+def _recorded(role: str, record: Record, path: Path, option: str) -> Path:
+    """The input where the Record says; `option` names it where it lies elsewhere."""
+    file = (path.parent / record.inputs[role].file).resolve()
+    if not file.exists():
+        raise GenaugError(
+            Reason.MISSING_FILE,
+            file,
+            "no such file",
+            f"the {role} that {record.case_id} was made with",
+            f"Say where it lies now, with --{option} on the command line.",
+        )
+    return file
 
 
 def _parent(record: Record, path: Path, sources: Mapping[str, Path]) -> Case:
@@ -191,7 +264,7 @@ def _parent(record: Record, path: Path, sources: Mapping[str, Path]) -> Case:
             "the cohort that the case was made from",
             "Name it with --given.",
         )
-    files = {role: (path.parent / entry.file).resolve() for role, entry in record.inputs.items()}
+    files = {role: _recorded(role, record, path, "given") for role in record.inputs}
     label = files.pop("label_map", None)
     return Case(
         id=record.parents[0],
@@ -203,23 +276,34 @@ def _parent(record: Record, path: Path, sources: Mapping[str, Path]) -> Case:
     )
 
 
-def _compare(role: str, record: Record, path: Path, made: Volume | None) -> Compared:
-    entry = record.outputs[role]
-    file = path.parent / entry.file
-    stored = read_volume(file, LABEL if role == "label" else None) if file.is_file() else None
+def _compare(role: str, recorded: Output, file: CaseFile, made: Volume | None) -> Compared:
+    there = file.path.is_file()
+    stored = read_volume(file.path, LABEL if role == "label" else None) if there else None
     verdict: list[Difference] = []
+    moved = ""
     if stored is None:
         verdict.append("file missing")
-    elif hash_voxels(storable(stored)) != entry.voxels:
-        verdict.append("file changed")
+    else:
+        if hash_voxels(storable(stored)) != recorded.voxels:
+            verdict.append("file changed")
+        moved = recorded.moved(stored)
+        if recorded.affine is None and made is not None:
+            # A Record of an earlier version does not say where the voxels are; the case made again does.
+            moved = geometry_difference(made, stored)
+        if moved:
+            verdict.append("geometry changed")
     if made is None:
         verdict.append("not made again")
-    elif hash_voxels(storable(made)) != entry.voxels:
-        verdict.append("made differently")
+    else:
+        if hash_voxels(storable(made)) != recorded.voxels:
+            verdict.append("made differently")
+        if recorded.moved(made):
+            verdict.append("made in another geometry")
+            moved = moved or recorded.moved(made)
     changed = None
     if stored is not None and made is not None and stored.shape == made.shape:
         changed = int(np.count_nonzero(stored.array != made.array))
-    return Compared(role=role, file=entry.file, verdict=verdict or ["same"], changed_voxels=changed)
+    return Compared(role=role, file=file.name, verdict=verdict or ["same"], changed_voxels=changed, geometry=moved)
 
 
 def _notes(record: Record) -> list[str]:

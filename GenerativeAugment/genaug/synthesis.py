@@ -29,7 +29,7 @@ from genaug.parameters import SynthesisParameters
 from genaug.pieces import piece_volumes, without_islands
 from genaug.progress import Reporter, Silent
 from genaug.recipe import Sampler
-from genaug.record import Check, Output, Record, Weights, case_seed, hash_voxels, software_versions
+from genaug.record import Check, Output, Record, Weights, case_seed, software_versions
 from genaug.samplers import Callback
 from genaug.sampling import chosen_sampler
 from genaug.slabs import disk_of, in_slabs
@@ -368,12 +368,9 @@ def _write(
     inputs = {}
     if given is not None:
         patients |= {given.case.patient, *given.case.derived_from}
-        file = str(given.label.source or "")
-        inputs["label_map"] = Output(file=file, voxels=hash_voxels(given.label.array))
+        inputs["label_map"] = Output.of(given.label, str(given.label.source or ""))
         for name, image in given.images.items():
-            inputs[name] = Output(
-                file=str(image.source or ""), voxels=hash_voxels(image.array), modality=image.modality
-            )
+            inputs[name] = Output.of(image, str(image.source or ""), image.modality)
     record = Record(
         case_id=case_id,
         kind="synthesize",

@@ -123,8 +123,7 @@ def _translate(
             parents=[case.id],
             patients=sorted({case.patient, *case.derived_from, *info.trained_on.patients}),
             inputs={
-                name: Output(file=str(volume.source or ""), voxels=hash_voxels(volume.array), modality=volume.modality)
-                for name, volume in sources.items()
+                name: Output.of(volume, str(volume.source or ""), volume.modality) for name, volume in sources.items()
             },
             versions=software_versions(),
             machine={**machine(package.device), "memory_layout": layout},
@@ -167,11 +166,14 @@ def _remake(record: Record, package: Package, given: Case) -> dict[str, Volume]:
     parameters = TranslationParameters.model_validate(record.parameters["translation"])
     sources = _sources(package, given, parameters)
     for name, volume in sources.items():
-        if hash_voxels(volume.array) != record.inputs[name].voxels:
+        recorded = record.inputs[name]
+        other = hash_voxels(volume.array) != recorded.voxels
+        found = "other voxels than were translated" if other else recorded.moved(volume)
+        if found:
             raise GenaugError(
                 Reason.UNREADABLE_FILE,
                 volume.source or name,
-                "other voxels than were translated",
+                found,
                 f"the input that the record of {record.case_id} names",
                 "Give the original input.",
             )

@@ -15,13 +15,16 @@ from genaug.case import Case
 from genaug.cli import main
 from genaug.cohort import Cohort, write_case
 from genaug.errors import GenaugError, Reason
+from genaug.export import export_cohort
+from genaug.files import sha256_file
 from genaug.imageio import is_marked_synthetic, read_volume, write_volume
 from genaug.insertion import InsertionParameters, insert_into_cohort
-from genaug.parameters import SynthesisParameters, TrainingOptions
+from genaug.parameters import ExportParameters, SynthesisParameters, TrainingOptions
 from genaug.progress import Silent
 from genaug.readers import read_cohort
 from genaug.record import hash_voxels
 from genaug.replay import ReplayResult, replay
+from genaug.review import REVIEWS, Review, append_review
 from genaug.sources import read_sources, write_sources
 from genaug.volume import LABEL, Volume
 
@@ -243,6 +246,88 @@ def test_a_changed_label_voxel_is_found(inserted: Cohort, tmp_path: Path) -> Non
     assert {one.role: one.verdict for one in again(inserted, tmp_path).outputs}["label"] == ["file changed"]
 
 
+MIRRORED = np.diag([-1.0, 1, 1, 1])
+SHIFTED = np.array([[1.0, 0, 0, 0], [0, 1, 0, 40], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+def move(path: Path, by: np.ndarray, modality: str | None = None) -> None:
+    volume = read_volume(path, modality)
+    write_volume(path, Volume(volume.array, by @ volume.affine, volume.modality), synthetic=True)
+
+
+def forget_geometry(cohort: Cohort) -> None:
+    """The Record as earlier versions wrote it."""
+    record = cohort.cases[1].record
+    assert record is not None
+    content = json.loads(record.read_text())
+    for entry in (*content["inputs"].values(), *content["outputs"].values()):
+        assert len(entry.pop("affine")) == 4 and len(entry.pop("shape")) == 3
+    record.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["", "earlier version"])
+@pytest.mark.parametrize("by", [MIRRORED, SHIFTED], ids=["mirrored", "moved"])
+def test_the_same_voxels_elsewhere_are_a_difference(
+    inserted: Cohort, tmp_path: Path, by: np.ndarray, earlier: bool
+) -> None:
+    if earlier:
+        forget_geometry(inserted)
+        assert again(inserted, tmp_path / "before").same
+    move(inserted.cases[1].images["t1"], by)
+    result = again(inserted, tmp_path)
+    by_role = {one.role: one for one in result.outputs}
+    assert not result.same and by_role["label"].verdict == ["same"]
+    assert by_role["t1"].verdict == ["geometry changed"] and by_role["t1"].changed_voxels == 0
+    assert any("geometry changed: voxels up to" in line and "mm apart" in line for line in result.lines())
+
+
+def test_a_host_that_lies_elsewhere_makes_a_case_in_another_geometry(inserted: Cohort, tmp_path: Path) -> None:
+    for name, modality in (("t1", None), ("label", LABEL)):
+        move(tmp_path / "hosts" / "h0" / f"{name}.nii.gz", SHIFTED, modality)
+    result = again(inserted, tmp_path)
+    assert [one.verdict for one in result.outputs] == [["made in another geometry"]] * 2
+    assert "40.000 mm apart" in result.lines()[1]
+
+
+@pytest.mark.parametrize("file_format", ["nii.gz", "nrrd"])
+@pytest.mark.parametrize("layout", ["nnunet", "datalist", "plain"])
+def test_an_exported_case_is_proven_by_its_record(
+    inserted: Cohort, tmp_path: Path, layout: str, file_format: str
+) -> None:
+    """An export has its own names and formats, and is where no path of a Record leads from."""
+    case = inserted.cases[1]
+    parameters = ExportParameters(layout=layout, file_format=file_format)
+    folder, manifest = export_cohort(None, [inserted], tmp_path / "far" / "out", parameters, Silent())
+    files = next(one.files for one in manifest.cases if one.id == case.id)
+    with pytest.raises(GenaugError, match="--host"):
+        replay(folder / files["record"], tmp_path / "again", Silent())
+    host = tmp_path / "hosts" / "h0"
+    named = {"host": host / "t1.nii.gz", "tissue": host / "label.nii.gz", "label": host / "label.nii.gz"}
+    result = replay(folder / files["record"], tmp_path / "again", Silent(), named)
+    assert result.same, result.lines()
+    assert {one.role: one.file for one in result.outputs} == {role: files[role] for role in ("t1", "label")}
+    change_voxel(folder / files["t1"])
+    move(folder / files["label"], SHIFTED, LABEL)
+    result = replay(folder / files["record"], tmp_path / "changed", Silent(), named)
+    assert [one.verdict for one in result.outputs] == [["file changed"], ["geometry changed"]]
+
+
+def test_a_mask_that_a_reviewer_corrected_is_told_from_a_changed_file(inserted: Cohort, tmp_path: Path) -> None:
+    case = inserted.cases[1]
+    assert case.label is not None
+    mask = inserted.root / case.id / "label.v1.nii.gz"
+    write_volume(mask, read_volume(case.label, LABEL), synthetic=True)
+    change_voxel(mask, LABEL)
+    about = {"mask_version": 1, "mask": f"{case.id}/{mask.name}", "mask_sha256": sha256_file(mask)}
+    append_review(inserted.root / REVIEWS, Review(case_id=case.id, reviewer="AB", decision="accepted", **about))
+    folder, _ = export_cohort(None, [inserted], tmp_path / "out", ExportParameters(layout="plain"), Silent())
+    host = tmp_path / "hosts" / "h0"
+    named = {"host": host / "t1.nii.gz", "tissue": host / "label.nii.gz", "label": host / "label.nii.gz"}
+    result = replay(folder / case.id, tmp_path / "again", Silent(), named)
+    assert {one.role: one.verdict for one in result.outputs} == {"t1": ["same"], "label": ["file changed"]}
+    assert result.notes == ["the label map is version 1, which AB corrected"]
+
+
 def test_a_missing_file_is_a_difference(inserted: Cohort, tmp_path: Path) -> None:
     inserted.cases[1].images["t1"].unlink()
     result = again(inserted, tmp_path)
@@ -264,9 +349,9 @@ def test_a_case_that_moved_is_made_again_from_named_inputs(inserted: Cohort, tmp
     moved.parent.mkdir(parents=True)
     inserted.root.rename(moved)
     case = moved / inserted.cases[0].id
-    with pytest.raises(GenaugError) as caught:
+    with pytest.raises(GenaugError, match="--host") as caught:
         replay(case, tmp_path / "again", Silent())
-    assert caught.value.reason is Reason.MISSING_FILE
+    assert caught.value.reason is Reason.MISSING_FILE and caught.value.subject.endswith("t1.nii.gz")
     host = tmp_path / "hosts" / "h0"
     named = {"host": host / "t1.nii.gz", "tissue": host / "label.nii.gz", "label": host / "label.nii.gz"}
     assert replay(case, tmp_path / "again", Silent(), named).same

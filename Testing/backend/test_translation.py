@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,13 @@ def test_the_record_makes_the_translation_again(package, data, tmp_path):
     assert np.array_equal(again["B"].array, made.cases[1].volume("B").array)
     with pytest.raises(GenaugError, match="other voxels"):
         remake(record, package, data.cases[0])
+    moved = one_case("moved", tmp_path / "moved.nii.gz")
+    stored = data.cases[1].volume("A")
+    affine = stored.affine.copy()
+    affine[0, 3] += 7
+    write_volume(tmp_path / "moved.nii.gz", replace(stored, affine=affine))
+    with pytest.raises(GenaugError, match=r"7\.000 mm apart"):
+        remake(record, package, moved.cases[0])
 
 
 @pytest.mark.parametrize(("layout", "later"), [("channels_last", "contiguous"), ("contiguous", "channels_last")])

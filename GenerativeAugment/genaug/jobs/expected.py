@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from genaug.case import Case
@@ -48,16 +48,16 @@ def evaluation_bytes() -> int:
     return WORKING_BYTES + (0 if "monai" in sys.modules else TORCH)
 
 
-def state_replay(record: Record, folder: Path, package: Path | None, reporter: Reporter) -> None:
+def state_replay(record: Record, files: Sequence[Path], package: Path | None, reporter: Reporter) -> None:
     """State the peak of making a case again, its former files beside the new ones.
 
     Args:
         record: of the case.
-        folder: where its files are.
+        files: the case as it is now.
         package: that made it; None where none did.
         reporter: told.
     """
-    largest = max((_voxels(folder / one.file) for one in record.outputs.values()), default=0)
+    largest = max((_voxels(file) for file in files), default=0)
     network = _network_bytes(record, package) if package is not None and package.is_dir() else 0
     present = resident()
     words = f"{network / 1e6:.0f} MB of them for the network, {largest * INSERTING / 1e6:.0f} MB for the images"

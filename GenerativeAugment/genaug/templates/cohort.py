@@ -22,7 +22,7 @@ from genaug.cohort import Case, Cohort, write_case
 from genaug.errors import GenaugError, Reason
 from genaug.files import writing_folder
 from genaug.progress import Reporter, Silent
-from genaug.record import Check, Output, Record, case_seed, hash_voxels, software_versions
+from genaug.record import Check, Output, Record, case_seed, software_versions
 from genaug.templates.acquisition import AcquisitionDraws, AcquisitionRanges, acquire, draw_acquisition
 from genaug.templates.brain import Template, most_probable
 from genaug.templates.deformation import AffineRanges, DeformationDraws, displacement, draw_deformation, warp
@@ -183,7 +183,7 @@ def _write_subject(
         draws=draws.model_dump(mode="json"),
         parents=[template.name],
         patients=list(template.patients),
-        inputs={"template": Output(file=template.name, voxels=hash_voxels(template.image.array))},
+        inputs={"template": Output.of(template.image, template.name)},
         checks=[
             Check(name="inside_field_of_view", passed=touching == 0, value=touching, limit="0 voxels at the border")
         ],

@@ -9,7 +9,7 @@ from genaug.jobs.expected import state_replay
 from genaug.jobs.schema import Task
 from genaug.progress import Reporter
 from genaug.record import Record
-from genaug.replay import find_record, replay
+from genaug.replay import case_files, find_record, replay
 from genaug.sources import read_sources
 
 
@@ -19,6 +19,6 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     path = find_record(task.input("case"))
     record = Record.read(path)
     package = {**read_sources(path.parent.parent), **sources}.get("package")
-    state_replay(record, path.parent, package, reporter)
+    state_replay(record, [file.path for file in case_files(record, path)[0].values()], package, reporter)
     result = replay(task.input("case"), task.output, reporter, sources)
     return {**result.model_dump(mode="json"), "text": "\n".join(result.lines())}
