@@ -620,8 +620,11 @@ def test_channels_that_no_file_can_be_called_after_do_not_overwrite_each_other(t
         assert np.array_equal(exported["a"].volume(name).array, cohort["a"].volume(name).array)
 
 
-def test_two_labels_of_one_name_are_refused_for_nnunet(tmp_path):
-    real = make_real(tmp_path / "real", {"p1": "train"}, label_names={1: "lesion", 2: "lesion"})
-    with pytest.raises(GenaugError, match="'lesion' for several") as caught:
+@pytest.mark.parametrize("names", [{1: "lesion", 2: "lesion"}, {1: "background", 2: "lesion"}])
+def test_two_labels_of_one_name_are_refused_for_nnunet(tmp_path, names):
+    """The background is a label, too: nnU-Net's file holds a value for each name."""
+    real = make_real(tmp_path / "real", {"p1": "train"}, label_names=names)
+    with pytest.raises(GenaugError, match=f"'{names[1]}' for several") as caught:
         export(real, [], tmp_path / "out", layout="nnunet")
     assert caught.value.reason is Reason.WRONG_LABELS and not any((tmp_path / "out").glob("*"))
+    export(real, [], tmp_path / "out", layout="plain")

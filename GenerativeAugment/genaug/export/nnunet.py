@@ -18,6 +18,9 @@ from genaug.files import write_json
 
 SPLITS = "splits_final.json"
 
+BACKGROUND = "background"
+"""What nnU-Net calls the value 0."""
+
 
 def dataset_name(dataset_id: int, name: str) -> str:
     """The folder nnU-Net expects."""
@@ -29,7 +32,7 @@ def write_nnunet(layout: Layout) -> None:
 
     Raises:
         GenaugError: WRONG_LABELS when the values are not 1, 2, 3, ... without a gap, which nnU-Net requires, or when
-            two of them have one name, of which nnU-Net's file would keep the last.
+            two of them have one name, of which nnU-Net's file would keep the last; "background" is the name of 0.
     """
     _require_distinct(layout)
     _require_consecutive(layout, list(layout.selection.label_names))
@@ -50,7 +53,7 @@ def write_nnunet(layout: Layout) -> None:
             str(number): _channel_name(channel, layout.selection.channels[channel])
             for channel, number in numbers.items()
         },
-        "labels": {"background": 0, **{name: value for value, name in names.items()}},
+        "labels": {BACKGROUND: 0, **{name: value for value, name in names.items()}},
         "numTraining": sum(chosen.part != "test" for chosen in layout.selection.kept),
         "file_ending": f".{ending}",
         "name": layout.parameters.name,
@@ -83,13 +86,13 @@ def _require_consecutive(layout: Layout, values: list[int]) -> None:
 
 
 def _require_distinct(layout: Layout) -> None:
-    names = list(layout.selection.label_names.values())
+    names = [BACKGROUND, *layout.selection.label_names.values()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise GenaugError(
             Reason.WRONG_LABELS,
             layout.parameters.name,
-            f"the name '{twice[0]}' for several label values",
+            f"the name '{twice[0]}' for several label values" + (", 0 one of them" if twice[0] == BACKGROUND else ""),
             "a name of its own for every label",
             "Rename the labels of the cohort.",
         )
