@@ -218,10 +218,10 @@ class _Decisions:
     """The decisions that stand, each for the case that was looked at: other jobs call their cases alike."""
 
     def __init__(self, cohorts: Sequence[Cohort], reviews: Sequence[Path]) -> None:
-        self._owners: dict[str, list[str]] = {}
+        self._owners: dict[str, list[Path]] = {}
         for cohort in cohorts:
             for case in cohort.cases:
-                self._owners.setdefault(case.id, []).append(cohort.name)
+                self._owners.setdefault(case.id, []).append(cohort.root)
         self._further = [(path, _by_case(path)) for path in reversed(reviews)]
         self._own = {cohort.root: _by_case(cohort.root / REVIEWS) for cohort in cohorts}
         self._counted: dict[tuple[Path, str], bool] = {}
@@ -259,7 +259,7 @@ class _Decisions:
             raise GenaugError(
                 Reason.BAD_PARAMETER,
                 path,
-                f"a decision about '{case.id}', a case of {' and of '.join(owners)}",
+                f"a decision about '{case.id}', a case of {' and of '.join(map(str, owners))}",
                 "decisions that say by the hash of its Record which case was looked at",
                 f"Put the file into the folder of the cohort that it is about, as {REVIEWS}, and leave it out here; or"
                 " review the case again.",
