@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +58,8 @@ def readImageInto(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Non
     # Slicer's own reader turns left-handed grids over, so that what is read is no longer the grid of the file.
     geometry = imageGeometry(path)
     try:
-        image = SimpleITK.ReadImage(str(path))
+        with _unmistakable(path) as named:
+            image = SimpleITK.ReadImage(str(named))
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     voxels = SimpleITK.GetArrayViewFromImage(image)
@@ -80,6 +85,17 @@ def isRaw(path: Path) -> bool:
         # Compressed, of another space, or damaged: ITK reads the former two and names the third.
         return False
     return True
+
+
+@contextlib.contextmanager
+def _unmistakable(path: Path) -> Iterator[Path]:
+    """The file, or a copy of it: where a T1.nii lies beside it, ITK takes that one's voxels for those of T1.nii.gz."""
+    path = Path(path)
+    if path.suffix.lower() != ".gz" or not path.with_suffix("").exists():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / path.name))
 
 
 def _unreadable(path: Path, found: object) -> JobError:

@@ -90,20 +90,21 @@ def read_volume(path: Path, modality: str | None = None) -> Volume:
 
     Raises:
         GenaugError: MISSING_FILE, NO_PERMISSION, UNREADABLE_FILE (unknown format, truncated, several components or
-            time points), NOT_FINITE, WRONG_LABELS, GEOMETRY_MISMATCH (sheared axes, contradicting sform),
+            time points), NOT_FINITE, WRONG_LABELS, GEOMETRY_MISMATCH (sheared axes, contradicting forms),
             WRONG_MODALITY (the DICOM tag says another).
     """
     path = Path(path)
     if path.is_dir():
         return _series_of(path, modality)
     _require_readable(path)
-    header = nifti.require_sound(path) if image_suffix(path) in _NIFTI else None
-    image = _itk_read(path, lambda: itk().ReadImage(str(path)))
+    header, reader = _opened(path)
     if modality is None:
-        modality = image.GetMetaData(MODALITY_KEY) if image.HasMetaDataKey(MODALITY_KEY) else "MR"
-    _require_scalar(path, image.GetNumberOfComponentsPerPixel(), image.GetPixelIDTypeAsString(), image.GetSize())
-    array = _spatial(itk().GetArrayFromImage(image))
-    volume = Volume(array, _affine(image), modality, source=path)
+        modality = reader.GetMetaData(MODALITY_KEY) if reader.HasMetaDataKey(MODALITY_KEY) else "MR"
+    if header is None:
+        array = _spatial(itk().GetArrayFromImage(_itk_read(path, reader.Execute)))
+    else:
+        array = nifti.read_nifti_voxels(path, header, _dtype(reader))
+    volume = Volume(array, _affine(reader), modality, source=path)
     _require_position(volume, path, header)
     require_finite(array, path)
     if modality == LABEL:
@@ -122,15 +123,9 @@ def read_header(path: Path) -> Header:
         series = read_dicom_series(path)
         return Header(series.shape, series.affine, series.array.dtype)
     _require_readable(path)
-    sound = nifti.require_sound(path, voxels=False) if image_suffix(path) in _NIFTI else None
-    reader = itk().ImageFileReader()
-    reader.SetFileName(str(path))
-    _itk_read(path, reader.ReadImageInformation)
-    kind = itk().GetPixelIDValueAsString(reader.GetPixelID())
-    _require_scalar(path, reader.GetNumberOfComponents(), kind, reader.GetSize())
+    sound, reader = _opened(path)
     i, j, k = (*reader.GetSize(), 1)[:3]
-    dtype = itk().GetArrayViewFromImage(itk().Image([1, 1], reader.GetPixelID())).dtype
-    header = Header((i, j, k), _affine(reader), np.dtype(dtype))
+    header = Header((i, j, k), _affine(reader), _dtype(reader))
     _require_position(header.grid(source=path), path, sound)
     return header
 
@@ -184,7 +179,7 @@ def is_marked_synthetic(path: Path) -> bool:
     suffix = image_suffix(path)
     _require_readable(path)
     if suffix in _NIFTI:
-        return nifti.require_sound(path, voxels=False).description == SYNTHETIC_MARK
+        return nifti.read_nifti_header(path).description == SYNTHETIC_MARK
     if suffix == ".nrrd":
         return SYNTHETIC_KEY in read_nrrd_header(path)[1]
     if suffix == ".mha":
@@ -221,6 +216,17 @@ def _require_readable(path: Path) -> None:
         raise GenaugError(
             Reason.NO_PERMISSION, path, "reading is not permitted", "a readable file", "Change the file's rights."
         )
+
+
+def _opened(path: Path) -> tuple[nifti.NiftiHeader | None, Any]:
+    """The header of a NIfTI file, and ITK's reader, which has read the header and no voxels; one number a voxel."""
+    header = nifti.read_nifti_header(path) if image_suffix(path) in _NIFTI else None
+    reader = itk().ImageFileReader()
+    reader.SetFileName(str(path))
+    _itk_read(path, reader.ReadImageInformation)
+    kind = itk().GetPixelIDValueAsString(reader.GetPixelID())
+    _require_scalar(path, reader.GetNumberOfComponents(), kind, reader.GetSize())
+    return header, reader
 
 
 def _itk_read(path: Path, read: Callable[[], Any]) -> Any:
@@ -263,17 +269,23 @@ def _spatial(array: AnyArray) -> AnyArray:
     return array.T[:, :, None] if array.ndim == 2 else array.T
 
 
-def _affine(image: Any) -> npt.NDArray[np.float64]:
-    """RAS affine of an ITK image or reader of two to four dimensions."""
-    n = image.GetDimension()
+def _dtype(reader: Any) -> np.dtype[np.generic]:
+    """Of the voxels as ITK gives them, after any rescaling."""
+    array: AnyArray = itk().GetArrayViewFromImage(itk().Image([1, 1], reader.GetPixelID()))
+    return array.dtype
+
+
+def _affine(reader: Any) -> npt.NDArray[np.float64]:
+    """RAS affine of an ITK reader of two to four dimensions."""
+    n = reader.GetDimension()
     direction, spacing, origin = np.eye(3), np.ones(3), np.zeros(3)
     kept = min(n, 3)
-    direction[:kept, :kept] = np.array(image.GetDirection()).reshape(n, n)[:kept, :kept]
-    spacing[:kept], origin[:kept] = image.GetSpacing()[:kept], image.GetOrigin()[:kept]
+    direction[:kept, :kept] = np.array(reader.GetDirection()).reshape(n, n)[:kept, :kept]
+    spacing[:kept], origin[:kept] = reader.GetSpacing()[:kept], reader.GetOrigin()[:kept]
     return lps_affine(direction * spacing, origin)
 
 
 def _require_position(grid: Volume, path: Path, header: nifti.NiftiHeader | None) -> None:
     require_orthogonal(grid, path)
     if header is not None:
-        nifti.require_sform_used(path, header, grid)
+        nifti.require_one_position(path, header, grid)

@@ -166,6 +166,40 @@ def test_nifti_of_several_gzip_members_is_read(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "members.nii.gz").array, random_volume(5).array)
 
 
+def test_every_file_is_read_by_its_name_also_beside_its_twin(tmp_path):
+    """ITK takes the voxels of T1.nii for those of T1.nii.gz."""
+    volumes = {f"T1.{name}": random_volume(number, (4, 5, 6 + number)) for number, name in enumerate(FORMATS)}
+    for name, volume in volumes.items():
+        write_volume(tmp_path / name, volume)
+    # One half of a pair, which is no format of ours, has the voxels of a file by the same name.
+    sitk.WriteImage(sitk.Image([4, 5, 6], sitk.sitkFloat32), str(tmp_path / "T1.img"))
+    content = bytearray((tmp_path / "T1.nii").read_bytes())
+    content[344:348] = b"ni1\0"
+    (tmp_path / "T1.nii").write_bytes(content)
+    for name, volume in volumes.items():
+        np.testing.assert_array_equal(read_volume(tmp_path / name).array, volume.array)
+        assert read_header(tmp_path / name).shape == volume.shape
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"])
+@pytest.mark.parametrize("scaling", [(1.0, 0.0), (0.5, 0.0), (-3.0, 7.0), (0.0, 0.0), (np.nan, 0.0)])
+def test_nifti_voxels_are_those_that_itk_and_nibabel_read(tmp_path, dtype, big_endian, scaling):
+    nibabel = pytest.importorskip("nibabel")
+    header = nibabel.Nifti1Header(endianness=">" if big_endian else "<")
+    header.set_data_shape((4, 3, 5))
+    header.set_data_dtype(np.dtype(dtype))
+    header.set_qform(np.diag([1.0, 1.5, 2.0, 1.0]), 1)
+    header["magic"], header["vox_offset"], header["scl_slope"], header["scl_inter"] = b"n+1", 352, *scaling
+    stored = np.random.default_rng(5).integers(0, 100, 60).astype(header.get_data_dtype())
+    (tmp_path / "image.nii").write_bytes(header.binaryblock + bytes(4) + stored.tobytes())
+    ours = read_volume(tmp_path / "image.nii").array
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "image.nii"))).T
+    assert ours.dtype == theirs.dtype == read_header(tmp_path / "image.nii").dtype and ours.flags.f_contiguous
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(ours, nibabel.load(tmp_path / "image.nii").get_fdata())
+
+
 @pytest.mark.parametrize("source", ["nii.gz", "nii", "nrrd", "mha"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_voxels_that_are_not_finite_are_counted(tmp_path, bad, source):
@@ -229,16 +263,57 @@ def test_sheared_axes_are_not_read_either(tmp_path):
     assert refusal(read_volume, tmp_path / "image.nrrd").reason is Reason.GEOMETRY_MISMATCH
 
 
-@pytest.mark.parametrize("qform_code", [0, 1])
-def test_a_sheared_sform_is_refused_rather_than_replaced_by_the_qform(tmp_path, qform_code):
-    path = tmp_path / "sheared.nii"
-    write_volume(path, Volume(np.zeros((20, 20, 20), np.uint8), np.eye(4)))
+def forms(path: Path, volume: Volume, qform_code=1, sform_code=2, sform=None, units=2) -> None:
+    """Write a NIfTI file and put other forms into its header."""
+    write_volume(path, volume)
     content = bytearray(path.read_bytes())
-    struct.pack_into("<h", content, 252, qform_code)
-    struct.pack_into("<4f", content, 280, 1.0, 0.3, 0.0, 0.0)
+    content[123] = units | 8
+    struct.pack_into("<2h", content, 252, qform_code, sform_code)
+    if sform is not None:
+        struct.pack_into("<12f", content, 280, *sform[:3].ravel())
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize("qform_code", [0, 1])
+@pytest.mark.parametrize("change", [[[1, 0.3, 0], [0, 1, 0], [0, 0, 1]], np.diag([1.1, 1.1, 1.1])])
+def test_a_sheared_or_scaled_sform_is_refused_rather_than_replaced_by_the_qform(tmp_path, qform_code, change):
+    volume = random_volume(6, (20, 20, 20))
+    sform = volume.affine.copy()
+    sform[:3, :3] = sform[:3, :3] @ np.array(change)
+    forms(tmp_path / "image.nii", volume, qform_code, sform=sform)
     for read in (read_volume, read_header):
-        assert refusal(read, path).reason is Reason.GEOMETRY_MISMATCH
+        error = refusal(read, tmp_path / "image.nii")
+        assert error.reason is Reason.GEOMETRY_MISMATCH and "orthogonal" in error.remedy
+        assert qform_code == 0 or "sheared or scaled" in error.found
+
+
+def test_an_sform_that_is_moved_from_the_qform_is_refused_until_one_is_written_over_the_other(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume, path = random_volume(6), tmp_path / "image.nii"
+    sform = np.eye(4)
+    sform[:3] = volume.affine[[1, 2, 0]]
+    sform[:3, 3] += [0, 5, 0]
+    forms(path, volume, sform=sform)
+    for read in (read_volume, read_header):
+        error = refusal(read, path)
+        assert error.reason is Reason.GEOMETRY_MISMATCH
+        assert (
+            "Slicer the latter" in error.found and "sheared" not in error.found and "-copysform2qform" in error.remedy
+        )
+    image = nibabel.load(path)
+    np.testing.assert_allclose(image.affine, sform, atol=1e-3)
+    image.set_qform(sform, 1)
+    nibabel.save(image, tmp_path / "one.nii")
+    np.testing.assert_allclose(read_volume(tmp_path / "one.nii").affine, sform, atol=1e-3)
+
+
+@pytest.mark.parametrize("units, millimetres", [(0, 1), (1, 1000), (2, 1), (3, 0.001)])
+def test_nifti_in_metres_or_microns_is_read_in_millimetres(tmp_path, units, millimetres):
+    volume = random_volume(7)
+    for name, codes in (("both.nii", (1, 2)), ("sform.nii", (0, 2)), ("qform.nii", (1, 0))):
+        forms(tmp_path / name, volume, *codes, units=units)
+        for affine in (read_volume(tmp_path / name).affine, read_header(tmp_path / name).affine):
+            np.testing.assert_allclose(affine[:3] / millimetres, volume.affine[:3], atol=1e-3)
 
 
 def test_missing_unknown_and_forbidden_files_are_told_apart(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from genaug.case import write_case
 from genaug.cohort import Cohort
+from genaug.imageio import write_volume
 from genaug.record import Record, Weights
 from genaug.volume import LABEL, Volume
 
@@ -353,6 +354,21 @@ def test_undo_leaves_what_the_user_put_there_and_forgets_what_is_gone(scene, pro
     stack.push(importCohort(folder, promise))
     stack.clear()
     assert stack.undoLast() is None
+
+
+@pytest.mark.parametrize("names", [("T1.nii.gz", "T1.nii"), ("T1.NII.GZ", "T1.NII")])
+def test_a_file_is_read_by_its_name_also_beside_its_twin(scene, tmp_path, names):
+    import slicer
+    from GenerativeAugmentLib.imageFiles import readImageInto
+
+    for value, name in enumerate(names, start=1):
+        volume = Volume(np.full((3, 4, 5), value, np.int16), np.eye(4))
+        write_volume(tmp_path / name.lower(), volume)
+        (tmp_path / name.lower()).rename(tmp_path / name)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    for value, name in enumerate(names, start=1):
+        readImageInto(tmp_path / name, node)
+        assert np.unique(slicer.util.arrayFromVolume(node)).tolist() == [value]
 
 
 @pytest.mark.parametrize(
