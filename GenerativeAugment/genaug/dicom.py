@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from genaug.storage import require_finite
 from genaug.volume import AnyArray, Volume
 
 _MODALITY, _SERIES, _DESCRIPTION, _PATIENT = "0008|0060", "0020|000e", "0008|103e", "0010|0020"
-_POSITION, _THICKNESS = "0020|0032", "0018|0050"
+_POSITION, _THICKNESS, _CHARACTERS = "0020|0032", "0018|0050", "0008|0005"
 
 # SOP classes that are no images of the patient: structured reports, presentation states, registrations,
 # segmentations, RT structures and plans (PS3.4 B.5), and the directory of a medium (PS3.4 I.4).
@@ -22,6 +23,33 @@ _NOT_IMAGES = (
     *(f"1.2.840.10008.5.1.4.1.1.{kind}." for kind in ("88", "11", "66", "481", "104", "9")),
     "1.2.840.10008.1.3.10",
 )
+
+# Synthetic Data (0008,001C) with and without its type, which ITK does not know in the latter case.
+_SYNTHETIC = re.compile(rb"\x08\x00\x1c\x00(CS\x04\x00|\x04\x00\x00\x00)YES |\x00\x08\x00\x1cCS\x00\x04YES ")
+
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+
+# Codecs of the character sets a header may declare (PS3.3 C.12.1.1.2), by the last word of the defined term.
+_CODECS = {
+    "100": "latin-1",
+    "101": "iso8859-2",
+    "109": "iso8859-3",
+    "110": "iso8859-4",
+    "144": "iso8859-5",
+    "127": "iso8859-6",
+    "126": "iso8859-7",
+    "138": "iso8859-8",
+    "148": "iso8859-9",
+    "203": "iso8859-15",
+    "13": "shift_jis",
+    "166": "tis-620",
+    "87": "iso2022_jp",
+    "159": "iso2022_jp_2",
+    "149": "euc_kr",
+    "58": "gb2312",
+    "GB18030": "gb18030",
+    "GBK": "gbk",
+}
 
 _SPACING_TOLERANCE = 0.01
 _SHEAR_TOLERANCE_MM = 0.1
@@ -67,23 +95,40 @@ def is_dicom(path: Path) -> bool:
         return stream.read(132)[128:] == b"DICM"
 
 
+def is_lost_dicom(path: Path) -> bool:
+    """Whether a file that `is_dicom` denies would be one: by its name, or as a link that leads nowhere."""
+    return path.suffix.lower() in _SUFFIXES or not path.exists()
+
+
 def scan_folder(folder: Path) -> tuple[dict[str, list[Slice]], list[Path]]:
     """The image series directly in `folder`, by series UID, and the DICOM files that are no images (RTSTRUCT, ...).
 
+    Hidden files are left out.
+
     Raises:
-        GenaugError: MISSING_FILE, or UNREADABLE_FILE for an image file that ITK cannot read.
+        GenaugError: MISSING_FILE, or UNREADABLE_FILE for an image file that ITK cannot read or that has lost its head.
     """
     if not folder.is_dir():
         raise GenaugError(Reason.MISSING_FILE, folder, "no such folder", "a folder of DICOM files", "Check the path.")
     series: dict[str, list[Slice]] = {}
     others = []
-    for path in sorted(path for path in folder.iterdir() if is_dicom(path)):
+    for path in _visible_files(folder):
+        if not is_dicom(path):
+            # The first or the last slice of a stack would be missed by nobody.
+            if is_lost_dicom(path):
+                raise _unreadable(path, "a file that does not begin as DICOM does")
+            continue
         if _sop_class(path).startswith(_NOT_IMAGES):
             others.append(path)
             continue
         item = _read_slice(path)
         series.setdefault(item.series, []).append(item)
     return series, others
+
+
+def is_marked_series(folder: Path) -> bool:
+    """Whether a DICOM file directly in `folder` says that it shows no patient (Synthetic Data, 0008,001C)."""
+    return any(_SYNTHETIC.search(_head(path)) for path in _visible_files(folder) if is_dicom(path))
 
 
 def read_dicom_series(folder: Path) -> Volume:
@@ -125,6 +170,10 @@ def read_dicom_series(folder: Path) -> Volume:
     return Volume(array, lps_affine(columns, slices[0].position), slices[0].modality, source=folder)
 
 
+def _visible_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
+
+
 def _read_slice(path: Path) -> Slice:
     reader = itk().ImageFileReader()
     reader.SetFileName(str(path))
@@ -142,8 +191,11 @@ def _read_slice(path: Path) -> Slice:
             "Load it in Slicer and save it as NRRD.",
         )
 
+    def raw(key: str) -> str:
+        return str(reader.GetMetaData(key)).strip(" \0") if reader.HasMetaDataKey(key) else ""
+
     def tag(key: str) -> str:
-        return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
+        return _decoded(raw(key), raw(_CHARACTERS))
 
     thickness = float(tag(_THICKNESS) or 1.0)
     return Slice(
@@ -158,6 +210,19 @@ def _read_slice(path: Path) -> Slice:
         (*(float(x) for x in reader.GetSpacing()[:2]), thickness),
         reader.HasMetaDataKey(_POSITION),
     )
+
+
+def _decoded(text: str, characters: str) -> str:
+    """A header's text in the character set that it declares; ITK gives it as if it were UTF-8."""
+    content = text.encode("utf-8", "surrogateescape")
+    # Of several sets the further ones are switched to within the text; none and 192 are UTF-8, which has ASCII in it.
+    named = [term.split()[-1].split("_")[-1] for term in characters.split("\\") if term.strip()]
+    for codec in (*(_CODECS[name] for name in named if name in _CODECS), "utf-8"):
+        try:
+            return content.decode(codec).strip()
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1").strip()
 
 
 def _sorted_slices(folder: Path, slices: list[Slice]) -> tuple[list[Slice], npt.NDArray[np.float64]]:
@@ -224,10 +289,14 @@ def _read_voxels(slices: list[Slice]) -> AnyArray:
     return array.T
 
 
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(4096)
+
+
 def _sop_class(path: Path) -> str:
     """Media Storage SOP Class UID (0002,0002) from the file meta group, which is always explicit little endian."""
-    with path.open("rb") as stream:
-        head = stream.read(1024)
+    head = _head(path)
     at = head.find(b"\x02\x00\x02\x00UI")
     if at < 0:
         return ""

@@ -1,4 +1,4 @@
-"""Writing without leaving anything half-written, and JSON in and out with errors that name the place.
+"""Writing without leaving anything half-written, JSON in and out with errors that name the place, what is in a tree.
 
 Every file and folder is made aside, under a hidden name in the same folder, and renamed when it is complete, so a
 reader sees the old state or the new one and an interrupted job leaves nothing behind that looks finished.
@@ -33,6 +33,38 @@ def _umask() -> int:
 
 
 _UMASK = _umask()
+
+
+def folders_below(root: Path) -> list[tuple[Path, list[Path]]]:
+    """`root` and every folder below it, each with the files in it, also links that lead nowhere; in order of the names.
+
+    Linked folders are read too, and every folder once: at its own place, else at the first link to it. What is hidden
+    is left out: what macOS puts beside every file and what is being written is not meant to be read. Of a file there
+    are none.
+
+    Raises:
+        GenaugError: NO_PERMISSION for a folder that cannot be listed.
+    """
+    found: dict[Path, list[Path]] = {}
+    seen: set[Path] = set()
+    waiting, links = [root] if root.is_dir() else [], list[Path]()
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)
+        real = folder.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        found[folder] = []
+        try:
+            with os.scandir(folder) as listed:
+                entries = sorted((entry for entry in listed if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError as error:
+            _raise_explained(error, folder)
+            raise
+        for entry in entries:
+            kind = found[folder] if not entry.is_dir() else links if entry.is_symlink() else waiting
+            kind.append(folder / entry.name)
+    return sorted(found.items())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genaug import nifti
-from genaug.dicom import itk, lps_affine, read_dicom_series
+from genaug.dicom import is_marked_series, itk, lps_affine, read_dicom_series
 from genaug.errors import GenaugError, Reason
 from genaug.metaimage import write_metaimage
 from genaug.nifti import write_nifti
@@ -173,9 +173,12 @@ def write_volume(path: Path, volume: Volume, compress: bool = True, synthetic: b
 
 
 def is_marked_synthetic(path: Path) -> bool:
-    """Whether the file's header says that genaug made it. Reads no voxels; False for formats that hold no such mark."""
+    """Whether the file's header says that it was made, and a DICOM series' that it shows no patient.
+
+    Reads no voxels; False for formats that hold no such mark.
+    """
     if path.is_dir():
-        return False
+        return is_marked_series(path)
     suffix = image_suffix(path)
     _require_readable(path)
     if suffix in _NIFTI:

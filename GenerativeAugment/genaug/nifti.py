@@ -160,8 +160,8 @@ def require_one_position(path: Path, header: NiftiHeader, grid: Volume, toleranc
         raise GenaugError(
             Reason.GEOMETRY_MISMATCH,
             path,
-            f"an sform up to {distance:.2f} mm from the qform: nibabel, FSL and SPM follow the former, ITK and Slicer the"
-            " latter",
+            f"an sform up to {distance:.2f} mm from the qform: nibabel, FSL and SPM follow the former, ITK and Slicer"
+            " the latter",
             "one position for each voxel",
             "Find out which of them is right and write it over the other: fslorient -copysform2qform keeps the sform,"
             " fslorient -copyqform2sform the qform.",

@@ -1,5 +1,6 @@
 """Every layout is read for what it is, and nothing is guessed."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -208,6 +209,40 @@ def test_case_folders(tmp_path):
     assert error.reason is Reason.BAD_PARAMETER and "tumour_mask" in error.found and "gtv" in error.found
 
 
+def test_linked_folders_are_read_and_lost_links_are_missed(tmp_path):
+    for case in ("P0", "P1", "P2"):
+        put(tmp_path / "store" / case / "t1.nii.gz")
+    root = tmp_path / "cases"
+    (root / "P3").mkdir(parents=True)
+    for case in ("P0", "P1"):
+        (root / case).symlink_to(tmp_path / "store" / case)
+    (root / "P0/again").symlink_to(root)
+    (root / "A third").symlink_to(root / "P3")
+    put(root / "P3/t1.nii.gz", root / ".hidden/t1.nii.gz")
+    assert [case.id for case in read_cohort(root).cases] == ["P0", "P1", "P3"]
+    (root / "P2").mkdir()
+    (root / "P2/t1.nii.gz").symlink_to(tmp_path / "fetched later.nii.gz")
+    cohort = read_cohort(root)
+    assert [case.id for case in cohort.cases] == ["P0", "P1", "P2", "P3"]
+    with pytest.raises(GenaugError) as caught:
+        cohort.check()
+    assert caught.value.reason is Reason.MISSING_FILE and caught.value.subject == str(root / "P2/t1.nii.gz")
+
+
+def test_a_folder_that_must_not_be_listed_is_not_passed_over(tmp_path, monkeypatch):
+    put(*(tmp_path / f"P{number}/t1.nii.gz" for number in range(3)))
+    scandir = os.scandir
+
+    def denied(path):
+        if Path(path).name == "P1":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    error = refusal(tmp_path)
+    assert error.reason is Reason.NO_PERMISSION and error.subject == str(tmp_path / "P1")
+
+
 def test_patterns(tmp_path):
     put(tmp_path / "t1/s_1_T1.nii.gz", tmp_path / "t1/s_2_T1.nii.gz", tmp_path / "seg/s_1_X.nii.gz")
     (tmp_path / "people.csv").write_text("MRID,Age\ns_1,40\n")
@@ -233,6 +268,14 @@ def test_patient_pattern_groups_scans(tmp_path):
         assert refusal(tmp_path, patient_pattern=pattern).reason is Reason.BAD_PARAMETER
 
 
+def test_a_patient_pattern_wins_over_what_the_layout_says(tmp_path):
+    put(tmp_path / "a_1.nii.gz", tmp_path / "a_2.nii.gz")
+    (tmp_path / "cases.csv").write_text("id,patient,t1\na_1,X,a_1.nii.gz\na_2,Y,a_2.nii.gz\n")
+    assert read_cohort(tmp_path / "cases.csv").patients == ["X", "Y"]
+    assert read_cohort(tmp_path / "cases.csv", patient_pattern="^([^_]+)_").patients == ["a"]
+    assert read_cohort(tmp_path, pattern="{patient}_{id}.*", patient_pattern="([0-9])").patients == ["1", "2"]
+
+
 def test_what_can_be_read_in_two_ways_is_not_guessed(tmp_path):
     put(tmp_path / "a/images/x.nii.gz", tmp_path / "a/other/x.nii.gz")
     assert "other" in str(refusal(tmp_path / "a")) or "folder for each case" in refusal(tmp_path / "a").found
@@ -254,6 +297,8 @@ def test_nothing_to_read_is_said(tmp_path):
     assert refusal(tmp_path).reason is Reason.EMPTY_COHORT
     (tmp_path / "list.json").write_text('{"training": []}')
     assert refusal(tmp_path).reason is Reason.EMPTY_COHORT
+    for layout in ("folder", "dicom"):
+        assert refusal(tmp_path / "list.json", layout=layout).reason is Reason.EMPTY_COHORT
     (tmp_path / "list.json").write_text("{")
     assert refusal(tmp_path).reason is Reason.UNREADABLE_FILE
 

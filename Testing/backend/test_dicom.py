@@ -1,6 +1,7 @@
 """A DICOM series becomes one volume, with every slice accounted for."""
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def write_series(folder: Path, heights=range(6), series="1.2.3.4", modality="CT"
             plane.SetMetaData(key, value)
         writer.SetFileName(str(folder / f"{(number * 5 + 3) % 17:02d}-{series}.dcm"))
         writer.Execute(plane)
+
+
+def add_element(folder: Path, element: int, value: str) -> None:
+    """A code string of group 8, which the writer would not write, in its place among the others."""
+    content = value.encode() + b" " * (len(value) % 2)
+    for path in folder.iterdir():
+        file = path.read_bytes()
+        at = 144 + int.from_bytes(file[140:144], "little")
+        while struct.unpack_from("<2H", file, at) < (8, element):
+            at += 8 + int.from_bytes(file[at + 4 : at + 8], "little")
+        path.write_bytes(file[:at] + struct.pack("<2HI", 8, element, len(content)) + content + file[at:])
 
 
 def refusal(folder: Path) -> GenaugError:
@@ -135,6 +147,91 @@ def test_a_tree_becomes_a_cohort(tmp_path):
     np.testing.assert_array_equal(cohort["B"].volume("ct").array, HU)
     by_folder = read_cohort(tmp_path, pattern="{id}/{channel}")
     assert by_folder.channels == {"scan": "CT", "t1": "MR"}
+
+
+def test_patients_are_told_apart_by_what_their_ids_are_not_by_the_names_made_of_them(tmp_path):
+    patients = ["P 1", "P-1", "Müller", "Muller", "患者", "病人", "p 1"]
+    for number, patient in enumerate(patients):
+        write_series(tmp_path / f"{number}" / "ct", patient=patient, **{"0008|0005": "ISO_IR 192"})
+        tags = {"series": "1.2.3.5", "modality": "MR", "0008|0005": "ISO_IR 192"}
+        write_series(tmp_path / f"{number}" / "mr", patient=patient, **tags)
+    cohort = read_cohort(tmp_path)
+    assert [case.patient for case in cohort.cases] == patients
+    assert len({case.id.lower() for case in cohort.cases}) == len(patients)
+    assert all(case.id.isascii() and list(case.images) == ["ct", "mr"] for case in cohort.cases)
+    cohort.write(tmp_path)
+    assert read_cohort(tmp_path).patients == patients
+
+
+@pytest.mark.parametrize(
+    "characters, codec, patient", [("ISO_IR 100", "latin-1", "Müller"), ("ISO_IR 144", "iso8859-5", "Пётр"),
+                                   ("ISO 2022 IR 6\\ISO 2022 IR 87", "iso2022_jp", "山田"), (None, "latin-1", "Müller"),
+                                   ("GB18030", "gb18030", "病人")]
+)  # fmt: skip
+def test_a_patient_id_is_in_the_character_set_that_the_header_names(tmp_path, characters, codec, patient):
+    encoded = patient.encode(codec)
+    encoded += b" " * (len(encoded) % 2)
+    write_series(tmp_path, patient="x" * len(encoded))
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"x" * len(encoded), encoded))
+    if characters:
+        add_element(tmp_path, 0x0005, characters)
+    (case,) = read_cohort(tmp_path).cases
+    assert case.patient == patient
+
+
+def test_one_case_has_one_patient(tmp_path):
+    write_series(tmp_path / "x/ct", patient="A")
+    write_series(tmp_path / "x/mr", patient="B", series="1.2.3.5", modality="MR")
+    with pytest.raises(GenaugError) as caught:
+        read_cohort(tmp_path, pattern="{id}/{channel}")
+    assert caught.value.reason is Reason.BAD_PARAMETER and "'A' and 'B'" in caught.value.found
+    assert read_cohort(tmp_path, pattern="{patient}/{channel}").patients == ["x"]
+
+
+def test_what_lies_before_the_slices_hides_no_patient(tmp_path):
+    for patient in ("A", "B"):
+        write_series(tmp_path / patient, patient=patient)
+    for path in list((tmp_path / "A").iterdir()):
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    for number in range(6):
+        (tmp_path / "B" / f"!{number}.txt").write_text("notes")
+        (tmp_path / "B" / f"!{number}").mkdir()
+    (tmp_path / ".Trashes").mkdir()
+    write_series(tmp_path / ".Trashes/C", patient="C")
+    cohort = read_cohort(tmp_path)
+    assert cohort.patients == ["A", "B"] and not cohort.notes
+    np.testing.assert_array_equal(cohort["A"].volume("ct").array, HU)
+
+
+def test_files_that_are_dicom_by_their_names_only_are_told(tmp_path):
+    write_series(tmp_path / "A", patient="A")
+    write_series(tmp_path / "B", patient="B", series="1.2.3.5")
+    for path in (tmp_path / "B").iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+    cohort = read_cohort(tmp_path)
+    assert cohort.patients == ["A"]
+    assert cohort.notes == ["B: 6 files that do not begin as DICOM does were left out"]
+    with pytest.raises(GenaugError) as caught:
+        read_cohort(tmp_path / "B", layout="dicom")
+    assert "6 files" in caught.value.found
+    last = sorted((tmp_path / "A").iterdir())[-1]
+    last.write_bytes(b"")
+    error = refusal(tmp_path / "A")
+    assert error.reason is Reason.UNREADABLE_FILE and error.subject == str(last)
+
+
+@pytest.mark.parametrize("said, origin", [("YES", "synthetic"), ("NO", "real"), (None, "real")])
+def test_a_series_says_itself_that_it_shows_no_patient(tmp_path, said, origin):
+    write_series(tmp_path / "made")
+    if said:
+        add_element(tmp_path / "made", 0x001C, said)
+    write_series(tmp_path / "scan", patient="Q", series="1.2.3.5")
+    cohort = read_cohort(tmp_path)
+    assert [case.origin for case in cohort.cases] == [origin, "real"]
+    assert len(cohort.notes) == (origin == "synthetic") and all("no record" in note for note in cohort.notes)
+    (tmp_path / "cases.csv").write_text("id,ct\nx,made\n")
+    assert read_cohort(tmp_path / "cases.csv")["x"].origin == origin
 
 
 def test_two_series_of_one_kind_are_not_guessed_between(tmp_path):

@@ -152,9 +152,9 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _holds_dicom(folder: Path) -> bool:
-    from genaug.readers.dicom_tree import dicom_folders
+    from genaug.readers.dicom_tree import holds_dicom
 
-    return bool(dicom_folders(folder))
+    return holds_dicom(folder)
 
 
 def _unknown(path: Path, found: str) -> GenaugError:

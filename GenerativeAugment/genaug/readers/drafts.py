@@ -63,7 +63,11 @@ def build(
     drafts, notes = list(drafts), list(notes)
     if not drafts:
         raise GenaugError(
-            Reason.EMPTY_COHORT, root, "no case", "at least one case with an image", "Check the folder and its layout."
+            Reason.EMPTY_COHORT,
+            root,
+            "; ".join(["no case", *notes]),
+            "at least one case with an image",
+            "Check the folder and its layout.",
         )
     split: dict[str, Part] = {}
     cases: dict[str, Case] = {}
@@ -84,7 +88,7 @@ def build(
                 "Add the image or remove the label map.",
             )
         account = told.get(draft.id)
-        patient = draft.patient or _patient(draft, account, options)
+        patient = _patient(draft, account, options)
         part = account.part if account is not None else draft.part
         # A synthetic case has no place of its own: it follows its ancestors.
         descends = account is not None and account.origin == "synthetic"
@@ -135,10 +139,10 @@ def _renamed(case: Case, called: Mapping[str, str]) -> Case:
 
 
 def _patient(draft: Draft, account: ManifestCase | None, options: ReaderOptions) -> str:
-    """Whom a case shows, where its layout does not say: as the manifest has it unless a pattern is given."""
-    if account is None or options.patient_pattern is not None:
+    """Whom a case shows: as a pattern has it, else as the layout says, else the manifest."""
+    if options.patient_pattern is not None:
         return options.patient_of(draft.id)
-    return account.patient
+    return draft.patient or (draft.id if account is None else account.patient)
 
 
 def _case(root: Path, draft: Draft, patient: str, account: ManifestCase | None, notes: list[str]) -> Case:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
+from genaug.files import folders_below
 from genaug.imageio import FLAT_SUFFIXES, IMAGE_SUFFIXES, image_stem, image_suffix
 from genaug.readers.drafts import Draft, ambiguous, build
 from genaug.readers.options import ReaderOptions
@@ -58,13 +59,7 @@ def read_folder(root: Path, options: ReaderOptions) -> Cohort:
 
 def image_files(root: Path) -> list[Path]:
     """Image files below `root`, hidden ones left out, in the order of their names."""
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if image_suffix(path)
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
+    return sorted(path for _, files in folders_below(root) for path in files if image_suffix(path))
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
