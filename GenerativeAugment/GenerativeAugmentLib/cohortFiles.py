@@ -69,10 +69,11 @@ def readCohort(path: Path) -> dict:
 
 def cohortCases(cohort: dict) -> list[CaseEntry]:
     """The cases of a cohort that `readCohort` gave."""
-    root = Path(cohort["root"])
+    # What the paths are relative to: ".." of a link is not where the link lies.
+    root = Path(cohort["root"]).resolve()
 
     def placed(file: str | None) -> Path | None:
-        # normpath rather than resolve: it keeps the names the user knows where folders are links.
+        # normpath rather than resolve: it keeps the names the user knows where the files are links.
         return None if file is None else Path(os.path.normpath(root / file))
 
     return [

@@ -65,7 +65,8 @@ class ReviewQueue:
             raise refused("reviewer", repr(reviewer), _("a name"), _("Enter the reviewer's name or initials."))
         self.reviewer = reviewer.strip()
         manifest = manifestPath(cohortFolder)
-        self.path = manifest.parent / REVIEWS
+        # As the cohort's paths are: masks are named relative to it.
+        self.path = manifest.parent.resolve() / REVIEWS
         cohort = readCohort(manifest)
         self.cohort = cohort
         self.cases = [case for case in cohortCases(cohort) if case.origin == "synthetic"]

@@ -147,10 +147,11 @@ class Cohort(BaseModel):
         path = Path(path)
         path = path / MANIFEST if path.is_dir() else path
         stored = read_json(path, cls)
-        base = path.parent
+        # What the paths are relative to, see `manifest`: ".." of a link is not where the link lies.
+        base = path.parent.resolve()
 
         def placed(file: Path | None) -> Path | None:
-            # normpath rather than resolve: it keeps the names the user knows where folders are links.
+            # normpath rather than resolve: it keeps the names the user knows where the files are links.
             return None if file is None else Path(os.path.normpath(base / file))
 
         cases = [
@@ -163,7 +164,7 @@ class Cohort(BaseModel):
             )
             for case in stored.cases
         ]
-        return stored.model_copy(update={"root": base, "cases": cases})
+        return stored.model_copy(update={"root": path.parent, "cases": cases})
 
     def manifest(self, base: Path) -> dict[str, Any]:
         """The manifest's content, with paths relative to the folder `base`, in POSIX form."""

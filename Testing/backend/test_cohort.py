@@ -156,6 +156,17 @@ def test_a_manifest_may_lie_apart_from_the_files(tmp_path):
     Cohort.read(tmp_path / "lists/deep/mine.json").check()
 
 
+def test_a_manifest_in_a_linked_folder_names_the_files_that_it_was_written_for(tmp_path):
+    cohort = three_patients(tmp_path / "home/data")
+    (tmp_path / "scratch/deep/study").mkdir(parents=True)
+    (tmp_path / "home/study").symlink_to(tmp_path / "scratch/deep/study")
+    cohort.write(tmp_path / "home/study")
+    for place in ("home/study", "scratch/deep/study"):
+        read = Cohort.read(tmp_path / place)
+        read.check()
+        assert [case.images for case in read.cases] == [case.images for case in cohort.cases]
+
+
 def test_a_manifest_with_an_unknown_key_is_refused_by_name(tmp_path):
     three_patients(tmp_path).write(tmp_path)
     content = json.loads((tmp_path / "cohort.json").read_text())

@@ -239,7 +239,10 @@ def test_the_workers_cohorts_are_read(scene, tmp_path):
     ]
     cohort = Cohort(name="n", root=folder, channels={"T1": "MR"}, label_names={1: "lesion"}, cases=cases)
     cohort.write(folder)
-    for path in (folder, folder / "cohort.json"):
+    (tmp_path / "scratch/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "scratch/deep")
+    cohort.write(tmp_path / "link")
+    for path in (folder, folder / "cohort.json", tmp_path / "link", tmp_path / "scratch/deep/cohort.json"):
         read = readCohort(path)
         assert labelNames(read) == {1: "lesion"} and read["name"] == "n"
         for entry, case in zip(cohortCases(read), Cohort.read(folder).cases):

@@ -192,6 +192,19 @@ def test_corrected_masks_are_versions_that_stay(queue, cohort):
     assert again(queue).latestMask("case0") == cohort / "case0" / "label.v2.nrrd"
 
 
+def test_masks_of_a_linked_cohort_are_found_by_both_sides(slicerHost, cohort, tmp_path):
+    from GenerativeAugmentLib.reviewQueue import ReviewQueue
+
+    (tmp_path / "scratch/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "scratch/deep")
+    Cohort.read(cohort).write(tmp_path / "link")
+    queue = ReviewQueue(tmp_path / "link", "Ada")
+    queue.storeCorrectedMask("case0", mask(3))
+    drawn = cohort / "case0" / "label.v1.nrrd"
+    assert queue.latestMask("case0") == drawn and ReviewQueue(tmp_path / "link", "Bea").latestMask("case0") == drawn
+    assert corrected_mask(queue.path, latest(read_reviews(queue.path))["case0"]).samefile(drawn)
+
+
 def test_a_corrected_mask_is_everybodys_and_decisions_say_which_was_seen(queue):
     other = again(queue, "Bob")
     other.decide("rejected", "mask does not fit")
