@@ -19,6 +19,9 @@ from GenerativeAugmentLib.errors import JobError, _
 UNKNOWN = ("", "na", "n/a", "nan", "none", "null")
 """What a table of covariates holds where nothing is known, in any case."""
 
+# As the worker reads tables: 007, 1_2 and 8140e3 are codes.
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+|[0-9]([eE][-+]|\.[0-9]+[eE][-+]?)[0-9]{1,3})")
+
 
 @dataclass
 class DraftCase:
@@ -152,11 +155,8 @@ def covariateValue(text: str) -> float | str | None:
     """A number where the text is one, else the word or sentence itself; None where it says that nothing is known."""
     if text.strip().lower() in UNKNOWN:
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    # Python takes "inf" for a number, JSON does not.
+    # What is too large for a number stays text, because JSON has no infinity.
+    number = float(text) if _NUMBER.fullmatch(text.strip()) else math.inf
     return number if math.isfinite(number) else text
 
 

@@ -367,6 +367,13 @@ def test_a_spreadsheets_decimal_comma_is_a_number_and_na_is_no_file(tmp_path):
     assert case.covariates == {"age": 63.5} and case.label is None
 
 
+def test_codes_are_no_numbers(tmp_path):
+    put(tmp_path / "a.nii.gz")
+    (tmp_path / "cases.csv").write_text("id,t1,site,code,icd,age,rate\na,a.nii.gz,1_2,007,8140e3,60,1.5e-05\n")
+    (case,) = read_cohort(tmp_path / "cases.csv").cases
+    assert case.covariates == {"site": "1_2", "code": "007", "icd": "8140e3", "age": 60.0, "rate": 1.5e-5}
+
+
 def test_a_synthetic_case_that_nobody_knows_the_descent_of_is_in_no_training_beside_held_out_patients(tmp_path):
     put(*(tmp_path / f"p{number}.nii.gz" for number in range(4)))
     put(tmp_path / "made.nii.gz", synthetic=True)

@@ -112,7 +112,17 @@ def test_covariates_are_columns_that_go_into_the_cohort(panel, tmp_path, waitFor
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("7", 7.0), ("-1e3", -1000.0), ("inf", "inf"), ("F", "F"), ("", None), (" ", None), ("NaN", None), ("n/a", None)],
+    [
+        *(
+            (text, float(text))
+            for text in ("7", "0", "-0.50", "+63.", ".5", "0.0", "120", "1e+05", "-2.5E-07", "1.0E7")
+        ),
+        *(
+            (text, text)
+            for text in ("F", "inf", "-Infinity", "007", "1_2", "8140e3", "2E3", "1e+999", "٣", "0x1", "-", ".")
+        ),
+        *((text, None) for text in ("", " ", "NaN", "n/a")),
+    ],
 )
 def test_what_was_typed_is_a_number_where_it_can_be(scene, text, value):
     from genaug.readers.table import covariate_value

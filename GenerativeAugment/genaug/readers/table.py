@@ -23,6 +23,9 @@ _PARTS = {
     "": None,
 }
 _RESERVED = ("id", "patient", "split", "label")
+# Digits without a zero before them, or as programs write what is very large or small (1e+05, 2.5E-07, 1.0E7): one
+# digit, and a point or a sign beside the exponent. 007, 1_2 and 8140e3 are codes, and would be other ones as numbers.
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+|[0-9]([eE][-+]|\.[0-9]+[eE][-+]?)[0-9]{1,3})")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _ABSENT = ("", "na", "n/a", "nan", "none", "null")
 
@@ -117,14 +120,11 @@ def _covariates(row: dict[str, str], names: list[str]) -> dict[str, float | str]
 def covariate_value(text: str) -> float | str | None:
     """The number a cell holds, or its text; None where it says that nothing is known.
 
-    Infinities stay text, because JSON has none.
+    What is too large for a number stays text, because JSON has no infinity.
     """
     if _is_absent(text):
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        return text
+    number = float(text) if _NUMBER.fullmatch(text) else math.inf
     return number if math.isfinite(number) else text
 
 
