@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from pathlib import Path
 
@@ -88,6 +89,35 @@ def test_nnunet_images_without_labels_and_labels_without_images_are_unpaired(tmp
     assert caught.value.reason is Reason.UNPAIRED and caught.value.subject == "x"
     put(nnunet(tmp_path / "d") / "imagesTr/x_0002.nrrd")
     assert refusal(tmp_path / "d").reason is Reason.UNREADABLE_FILE
+
+
+def test_nnunet_passes_over_no_file_in_silence(tmp_path):
+    root = nnunet(tmp_path / "a")
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder / "._x_0000.nrrd").write_bytes(b"\0\5\x16\7")
+        put(root / folder / "y.nii.gz")
+    cohort = read_cohort(root)
+    assert [case.id for case in cohort.cases] == ["liver_01", "liver_02", "x"]
+    assert cohort.notes == [f"{name}: 1 images that are not .nrrd, as y.nii.gz, were left out"
+                            for name in ("imagesTr", "labelsTr")]  # fmt: skip
+    content = json.loads((root / "dataset.json").read_text())
+    for count in (1, 3):
+        listed = {"images": [f"imagesTr/x_{number:04d}.nrrd" for number in range(count)], "label": "labelsTr/x.nrrd"}
+        (root / "dataset.json").write_text(json.dumps({**content, "dataset": {"one": listed}}))
+        error = refusal(root)
+        assert error.reason is Reason.UNREADABLE_FILE and f"'one' with {count} images" in error.found
+
+
+def test_a_datalist_of_python_may_say_nan_and_its_other_lists_are_told(tmp_path):
+    put(*(tmp_path / f"{name}.nii.gz" for name in "abc"))
+    (tmp_path / "._list.json").write_bytes(b"\0\5\x16\7")
+    training = [{"image": "a.nii.gz", "age": math.nan, "id": 0}, {"image": "b.nii.gz", "age": 61, "id": 1}]
+    content = {"training": training, "val": [{"image": "c.nii.gz"}], "licence": ["CC-BY"]}
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    cohort = read_cohort(tmp_path)
+    assert {case.id: case.covariates for case in cohort.cases} == {"0": {}, "1": {"age": 61.0}}
+    assert cohort.notes == ["the list 'val' was left out"]
+    cohort.write(tmp_path)
 
 
 def test_monai_datalist(tmp_path):
@@ -365,6 +395,23 @@ def test_a_spreadsheets_decimal_comma_is_a_number_and_na_is_no_file(tmp_path):
     (tmp_path / "cases.csv").write_text("id;t1;label;age\na;a.nii.gz;NA;63,5\n")
     (case,) = read_cohort(tmp_path / "cases.csv").cases
     assert case.covariates == {"age": 63.5} and case.label is None
+
+
+def test_a_table_of_covariates_has_one_row_a_case_and_cells_of_several_lines(tmp_path):
+    put(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz")
+    table = tmp_path / "people.csv"
+    table.write_text('id,report\na,"No lesion.\nSee \u2028before."\nb,x\n,y\n,z\nb,x\n', encoding="utf-8")
+    cohort = read_cohort(tmp_path, covariates="people.csv")
+    assert [case.covariates["report"] for case in cohort.cases] == ["No lesion.\nSee \u2028before.", "x"]
+    table.write_bytes(b"id,age\r\na,40\r\na,45\r\n")
+    error = refusal(tmp_path, covariates="people.csv")
+    assert error.reason is Reason.UNREADABLE_FILE and "'a'" in error.found
+
+
+def test_images_of_other_formats_are_told(tmp_path):
+    put(tmp_path / "a.nii.gz")
+    (tmp_path / "b.mgz").write_bytes(b"")
+    assert read_cohort(tmp_path).notes == ["1 files of formats that are not read, as b.mgz, were left out"]
 
 
 def test_codes_are_no_numbers(tmp_path):

@@ -107,7 +107,7 @@ def _detect_in(path: Path) -> tuple[str, Path]:
     fitting = [("nnunet", path)] if dataset.is_file() and "channel_names" in _json_keys(dataset) else []
     fitting += [("datalist", file) for file in _datalists(path)]
     if len(fitting) > 1:
-        names = ", ".join(file.name for file in sorted(path.glob("*.json")))
+        names = ", ".join(file.name for file in _descriptions(path))
         raise _unknown(path, f"several descriptions ({names})")
     if fitting:
         return fitting[0]
@@ -142,7 +142,11 @@ def _json_keys(path: Path) -> set[str]:
 
 
 def _datalists(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*.json")) if "training" in _json_keys(path)]
+    return [path for path in _descriptions(folder) if "training" in _json_keys(path)]
+
+
+def _descriptions(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
 
 
 def _holds_images(folder: Path) -> bool:

@@ -5,6 +5,7 @@ Format: monai.data.load_decathlon_datalist.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +67,28 @@ def read_datalist(path: Path, options: ReaderOptions) -> Cohort:
     told = content.channels or {}
     modalities = {name: told.get(name) or options.modality_of(name) for name in names or []}
     labels = _label_names(content.labels)
-    return build(path.parent, drafts, options, name=content.name, channels=modalities, label_names=labels)
+    notes = [f"the list '{key}' was left out" for key, value in (content.model_extra or {}).items() if _lists(value)]
+    return build(path.parent, drafts, options, name=content.name, channels=modalities, label_names=labels, notes=notes)
+
+
+def _lists(value: Any) -> bool:
+    """Whether an unknown key of the file holds cases."""
+    return isinstance(value, list) and any(isinstance(item, dict) and "image" in item for item in value)
 
 
 def _draft(root: Path, entry: dict[str, Any], images: dict[str, Path], part: Part) -> Draft:
     patient = entry.get("patient", entry.get("subject"))
+    case_id = entry.get("id")
     return Draft(
-        str(entry.get("id") or image_stem(next(iter(images.values())))),
+        image_stem(next(iter(images.values()))) if case_id in (None, "") else str(case_id),
         images,
         root / entry["label"] if entry.get("label") else None,
         {
             name: value if isinstance(value, str) else float(value)
             for name, value in entry.items()
-            if name not in _NO_COVARIATES and isinstance(value, (str, int, float))
+            # JSON that Python wrote has NaN where nothing is known.
+            if name not in _NO_COVARIATES
+            and (isinstance(value, str) or (isinstance(value, (int, float)) and math.isfinite(value)))
         },
         str(patient) if patient is not None else None,
         part,

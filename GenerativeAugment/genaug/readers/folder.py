@@ -17,6 +17,9 @@ DEFAULT_CHANNEL = "image"
 FLAT = "{id}.*"
 """Images directly in the folder."""
 
+_FOREIGN = (".mgz", ".mgh", ".hdr", ".img", ".mnc", ".dcm")
+"""Of images that `read_volume` does not read as files."""
+
 _LABEL_WORD = r"(labels?|seg|segmentation|mask|gtv)"
 _LABEL_NAME = re.compile(rf"(.*[._-])?{_LABEL_WORD}([._-].*)?", re.IGNORECASE)
 _LABEL_OF = re.compile(rf"(?P<id>.+?)[._-]{_LABEL_WORD}([._-].*)?", re.IGNORECASE)
@@ -52,6 +55,9 @@ def read_folder(root: Path, options: ReaderOptions) -> Cohort:
     if options.pattern is None and "{channel}" in pattern:
         _require_repeating_channels(root, drafts)
     notes = [f"{unmatched} image files do not match the pattern and were left out"] if unmatched else []
+    foreign = [path.name for _, found in folders_below(root) for path in found if path.suffix.lower() in _FOREIGN]
+    if foreign:
+        notes.append(f"{len(foreign)} files of formats that are not read, as {foreign[0]}, were left out")
     if options.covariates is not None:
         notes += read_covariates(root / options.covariates, drafts, options)
     return build(root, drafts, options, notes=notes)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json
+from genaug.imageio import image_suffix
 from genaug.readers.drafts import Draft, build, numbered
 from genaug.readers.options import ReaderOptions
 
@@ -37,8 +38,8 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
     """Read imagesTr/labelsTr as train and, where it has labels, imagesTs/labelsTs as test.
 
     Raises:
-        GenaugError: UNREADABLE_FILE for dataset.json; UNPAIRED for a training image without label map or a label map
-            without image; as `drafts.build`.
+        GenaugError: UNREADABLE_FILE for dataset.json or a case it lists with too few or too many images; UNPAIRED for a
+            training image without label map or a label map without image; as `drafts.build`.
     """
     dataset = read_json(root / "dataset.json", _Dataset)
     numbers = sorted(dataset.channel_names)
@@ -47,14 +48,11 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
     by_number = dict(zip(numbers, names, strict=True))
     notes: list[str] = []
     if dataset.dataset is not None:
-        drafts = [
-            Draft(case_id, dict(zip(names, (root / file for file in item.images))), root / item.label, part="train")
-            for case_id, item in dataset.dataset.items()
-        ]
+        drafts = [_listed(root, names, case_id, item) for case_id, item in dataset.dataset.items()]
     else:
-        drafts = _part(root, dataset, by_number, "Tr", "train")
+        drafts = _part(root, dataset, by_number, "Tr", "train", notes)
     if (root / "labelsTs").is_dir():
-        drafts += _part(root, dataset, by_number, "Ts", "test")
+        drafts += _part(root, dataset, by_number, "Ts", "test", notes)
     elif (root / "imagesTs").is_dir():
         notes.append("imagesTs has no labelsTs and was left out")
     counted = sum(draft.part == "train" for draft in drafts)
@@ -74,10 +72,34 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
     )
 
 
-def _part(root: Path, dataset: _Dataset, names: dict[int, str], ending: str, part: Part) -> list[Draft]:
+def _listed(root: Path, names: list[str], case_id: str, item: _Listed) -> Draft:
+    if len(item.images) != len(names):
+        raise GenaugError(
+            Reason.UNREADABLE_FILE,
+            root / "dataset.json",
+            f"case '{case_id}' with {len(item.images)} images",
+            f"{len(names)}, one for each channel ({', '.join(names)})",
+            "Correct the list.",
+        )
+    images = {name: root / file for name, file in zip(names, item.images, strict=True)}
+    return Draft(case_id, images, root / item.label, part="train")
+
+
+def _files(folder: Path, ending: str, notes: list[str]) -> list[Path]:
+    """The files of that ending in `folder`; images of another one are noted, hidden files left out."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+    others = [path.name for path in files if image_suffix(path) and not path.name.endswith(ending)]
+    if others:
+        notes.append(f"{folder.name}: {len(others)} images that are not {ending}, as {others[0]}, were left out")
+    return [path for path in files if path.name.endswith(ending)]
+
+
+def _part(
+    root: Path, dataset: _Dataset, names: dict[int, str], ending: str, part: Part, notes: list[str]
+) -> list[Draft]:
     regex = re.compile(r"(?P<id>.+)_(?P<channel>\d{4})" + re.escape(dataset.file_ending))
     drafts: dict[str, Draft] = {}
-    for path in sorted((root / f"images{ending}").glob(f"*{dataset.file_ending}")):
+    for path in _files(root / f"images{ending}", dataset.file_ending, notes):
         match = regex.fullmatch(path.name)
         if match is None or int(match["channel"]) not in names:
             raise GenaugError(
@@ -88,7 +110,7 @@ def _part(root: Path, dataset: _Dataset, names: dict[int, str], ending: str, par
                 "Rename the file, or name its channel in dataset.json.",
             )
         drafts.setdefault(match["id"], Draft(match["id"], part=part)).images[names[int(match["channel"])]] = path
-    for path in sorted((root / f"labels{ending}").glob(f"*{dataset.file_ending}")):
+    for path in _files(root / f"labels{ending}", dataset.file_ending, notes):
         case_id = path.name[: -len(dataset.file_ending)]
         drafts.setdefault(case_id, Draft(case_id, part=part)).label = path
     for draft in drafts.values():

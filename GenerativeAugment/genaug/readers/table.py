@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from pathlib import Path
@@ -50,7 +51,11 @@ def read_table(path: Path, options: ReaderOptions) -> Cohort:
 def read_covariates(path: Path, drafts: list[Draft], options: ReaderOptions) -> list[str]:
     """Add the columns of a CSV file, whose first column is the case or patient id, to the drafts; returns notes."""
     header, rows = read_rows(path)
-    by_key = {row[header[0]]: row for row in rows}
+    by_key: dict[str, dict[str, str]] = {}
+    for one in rows:
+        key = one[header[0]]
+        if key and by_key.setdefault(key, one) != one:
+            raise _unreadable(path, f"several rows of '{key}' that say different things", "one row a case or patient")
     missing = []
     for draft in drafts:
         row = by_key.get(draft.id) or by_key.get(draft.patient or options.patient_of(draft.id))
@@ -64,7 +69,8 @@ def read_covariates(path: Path, drafts: list[Draft], options: ReaderOptions) -> 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Column names and rows, comma or semicolon separated, in UTF-8, cells stripped.
 
-    Where semicolons separate, as spreadsheets of half the world write it, a comma stands before decimals.
+    A cell in quotes may go over several lines. Where semicolons separate, as spreadsheets of half the world write it, a
+    comma stands before decimals.
 
     Raises:
         GenaugError: MISSING_FILE, UNREADABLE_FILE.
@@ -72,12 +78,14 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     if not path.is_file():
         raise GenaugError(Reason.MISSING_FILE, path, "no such file", "a CSV file", "Check the path.")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Line ends as they are: some stand within a cell.
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            text = stream.read()
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, str(error), "UTF-8 text") from error
-    first = lines[0] if lines else ""
+    first = text.partition("\n")[0]
     semicolons = first.count(";") > first.count(",")
-    reader = csv.reader(lines, delimiter=";" if semicolons else ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if semicolons else ",")
     table = [[_cell(cell.strip(), semicolons) for cell in row] for row in reader if any(row)]
     if not table:
         raise _unreadable(path, "no line", "a header and one row a case")
