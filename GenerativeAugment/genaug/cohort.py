@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,9 +190,12 @@ class Cohort(BaseModel):
         text = json.dumps(self.manifest(self.root), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def ancestors(self) -> dict[str, set[str]]:
-        """Case id to every patient it descends from, its own not included unless it is named as an ancestor."""
-        by_id = {case.id: case for case in self.cases}
+    def ancestors(self, others: Iterable[Case] = ()) -> dict[str, set[str]]:
+        """Case id to every patient it descends from, its own not included unless it is named as an ancestor.
+
+        Parents that are not among the cases are looked for among `others`, of another cohort.
+        """
+        by_id = {case.id: case for case in (*others, *self.cases)}
         found: dict[str, set[str]] = {}
         for case in self.cases:
             patients, waiting, seen = set(case.derived_from), list(case.parents), {case.id}

@@ -66,6 +66,53 @@ def test_copies_of_training_cases_are_found_and_named(real, tmp_path):
     }
 
 
+def descending(made, patients):
+    """The same cases of a model that was trained on `patients`."""
+    return made.with_cases(
+        [case.model_copy(update={"parents": [], "derived_from": list(patients)}) for case in made.cases]
+    )
+
+
+def test_cases_of_held_out_patients_are_a_leak(real, tmp_path):
+    """Those who say that they descend from patients they are measured with, by their Records or their parents."""
+    made = synthetic_from(real, tmp_path / "copies", lambda v: v)
+    for leaky in (
+        descending(made, ["patient3", "patient20"]),
+        made.with_cases([case.model_copy(update={"parents": ["case20"], "derived_from": []}) for case in made.cases]),
+    ):
+        for parameters in (PARAMETERS, PARAMETERS.model_copy(update={"reference_part": "train"})):
+            with pytest.raises(GenaugError, match="12 of 12 cases.* 1 patients of the test part .*patient20") as caught:
+                evaluate_cohorts(real, leaky, parameters)
+            assert caught.value.reason is Reason.LEAK
+    chosen = split_by_ids(real, test=[f"patient{i}" for i in range(12, 20)], validation=["patient20"])
+    validated = PARAMETERS.model_copy(update={"reference_part": "train", "held_out_part": "validation"})
+    with pytest.raises(GenaugError, match="validation part") as caught:
+        evaluate_cohorts(chosen, descending(made, ["patient20"]), validated)
+    assert caught.value.reason is Reason.LEAK
+    evaluate_cohorts(chosen, descending(made, ["patient20"]), PARAMETERS)
+
+
+def test_copies_are_looked_for_among_the_patients_that_the_cases_descend_from(real, tmp_path):
+    made = synthetic_from(real, tmp_path / "copies", lambda v: v)
+    few = evaluate_cohorts(real, descending(made, ["patient1", "patient2", "elsewhere0", "elsewhere1"]), PARAMETERS)
+    assert all(check.n_training == 2 for check in few.copies)
+    assert any("2 of 4 patients" in note and "elsewhere0, elsewhere1" in note for note in few.notes)
+    none = evaluate_cohorts(real, descending(made, ["elsewhere"]), PARAMETERS)
+    assert not none.copies
+    assert any("1 of 1 patients" in note for note in none.notes)
+    assert any("copies were not looked for" in note for note in none.notes)
+
+
+def test_cases_that_do_not_say_whom_they_descend_from_are_compared_with_the_train_part(real, tmp_path):
+    made = descending(synthetic_from(real, tmp_path / "copies", lambda v: v), ["patient1"])
+    cases = [made.cases[0].model_copy(update={"derived_from": []}), *made.cases[1:]]
+    found = evaluate_cohorts(real, made.with_cases(cases), PARAMETERS)
+    assert all(check.n_training == 12 for check in found.copies)
+    assert any("1 of 12 synthetic cases, such as made-case0, do not say" in note for note in found.notes)
+    known = evaluate_cohorts(real, synthetic_from(real, tmp_path / "known", lambda v: v), PARAMETERS)
+    assert not any("descend" in note for note in known.notes)
+
+
 def test_label_volumes_of_equal_anatomy_agree(real, tmp_path):
     made = synthetic_from(real, tmp_path / "same", lambda v: v)
     own = PARAMETERS.model_copy(update={"reference_part": "train"})

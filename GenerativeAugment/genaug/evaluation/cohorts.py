@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,14 +71,16 @@ def evaluate_cohorts(
 ) -> Evaluation:
     """Score a synthetic cohort against a real one.
 
-    Synthesis: fidelity and coverage against the `reference_part` of the real cohort; copies against its training part,
-    with the `held_out_part` as yardstick. Translation: every synthetic case against the real case it was made from (one
+    Synthesis: fidelity and coverage against the `reference_part` of the real cohort; copies against the cases of the
+    patients whom the synthetic cases say they descend from (the train part for those that do not say), with the
+    `held_out_part` as yardstick. Translation: every synthetic case against the real case it was made from (one
     of its parents, or the case of its own id where it names none), within the real label maps too; `repeats` holds
     second real scans of patients of the real cohort, on the grid of the first, and is the floor.
 
     Raises:
-        GenaugError: EMPTY_COHORT, UNPAIRED, GEOMETRY_MISMATCH, and what reading the cases raises; BAD_PARAMETER for
-            repeats of a synthesis.
+        GenaugError: EMPTY_COHORT, UNPAIRED, GEOMETRY_MISMATCH, and what reading the cases raises; LEAK for a synthesis
+            from a patient of the held-out part, or of the reference part unless that is "train" or "all"; BAD_PARAMETER
+            for repeats of a synthesis.
     """
     reporter = reporter or Silent()
     channel = parameters.channel or _common_channel(real, synthetic)
@@ -98,8 +100,12 @@ def evaluate_cohorts(
             "Leave them out.",
         )
     reference = list(real.cases) if parameters.reference_part == "all" else real.part(parameters.reference_part)
-    training, held_out = real.part("train"), real.part(parameters.held_out_part)
-    every = [*reference, *training, *held_out, *synthetic.cases]
+    held_out = real.part(parameters.held_out_part)
+    ancestors = synthetic.ancestors(real.cases)
+    _require_unseen(real, ancestors, {parameters.held_out_part, parameters.reference_part} - {"train", "all"})
+    training, notes = _training(real, ancestors)
+    # The grid is the same whomever the synthetic cases descend from.
+    every = [*reference, *real.part("train"), *training, *held_out, *synthetic.cases]
     labels = _common_labels(real, [*reference, *synthetic.cases])
     grid = _common_grid(every, channel, real.channels[channel], sorted(labels), parameters)
 
@@ -109,7 +115,7 @@ def evaluate_cohorts(
     sources = {id(cases): CaseList(cases, load) for cases in (reference, training, held_out)}
     if parameters.reference_part == parameters.held_out_part:
         sources[id(held_out)] = sources[id(reference)]
-    return evaluate_synthesis(
+    evaluation = evaluate_synthesis(
         sources[id(reference)],
         CaseList(synthetic.cases, load),
         sources[id(training)] if training else None,
@@ -119,6 +125,50 @@ def evaluate_cohorts(
         seed,
         reporter,
     )
+    return evaluation.model_copy(update={"notes": [*notes, *evaluation.notes]})
+
+
+def _require_unseen(real: Cohort, ancestors: Mapping[str, set[str]], parts: set[str]) -> None:
+    """Raise LEAK when a synthetic case descends from a patient of `parts`: it is measured with what it was made of."""
+    seen = {patient for patients in ancestors.values() for patient in patients if real.part_of(patient) in parts}
+    if seen:
+        cases = [case for case, patients in ancestors.items() if patients & seen]
+        raise GenaugError(
+            Reason.LEAK,
+            "synthetic cases",
+            f"{len(cases)} of {len(ancestors)} cases, such as {cases[0]}, that descend from {len(seen)} patients of the"
+            f" {' and '.join(sorted(parts))} part ({_few(seen)})",
+            "cases that descend from none of the patients they are measured with",
+            "Give the real cohort with the split that the model was trained with, or leave these cases out; if the"
+            " patients are others of the same name, rename those of the real cohort.",
+        )
+
+
+def _training(real: Cohort, ancestors: Mapping[str, set[str]]) -> tuple[list[Case], list[str]]:
+    """The real cases that the synthetic ones may be copies of, and what is to be said about that choice."""
+    patients = set().union(*ancestors.values())
+    silent = [case for case, named in ancestors.items() if not named]
+    assumed = {case.id for case in real.part("train")} if silent else set()
+    training = [case for case in real.cases if case.patient in patients or case.id in assumed]
+    missing = patients - set(real.patients)
+    notes = []
+    if missing:
+        notes.append(
+            f"{len(missing)} of {len(patients)} patients whom the synthetic cases descend from are not in the real"
+            f" cohort ({_few(missing)}): copies of these cannot be found"
+        )
+    if silent:
+        notes.append(
+            f"{len(silent)} of {len(ancestors)} synthetic cases, such as {silent[0]}, do not say whom they descend from:"
+            " they are taken to be made from the train part"
+        )
+    return training, notes
+
+
+def _few(names: Iterable[str]) -> str:
+    first, *others = sorted(names)
+    shown = [first, *others[:4]]
+    return ", ".join([*shown, "…"] if len(others) > 4 else shown)
 
 
 def case_arrays(case: Case, channel: str, grid: Grid, with_label: bool) -> CaseArrays:
