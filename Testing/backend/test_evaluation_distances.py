@@ -15,6 +15,7 @@ from genaug.evaluation.coverage import coverage, nearest
 from genaug.evaluation.floors import real_splits
 from genaug.evaluation.frechet import frechet_bootstrap, frechet_distance
 from genaug.evaluation.kid import kid, kid_bootstrap, kid_permutation_p
+from genaug.evaluation.realism import Features, kid_score
 from genaug.evaluation.resampling import (
     bootstrap_weights,
     centred_interval,
@@ -112,6 +113,21 @@ def test_permutation_p_is_uniform_for_equal_and_small_for_different_cohorts() ->
     assert kid_permutation_p(gaussian(0, 30, 5), gaussian(1, 30, 5, mean=1), rng, permutations=99) == pytest.approx(
         0.01
     )
+
+
+def test_permutation_test_keeps_its_level_against_few_real_cases() -> None:
+    """In units of the ten reference cases alone a third of such cohorts, which do not differ, would be told apart."""
+    rng = np.random.default_rng(0)
+    mixing, patients = rng.normal(size=(10, 40)), [str(i) for i in range(10)]
+    found = []
+    for _ in range(60):
+        cases = rng.normal(size=(34, 10)) @ mixing + 0.3 * rng.normal(size=(34, 40))
+        rows = np.exp(cases / 3).astype(np.float32)
+        features = Features("mixed", rows[:10], rows[10:], patients, real_splits(10, 24, rng))
+        found.append(kid_score(features, rng))
+    assert np.mean([score.p_value <= 0.05 for score in found]) < 0.13
+    assert np.mean([score.value > score.floor_interval[1] for score in found]) > 0.15, "which the note says"
+    assert all("10 reference patients" in score.note for score in found)
 
 
 def test_permutation_moves_whole_patients() -> None:

@@ -225,6 +225,14 @@ def test_few_cases_leave_out_coverage_and_say_so() -> None:
     assert any("no training cases" in note for note in result.notes)
 
 
+def test_a_kid_against_few_patients_says_that_real_cases_too_would_lie_above_the_floor(good: Evaluation) -> None:
+    assert any("36 reference patients" in note for note in good.notes)
+    result = evaluate_synthesis(
+        source(cohort("r", range(50))), source(cohort("s", range(60, 70))), features=["anatomy-v1"], labels={}
+    )
+    assert not any("reference patients" in note for note in [*result.notes, result.find("kid").note])
+
+
 def test_too_few_real_patients_are_refused() -> None:
     scans = [replace(case, patient=f"p{i % 3}") for i, case in enumerate(cohort("r", range(12)))]
     with pytest.raises(GenaugError, match="3 patients") as error:

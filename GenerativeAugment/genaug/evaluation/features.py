@@ -83,15 +83,16 @@ def make_extractor(name: str, spatial_dims: int, labels: Sequence[int] = ()) -> 
 
 
 class Standardisation:
-    """Puts features in units of their spread over the REAL cases, the same for every cohort scored against them.
+    """Puts features in units of their spread over given cases; raw features have no common unit.
 
-    It is part of each named extractor: raw features have no common unit. A feature that is constant over the real cases
-    keeps its own unit, since it has no spread to be measured in. Values are limited to ±CLIP.
+    These are the REAL cases for a value, so that all cohorts scored against them compare, and all cases for a test that
+    exchanges them. A feature that is constant over the given cases keeps its own unit, since it has no spread to be
+    measured in. Values are limited to ±CLIP.
     """
 
-    def __init__(self, real: FloatArray) -> None:
-        self._mean = real.mean(axis=0, dtype=np.float64)
-        spread = real.std(axis=0, dtype=np.float64)
+    def __init__(self, cases: FloatArray) -> None:
+        self._mean = cases.mean(axis=0, dtype=np.float64)
+        spread = cases.std(axis=0, dtype=np.float64)
         self._scale = np.where(spread > CONSTANT * (1 + np.abs(self._mean)), spread, 1.0)
 
     def __call__(self, features: FloatArray) -> FloatArray:

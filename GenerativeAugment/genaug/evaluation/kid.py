@@ -1,4 +1,4 @@
-"""Kernel inception distance: unbiased squared maximum mean discrepancy with a cubic polynomial kernel.
+"""Kernel inception distance: squared maximum mean discrepancy with a cubic polynomial kernel, without a diagonal.
 
 Bińkowski et al., Demystifying MMD GANs, ICLR 2018: k(x, y) = (x·y / d + 1)³. All cases are used at once, not random
 subsets, so the value has no sampling noise of its own. The kernel is evaluated in panels of rows; only sums are kept.
@@ -43,7 +43,10 @@ def kid(
     real_groups: Sequence[str] | None = None,
     synthetic_groups: Sequence[str] | None = None,
 ) -> float:
-    """Unbiased KID of (n, d) against (m, d) features; about 0, of either sign, when both have one distribution.
+    """KID of (n, d) against (m, d) features; 0 on average, of either sign, when both have one distribution.
+
+    That holds for a unit of the features that does not depend on the cases. In the unit of few real cases, unseen real
+    ones are farther from them than these are from each other, see `realism.FEW_PATIENTS`.
 
     Args:
         real: (n, d) features, computed in their own precision.
@@ -86,7 +89,8 @@ def kid_permutation_p(
 ) -> float:
     """Probability of a KID at least this large if real and synthetic cases were exchangeable.
 
-    Patients change sides as a whole. The observed arrangement counts as one permutation, so that the test keeps its
+    Patients change sides as a whole. The test keeps its level only where the features' unit is the same for every
+    arrangement: that of all cases, see `realism.Features.pooled`, or one from elsewhere. The observed arrangement counts as one permutation, so that the test keeps its
     level (Phipson and Smyth 2010); the smallest possible value is 1 / (permutations + 1).
     """
     pooled = _Cohort(

@@ -20,7 +20,8 @@ class _Finite(Frozen):
 class Score(_Finite):
     """One number, and what is needed to judge it.
 
-    `floor` is what real cases score against other real cases; `floor_description` says how that was found out. Some
+    `floor` is what real cases score against other real cases; `floor_description` says how that was found out. Against
+    few real cases even unseen real ones can score above it: `note` says so, and `p_value` is what decides there. Some
     scores depend on the number of cases, and halves of the real cases are smaller than the whole: `matched` is then the
     score at the floor's size, on the same halves, and it is `matched` that compares with `floor`.
     """

@@ -14,7 +14,14 @@ from genaug.evaluation.coverage import NEAREST
 from genaug.evaluation.features import Standardisation, default_features, make_extractor
 from genaug.evaluation.floors import Split, real_splits
 from genaug.evaluation.label_scores import label_scores
-from genaug.evaluation.realism import Features, coverage_scores, enough_for_coverage, frechet_score, kid_score
+from genaug.evaluation.realism import (
+    Features,
+    coverage_scores,
+    enough_for_coverage,
+    few_patients,
+    frechet_score,
+    kid_score,
+)
 from genaug.evaluation.resampling import group_indices, pair_mean_interval
 from genaug.evaluation.scores import CopyCheck, Evaluation, Score
 from genaug.evaluation.survey import Plan, Survey, survey
@@ -76,7 +83,8 @@ def evaluate_synthesis(
     _require_no_leak(surveys)
     rng = np.random.Generator(np.random.PCG64(seed))
     splits = real_splits(len(surveys.real.ids), len(surveys.synthetic.ids), rng, surveys.real.patients)
-    notes: list[str] = []
+    few = few_patients(surveys.real.patients)
+    notes = [f"kid: {few}"] if few else []
     scores: list[Score] = []
     rest = Part(reporter, SURVEY_SHARE, 1 - SURVEY_SHARE)
     for done, extractor in enumerate(plan.extractors):
@@ -175,10 +183,7 @@ def _feature_scores(
     name: str, surveys: _Surveys, splits: Sequence[Split], rng: np.random.Generator, notes: list[str]
 ) -> list[Score]:
     real, synthetic = surveys.real, surveys.synthetic
-    standardise = Standardisation(real.features[name])
-    features = Features(
-        name, standardise(real.features[name]), standardise(synthetic.features[name]), real.patients, splits
-    )
+    features = Features(name, real.features[name], synthetic.features[name], real.patients, splits)
     scores = [kid_score(features, rng), frechet_score(features, rng)]
     if enough_for_coverage(features):
         return scores + coverage_scores(features, rng)
