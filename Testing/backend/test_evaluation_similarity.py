@@ -113,7 +113,8 @@ def test_value_range_is_fixed_for_ct_and_from_the_body_otherwise() -> None:
     reference = np.array([0.0] * 50 + [100.0] * 50).reshape(10, 10)
     mask = reference > 0
     assert value_range(reference, "CT", mask) == (-1024, 3000)
-    assert value_range(reference, "MR", mask) == (100, 100)
+    assert value_range(reference + np.arange(100).reshape(10, 10), "MR", mask) == pytest.approx((150.245, 198.755))
+    assert value_range(reference, "MR", mask) is None, "nothing to relate a difference to"
     with pytest.raises(ValueError, match="low < high"):
         psnr(reference, reference, mask, (100, 100))
 

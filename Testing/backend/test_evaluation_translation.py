@@ -130,6 +130,38 @@ def test_labels_add_error_and_overlap() -> None:
         result.find("dice", region="absent")
 
 
+def test_a_blank_plane_has_an_error_but_neither_ssim_nor_psnr_and_is_named() -> None:
+    """One of many must not end the evaluation, nor count as similar or not."""
+    rng = np.random.default_rng(0)
+    planes = []
+    for number in range(4):
+        reference = rng.normal(100, 20, (32, 32))
+        reference[:4] = 0
+        planes.append(PairArrays(f"plane {number}", f"p{number}", "MR", reference, reference + 5))
+    blank = PairArrays("blank", "p9", "MR", np.zeros((32, 32)), np.ones((32, 32)))
+    without, found = evaluate_translation(source(planes)), evaluate_translation(source([*planes, blank]))
+    for name in ("ssim", "psnr"):
+        assert (found.find(name).value, found.find(name).n_real) == (without.find(name).value, 4)
+    assert found.find("mae").value == pytest.approx((4 * 5 + 1) / 5)
+    assert any("1 of 5 pairs" in note and "(blank)" in note for note in found.notes)
+    assert len(without.notes) == 1
+    assert {score.name for score in evaluate_translation(source([blank])).scores} == {"mae"}
+
+
+def test_a_label_outside_the_body_counts_and_its_score_says_so() -> None:
+    reference = np.full((40, 40, 12), -1000.0)
+    reference[10:30, 10:30] = 40
+    label = np.zeros(reference.shape, np.uint8)
+    label[2:8, 2:8] = 1
+    pair = PairArrays("a", "a", "CT", reference, np.where(label == 1, 0.0, reference), label, label)
+    found = evaluate_translation(source([pair]), labels={1: "catheter"})
+    assert found.find("mae", region="catheter").value == 1000
+    for region, body in ((None, True), ("soft", True), ("catheter", False)):
+        score = next(score for score in found.scores if (score.name, score.region) == ("mae", region))
+        assert ("inside the body of the reference" in score.note) == body
+    assert "whole image" in found.find("dice").note
+
+
 def test_pairs_that_cannot_be_scored_are_named() -> None:
     pair = ct_pair(0)
     holes = pair.result.copy()

@@ -31,12 +31,15 @@ WINDOW, SIGMA = 11, 1.5
 PSNR_LIMIT = 100.0
 
 
-def value_range(reference: FloatArray, modality: str, mask: BoolArray) -> tuple[float, float]:
-    """The range that SSIM and PSNR relate to: CT_RANGE_HU, or the reference's 0.5 to 99.5 percentile in `mask`."""
+def value_range(reference: FloatArray, modality: str, mask: BoolArray) -> tuple[float, float] | None:
+    """The range that SSIM and PSNR relate to: CT_RANGE_HU, or the reference's 0.5 to 99.5 percentile in `mask`.
+
+    None where these are equal, as in a blank plane: SSIM and PSNR are not defined there.
+    """
     if modality == "CT":
         return CT_RANGE_HU
     low, high = np.percentile(reference[mask], [0.5, 99.5])
-    return float(low), float(high)
+    return (float(low), float(high)) if low < high else None
 
 
 def mae(reference: FloatArray, result: FloatArray, mask: BoolArray) -> float | None:
@@ -65,7 +68,7 @@ def ssim(reference: FloatArray, result: FloatArray, mask: BoolArray, limits: tup
         reference: (I, J) or (I, J, K).
         result: same shape.
         mask: same shape, not empty.
-        limits: lowest and highest value.
+        limits: lowest and highest value, not equal; see `value_range`.
     """
     import torch
 

@@ -21,6 +21,7 @@ from genaug.evaluation.labels import dice, dice_per_label
 from genaug.evaluation.masks import BoolArray, body_mask
 from genaug.evaluation.paired import (
     BONE_HU,
+    CT_TISSUES_HU,
     ct_tissues,
     half_voxel,
     half_voxel_mask,
@@ -48,6 +49,9 @@ BETTER: Mapping[str, Literal["lower", "higher", "match"]] = {
     "dice": "higher",
 }
 
+NAMED = 5
+"""Pairs that a note names."""
+
 REPEATED = "a second real scan of the same patient against the first"
 MOVED = (
     "the real image against itself moved by half a voxel along each axis, as far as a good registration may be off; a"
@@ -57,10 +61,11 @@ MOVED = (
 
 @dataclass
 class _Table:
-    """Per score the values of the cases in which it is defined, and their patients."""
+    """Per score the values of the cases in which it is defined, and their patients; `flat` names the pairs without range."""
 
     values: dict[Key, list[float]] = field(default_factory=dict)
     patients: dict[Key, list[str]] = field(default_factory=dict)
+    flat: list[str] = field(default_factory=list)
     modalities: set[str] = field(default_factory=set)
     cases: int = 0
 
@@ -73,10 +78,10 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What the reference of a pair decides: where is scored, and in which range of values."""
+    """What the reference of a pair decides: where is scored, and in which range of values, if it has any."""
 
     mask: BoolArray
-    limits: tuple[float, float]
+    limits: tuple[float, float] | None
     regions: dict[str, BoolArray]
 
 
@@ -98,7 +103,8 @@ def evaluate_translation(
         reporter: told of every pair.
 
     Returns:
-        mae (whole body, and by tissue in CT or by label), ssim, psnr, bone_dice in CT, dice by label.
+        mae (whole body, and by tissue in CT or by label), ssim, psnr, bone_dice in CT, dice by label. A reference that
+        has one value in all of the body, such as a blank plane, has neither ssim nor psnr; a note names it.
 
     Raises:
         GenaugError: EMPTY_COHORT, GEOMETRY_MISMATCH, NOT_FINITE or WRONG_MODALITY (several in one evaluation), naming
@@ -113,7 +119,15 @@ def evaluate_translation(
     modality = next(iter(table.modalities))
     described = MOVED if repeats is None else f"{REPEATED}, {floor.cases} pairs"
     scores = _scores(table, floor, described, modality, seed)
-    return Evaluation(kind="translation", seed=seed, scores=scores, notes=[f"the floor is {described}"])
+    notes = [f"the floor is {described}"]
+    for role, tried in {"pairs": table, "repeats": floor}.items():
+        if tried.flat:
+            more = ", …" if len(tried.flat) > NAMED else ""
+            notes.append(
+                f"ssim and psnr left out for {len(tried.flat)} of {tried.cases} {role}, whose reference has one value in"
+                f" all of the body ({', '.join(tried.flat[:NAMED])}{more})"
+            )
+    return Evaluation(kind="translation", seed=seed, scores=scores, notes=notes)
 
 
 def _measured(
@@ -129,6 +143,8 @@ def _measured(
         if len(table.modalities) > 1:
             raise _mixed(pair.id, table.modalities)
         frame = _frame(pair, labels)
+        if frame.limits is None:
+            table.flat.append(pair.id)
         table.add(_image_scores(pair, pair.result, frame) | _label_scores(pair, labels), pair.patient)
         if moved is not None:
             moved.add(_moved_scores(pair, labels, frame), pair.patient)
@@ -154,8 +170,8 @@ def _image_scores(pair: PairArrays, result: FloatArray, frame: _Frame) -> Values
     reference, mask, limits = pair.reference, frame.mask, frame.limits
     values: Values = {
         ("mae", None): mae(reference, result, mask),
-        ("ssim", None): ssim(reference, result, mask, limits),
-        ("psnr", None): psnr(reference, result, mask, limits),
+        ("ssim", None): None if limits is None else ssim(reference, result, mask, limits),
+        ("psnr", None): None if limits is None else psnr(reference, result, mask, limits),
     }
     values |= {("mae", region): mae(reference, result, place) for region, place in frame.regions.items()}
     if pair.modality == "CT":
@@ -216,8 +232,17 @@ def _score(
         region=region,
         n_real=len(values),
         n_synthetic=len(values),
-        note=f"mean over {len(values)} of {table.cases} pairs, inside the body of the reference",
+        note=f"mean over {len(values)} of {table.cases} pairs, {_place(name, region, modality)}",
     )
+
+
+def _place(name: str, region: str | None, modality: str) -> str:
+    """Where a score looks, in words. A label counts whole, for what is marked outside the body is meant to be scored."""
+    if name == "dice":
+        return "over the whole image"
+    if region is None or (modality == "CT" and region in CT_TISSUES_HU):
+        return "inside the body of the reference"
+    return "within the label, inside the body or not"
 
 
 def _check(pair: PairArrays) -> None:
