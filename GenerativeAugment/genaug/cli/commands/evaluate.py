@@ -15,7 +15,7 @@ from genaug.parameters import EvaluationParameters
 @click.command("evaluate")
 @click.argument("real", type=PATH)
 @click.argument("synthetic", type=PATH)
-@click.option("--output", type=PATH, help="Folder for the scores and pictures, new or empty.")
+@click.option("--output", type=PATH, help="Folder for evaluation.json, new or empty.")
 @click.option(
     "--repeats",
     type=PATH,
