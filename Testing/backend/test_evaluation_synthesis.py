@@ -295,6 +295,17 @@ def test_one_case_is_in_memory_at_a_time_and_the_sample_is_bounded(monkeypatch: 
     assert len(survey(stream, "real", Plan((), (), shape, 0), Silent()).images) == 0
 
 
+def test_a_sample_of_one_patient_has_a_diversity_without_a_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a patient with most of the cases; pairs within a patient say nothing of how alike patients are."""
+    monkeypatch.setattr(survey_module, "IMAGES_KEPT", 3)
+    scans = [replace(case, patient="often") for case in cohort("r", range(40))] + cohort("q", range(50, 53))
+    result = evaluate_synthesis(source(scans), source(cohort("s", range(60, 70))), features=["anatomy-v1"])
+    score = result.find("ms_ssim")
+    assert 0 < score.value < 1
+    assert (score.floor, score.floor_interval) == (None, None)
+    assert any("ms_ssim has no floor" in note and "one patient" in note for note in result.notes)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_two_dimensional_and_two_channel_cohorts(dims: int) -> None:
     rng = np.random.default_rng(0)

@@ -206,8 +206,10 @@ def _diversity_scores(surveys: _Surveys, rng: np.random.Generator, notes: list[s
     synthetic = pairwise_ms_ssim(surveys.synthetic.images, plan)
     group = group_indices(surveys.real.image_patients, len(surveys.real.images))
     apart = group[real.pairs[:, 0]] != group[real.pairs[:, 1]]
-    floor = float(real.values[apart].mean())
     counts = len(surveys.real.images), len(surveys.synthetic.images)
+    known = bool(apart.any())
+    if not known:
+        notes.append(f"ms_ssim has no floor: the {counts[0]} real cases drawn for it are all of one patient")
     note = f"mean over pairs of {counts[0]} real and of {counts[1]} synthetic cases; {plan}"
     interval = pair_mean_interval(synthetic.pairs, synthetic.values, counts[1], rng)
     floor_interval = pair_mean_interval(
@@ -218,7 +220,7 @@ def _diversity_scores(surveys: _Surveys, rng: np.random.Generator, notes: list[s
             name="ms_ssim",
             value=float(synthetic.values.mean()),
             interval=interval,
-            floor=floor,
+            floor=float(real.values[apart].mean()) if known else None,
             floor_interval=floor_interval,
             better="match",
             n_real=len(surveys.real.ids),
