@@ -120,6 +120,39 @@ def test_label_volumes_of_equal_anatomy_agree(real, tmp_path):
     assert score.value == pytest.approx(0, abs=1e-6)
 
 
+ANATOMY = EvaluationParameters(reference_part="test", features=["anatomy-v1"])
+
+
+def test_label_maps_without_names_are_scored_by_number(real, tmp_path):
+    made = synthetic_from(real, tmp_path / "same", lambda v: v)
+    named = evaluate_cohorts(real, made, ANATOMY)
+    unnamed = evaluate_cohorts(real.model_copy(update={"label_names": {}}), made, ANATOMY)
+    expected = named.find("label_volume_difference", region="sphere").value
+    assert unnamed.find("label_volume_difference", region="label 1").value == expected
+    assert "anatomy-v1 looked at the images and at labels sphere (1)" in named.notes
+    assert "anatomy-v1 looked at the images and at labels label 1 (1)" in unnamed.notes
+
+
+def test_cases_without_a_label_map_are_counted_where_label_scores_are_left_out(real, tmp_path):
+    made = synthetic_from(real, tmp_path / "same", lambda v: v)
+
+    def bare(cases):
+        return [case.model_copy(update={"label": None}) for case in cases]
+
+    one = made.with_cases([*made.cases[:3], *bare(made.cases[3:4]), *made.cases[4:]])
+    partly = real.with_cases([*bare(real.cases[:2]), *real.cases[2:]])
+    for cohorts, counted in (
+        ((real, one), ["1 of 12 synthetic cases (such as made-case3)"]),
+        ((partly, one), ["2 of 24 real cases (such as case0)", "1 of 12 synthetic"]),
+        ((real.with_cases(bare(real.cases)), made.with_cases(bare(made.cases))), []),
+    ):
+        found = evaluate_cohorts(*cohorts, ANATOMY)
+        assert not any("label" in score.name for score in found.scores)
+        assert "anatomy-v1 looked at the images and at no labels" in found.notes
+        notes = [note for note in found.notes if "label scores left out" in note]
+        assert len(notes) == bool(counted) and all(text in note for note in notes for text in counted)
+
+
 def test_a_translation_is_compared_with_its_own_parent(real, tmp_path):
     made = synthetic_from(real, tmp_path / "b", lambda v: v, channels=("B",))
     scores = evaluate_cohorts(real, made, EvaluationParameters(task="translation", channel="B"))

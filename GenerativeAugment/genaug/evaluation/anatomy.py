@@ -26,17 +26,20 @@ POWER_FLOOR = 1e-10
 
 
 class AnatomyFeatures:
-    """The extractor, for cohorts with `labels`; empty where there are no label maps."""
+    """The extractor, for cohorts with `labels`; empty where there are no label maps.
+
+    Its scores compare only where it had the same labels, so an evaluation says which.
+    """
 
     def __init__(self, labels: Sequence[int] = ()) -> None:
         self.name = NAME
-        self._labels = tuple(labels)
+        self.labels = tuple(labels)
 
     def __call__(self, case: CaseArrays) -> FloatArray:
         """(C × 39 + L × (1 + spatial axes),) float32."""
         parts = [_channel(channel) for channel in case.image]
-        if self._labels:
-            parts.append(_shape_of_labels(case, self._labels))
+        if self.labels:
+            parts.append(_shape_of_labels(case, self.labels))
         return np.concatenate(parts).astype(np.float32)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,11 @@ def evaluate_cohorts(
     training, notes = _training(real, ancestors)
     # The grid is the same whomever the synthetic cases descend from.
     every = [*reference, *real.part("train"), *training, *held_out, *synthetic.cases]
-    labels = _common_labels(real, [*reference, *synthetic.cases])
+    judged = {case.id: case for case in (*reference, *training, *held_out)}.values()
+    lacking = _without_label_map({"real": judged, "synthetic": synthetic.cases})
+    labels = {} if lacking else _label_names(real, reference)
+    if lacking and any(case.label is not None for case in every):
+        notes.append(f"label scores left out: {' and '.join(lacking)} have no label map")
     grid = _common_grid(every, channel, real.channels[channel], sorted(labels), parameters)
 
     def load(case: Case) -> CaseArrays:
@@ -310,6 +314,7 @@ def _common_channel(real: Cohort, synthetic: Cohort) -> str:
     )
 
 
-def _common_labels(real: Cohort, cases: Sequence[Case]) -> dict[int, str]:
-    """Labels to score: the real cohort's, where every case has a label map."""
-    return dict(real.label_names) if all(case.label is not None for case in cases) else {}
+def _without_label_map(cases: Mapping[str, Collection[Case]]) -> list[str]:
+    """How many cases of each role have no label map, where any has none."""
+    missing = {role: [case.id for case in those if case.label is None] for role, those in cases.items()}
+    return [f"{len(ids)} of {len(cases[role])} {role} cases (such as {ids[0]})" for role, ids in missing.items() if ids]

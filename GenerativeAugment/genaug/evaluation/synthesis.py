@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genaug.errors import GenaugError, Reason
+from genaug.evaluation.anatomy import AnatomyFeatures
 from genaug.evaluation.arrays import CaseSource, checked_cases
 from genaug.evaluation.copies import copy_check, deviations
 from genaug.evaluation.coverage import NEAREST
@@ -30,6 +31,9 @@ from genaug.volume import FloatArray
 
 FEWEST_REAL_PATIENTS = 4
 FEWEST_SYNTHETIC = 2
+
+NAMED = 5
+"""Labels that a note names."""
 
 SURVEY_SHARE = 0.8
 """Of the progress bar: reading and describing cases takes most of the time."""
@@ -85,6 +89,7 @@ def evaluate_synthesis(
     splits = real_splits(len(surveys.real.ids), len(surveys.synthetic.ids), rng, surveys.real.patients)
     few = few_patients(surveys.real.patients)
     notes = [f"kid: {few}"] if few else []
+    notes += [_seen_by(extractor, names) for extractor in plan.extractors if isinstance(extractor, AnatomyFeatures)]
     scores: list[Score] = []
     rest = Part(reporter, SURVEY_SHARE, 1 - SURVEY_SHARE)
     for done, extractor in enumerate(plan.extractors):
@@ -116,6 +121,13 @@ def _plan(
     dims = first.image.ndim - 1
     extractors = [make_extractor(name, dims, sorted(names)) for name in features or default_features(dims)]
     return Plan(extractors, sorted(names), first.image.shape, seed), names
+
+
+def _seen_by(extractor: AnatomyFeatures, names: Mapping[int, str]) -> str:
+    labels = [f"{names[value]} ({value})" for value in extractor.labels[:NAMED]]
+    more = len(extractor.labels) - len(labels)
+    listed = f"labels {', '.join(labels)}{f' and {more} more' if more else ''}" if labels else "no labels"
+    return f"{extractor.name} looked at the images and at {listed}"
 
 
 def _values(real: CaseSource) -> list[int]:
