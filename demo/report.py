@@ -190,10 +190,11 @@ def copies_sentence(check: CopyCheck) -> str:
     """What a copy check found, in one sentence."""
     if check.share is None:
         return f"Copies ({check.space}): {check.note}"
-    share, expected = f"{100 * check.share:.0f} % of {check.n_synthetic}", f"{100 * check.expected:.0f} %"
+    span = "" if check.interval is None else " ({:.0f} to {:.0f} %)".format(*(100 * end for end in check.interval))
     return (
-        f"Copies ({check.space}): {share} synthetic cases lie nearer to a training case than"
-        f" 95 % of {check.n_held_out} unseen real cases do; {expected} is what independent cases give."
+        f"Copies ({check.space}): {100 * check.share:.0f} %{span} of {check.n_synthetic} synthetic cases lie nearer to a"
+        f" training case than {check.exceeded} unseen real cases; {100 * check.expected:.0f} % is what independent cases"
+        " give."
     )
 
 

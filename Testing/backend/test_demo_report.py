@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.evaluation.copies import copy_check
 from genaug.evaluation.scores import CopyCheck, Evaluation, Score
 from genaug.volume import Volume
 
@@ -44,7 +45,7 @@ def clock(tmp_path: Path) -> StepClock:
         space="image",
         threshold=0.9,
         share=0.125,
-        interval=None,
+        interval=(0.01, 0.5),
         pairs=[],
         n_training=20,
         n_held_out=4,
@@ -109,8 +110,21 @@ def test_report_shows_scores_beside_their_floor(clock: StepClock) -> None:
     for number in ("0.0200", "0.0100 to 0.0300", "0.00500", "24 / 8"):
         assert number in text
     assert "made up" in text, "a score without a name for readers appears under its own"
-    assert "12 % of 8 synthetic cases lie nearer" in text
+    assert "12 % (1 to 50 %) of 8 synthetic cases lie nearer to a training case than any of the 4 unseen" in text
     assert "By region: 1 score<" in text
+
+
+@pytest.mark.parametrize(("held_out", "words"), [(12, "any of the 12"), (19, "any of the 19"), (20, "95 % of the 20")])
+def test_a_copy_check_is_worded_by_what_its_threshold_is(held_out: int, words: str) -> None:
+    """Of few held-out cases it is the largest, which all of them reach at most."""
+    rng = np.random.default_rng(0)
+    training, made, other = (rng.normal(size=(n, 4)) for n in (30, 8, held_out))
+    check = copy_check("features", training, made, other, [str(n) for n in range(30)], list("abcdefgh"))
+    assert f"than {words} unseen real cases" in report.copies_sentence(check)
+    judged = Evaluation(kind="synthesis", seed=1, scores=[], copies=[check])
+    assert f"than {words} held-out cases" in judged.summary_lines()[-1]
+    reached = np.mean([-np.linalg.norm(training - case, axis=1).min() > check.threshold + 1e-9 for case in other])
+    assert reached == (0 if held_out < 20 else 0.05)
 
 
 def test_report_of_a_run_that_was_stopped_says_so(clock: StepClock) -> None:

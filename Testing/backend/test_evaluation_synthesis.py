@@ -13,7 +13,7 @@ import pytest
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.evaluation import CaseArrays, CaseSource, Evaluation
 from genaug.evaluation import survey as survey_module
-from genaug.evaluation.copies import copy_check, deviations, thumbnail
+from genaug.evaluation.copies import copy_check, deviations, share_interval, thumbnail
 from genaug.evaluation.features import Standardisation, make_extractor
 from genaug.evaluation.floors import floor_scores, real_splits
 from genaug.evaluation.kid import kid
@@ -21,6 +21,7 @@ from genaug.evaluation.survey import Plan, survey
 from genaug.evaluation.synthesis import evaluate_synthesis
 from genaug.progress import Silent
 from scipy import ndimage
+from scipy.stats import binomtest
 
 SHAPE = (16, 14, 12)
 
@@ -137,15 +138,58 @@ def test_summary_shows_each_score_with_floor_and_each_copy_check(good: Evaluatio
 
 @pytest.mark.parametrize("held_out", [10, 20, 50])
 def test_independent_cases_are_taken_for_copies_as_often_as_is_said(held_out: int) -> None:
-    """However few held-out cases set the threshold."""
+    """However few held-out cases set the threshold; and the interval holds that share as often as it says."""
     rng = np.random.default_rng(held_out)
-    shares = []
+    checks = []
     for _ in range(400):
         training, other, made = (rng.normal(size=(n, 4)) for n in (30, held_out, 40))
         ids = [str(n) for n in range(40)]
-        check = copy_check("features", training, made, other, ids[:30], ids, rng)
-        shares.append(check.share)
-    assert np.mean(shares) == pytest.approx(check.expected, abs=0.012)
+        checks.append(copy_check("features", training, made, other, ids[:30], ids))
+    expected = checks[0].expected
+    assert np.mean([check.share for check in checks]) == pytest.approx(expected, abs=0.012)
+    assert np.mean([check.interval[0] <= expected <= check.interval[1] for check in checks]) > 0.94
+    assert all(check.interval[0] <= check.share <= check.interval[1] for check in checks)
+
+
+def test_the_interval_of_a_share_is_that_of_clopper_and_pearson_against_many_held_out_cases() -> None:
+    """With many of them the threshold is known, and what is left is the chance of the synthetic cases."""
+    for above in (0, 3, 20):
+        exact = binomtest(above, 20).proportion_ci(method="exact")
+        assert share_interval(above, 20, 1_000_000) == pytest.approx((exact.low, exact.high), abs=1e-4)
+        low, high = share_interval(above, 20, 10)
+        assert low <= exact.low and high >= exact.high
+    assert share_interval(20, 20, 12)[0] > 0.5
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_near_copies_of_few_training_images_are_found_or_nothing_is_claimed(images: int) -> None:
+    """A single training image is its own mean: every image correlates with it by nothing, copies too."""
+    training = np.stack([thumbnail(blob(seed)[0]) for seed in range(images)])
+    held_out = np.stack([thumbnail(blob(seed)[0]) for seed in range(100, 130)])
+    noise = np.random.default_rng(0).normal(scale=0.01, size=(16, training.shape[1]))
+    near, rows = (training[0] + noise).astype(np.float32), [str(n) for n in range(16)]
+    for known in (training, np.repeat(training, 3, axis=0)):
+        made = [deviations(of, known) for of in (known, near, held_out)]
+        check = copy_check("image", *made, [str(n) for n in range(9)], rows)
+        if images == 1:
+            assert (check.share, check.threshold, check.interval, check.pairs) == (None, None, None, [])
+            assert "fewer than two different training images" in check.note
+        else:
+            assert check.share == 1
+            assert check.pairs[0].similarity > 0.9
+
+
+def test_an_image_that_is_the_mean_correlates_with_none() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(1, 50)).astype(np.float32)
+    training = np.concatenate([first, -first, np.zeros_like(first)])
+    ids = ["a", "b", "mean"]
+    queries = np.concatenate([np.zeros_like(first), 0.1 * first + rng.normal(size=(1, 50)).astype(np.float32)])
+    check = copy_check("image", *(deviations(of, training) for of in (training, queries)), None, ids, ["mean", "other"])
+    assert {pair.synthetic: pair.similarity for pair in check.pairs}["mean"] == 0
+    other = next(pair for pair in check.pairs if pair.synthetic == "other")
+    expected = max(np.corrcoef(queries[1], case)[0, 1] for case in training[:2])
+    assert other.training != "mean" and other.similarity == pytest.approx(expected, abs=0.05)
 
 
 def test_copies_of_training_cases_are_found_and_fresh_cases_are_not(
@@ -173,7 +217,7 @@ def test_share_of_fresh_cases_above_the_threshold_is_five_percent() -> None:
     for _ in range(20):
         training, synthetic, held_out = rng.normal(size=(3, 200, 8))
         ids = [str(i) for i in range(200)]
-        shares.append(copy_check("features", training, synthetic, held_out, ids, ids, rng).share)
+        shares.append(copy_check("features", training, synthetic, held_out, ids, ids).share)
     assert 0.03 < np.mean(shares) < 0.075
 
 

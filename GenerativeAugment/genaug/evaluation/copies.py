@@ -2,8 +2,9 @@
 
 Similarity alone proves nothing: anatomy is alike. The 95th percentile of the similarity of held-out cases to their
 nearest training case is the threshold, by Weibull's plotting positions, with which 5 % of independent synthetic cases
-lie above it however many held-out cases there are; of less than 19 it is the largest, and the share one in as many and
-one. Without held-out cases the nearest pairs are listed and nothing is claimed.
+lie above it however many held-out cases there are; of less than FEW_HELD_OUT it is the largest, and the share one in as
+many and one. Without held-out cases the nearest pairs are listed and nothing is claimed, and of images not either where
+there is only one to be copied.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genaug.evaluation.coverage import nearest
-from genaug.evaluation.resampling import REPLICATES, bootstrap_weights, percentile_interval
-from genaug.evaluation.scores import CopyCheck, CopyPair
+from genaug.evaluation.resampling import LEVEL
+from genaug.evaluation.scores import FEW_HELD_OUT, CopyCheck, CopyPair
 from genaug.volume import FloatArray
 
 PERCENTILE = 95.0
@@ -26,7 +27,11 @@ LISTED = 10
 THUMBNAIL = {2: 64, 3: 20}
 """Longest axis after averaging over blocks: fine enough to tell patients apart, coarse enough to forgive noise."""
 
-FEW_HELD_OUT = 20
+ROUNDING = 1e-6
+"""A deviation below this, relative to the image, is what single precision leaves of none."""
+
+BLOCK_ELEMENTS = 1 << 22
+"""Correlations held at a time: 32 MiB in double precision."""
 
 
 def thumbnail(image: FloatArray) -> FloatArray:
@@ -43,14 +48,15 @@ def thumbnail(image: FloatArray) -> FloatArray:
 
 
 def deviations(thumbnails: FloatArray, training: FloatArray) -> FloatArray:
-    """(n, v) deviation from the mean training image, of unit length.
+    """(n, v) deviation from the mean training image, of unit length, or zero for an image that equals the mean.
 
     Inner products of these are the normalised correlations. Without the mean, all images of one body part correlate so
     well that a copy would not stand out.
     """
     residual = thumbnails - training.mean(axis=0, dtype=np.float64)
     length = np.linalg.norm(residual, axis=1, keepdims=True)
-    unit: FloatArray = residual / np.where(length > 0, length, 1)
+    deviates = length > ROUNDING * np.linalg.norm(thumbnails, axis=1, keepdims=True)
+    unit: FloatArray = np.where(deviates, residual / np.where(deviates, length, 1), 0)
     return unit
 
 
@@ -61,7 +67,6 @@ def copy_check(
     held_out: FloatArray | None,
     training_ids: Sequence[str],
     synthetic_ids: Sequence[str],
-    rng: np.random.Generator,
 ) -> CopyCheck:
     """Compare nearest-neighbour similarity of synthetic and of held-out cases.
 
@@ -73,19 +78,21 @@ def copy_check(
         held_out: (h, d) rows of real cases that the model never saw, or None.
         training_ids: id of each training case.
         synthetic_ids: id of each synthetic case.
-        rng: draws the bootstrap, over synthetic and held-out cases.
     """
+    if space == "image" and not training.any():
+        # All training images are their own mean, and nothing correlates with that.
+        return _unclaimed(space, training, synthetic, held_out)
     similarity, numbers = _similarity(space, synthetic, training)
     threshold = share = interval = None
     note = "no held-out cases: nearest pairs are listed, but whether they are too near cannot be said"
     if held_out is not None and len(held_out) >= 2:
         reference, _ = _similarity(space, held_out, training)
         threshold = float(np.percentile(reference, PERCENTILE, method=METHOD))
-        share = float(np.mean(similarity > threshold))
-        interval = _share_interval(similarity, reference, rng)
-        note = "" if len(held_out) >= FEW_HELD_OUT else (
-            f"only {len(held_out)} held-out cases: their 95th percentile is uncertain"
-        )  # fmt: skip
+        above = similarity > threshold
+        share = float(np.mean(above))
+        interval = share_interval(int(above.sum()), len(above), len(held_out))
+        few = len(held_out) < FEW_HELD_OUT
+        note = f"only {len(held_out)} held-out cases: the most similar of them is the threshold" if few else ""
     order = np.argsort(-similarity, kind="stable")[:LISTED]
     pairs = [
         CopyPair(
@@ -109,16 +116,59 @@ def copy_check(
     )
 
 
+def _unclaimed(space: str, training: FloatArray, synthetic: FloatArray, held_out: FloatArray | None) -> CopyCheck:
+    return CopyCheck(
+        space=space,
+        threshold=None,
+        share=None,
+        interval=None,
+        pairs=[],
+        n_training=len(training),
+        n_held_out=0 if held_out is None else len(held_out),
+        n_synthetic=len(synthetic),
+        note="fewer than two different training images: there is no mean image from which a copy would stand out",
+    )
+
+
+def share_interval(above: int, synthetic: int, held_out: int) -> tuple[float, float]:
+    """95 % interval of the share of synthetic cases above the threshold that the held-out cases set.
+
+    The part of all unseen real cases that lies above the k-th of n has a beta distribution, of which that of a threshold
+    between two of them is the continuation (Stigler 1977), so the number of independent synthetic cases above it has a
+    beta-binomial one. The interval holds the means with which such a distribution does not contradict the number
+    (Clopper and Pearson 1934): it misses `CopyCheck.expected` for one in twenty cohorts of independent cases at most. A
+    bootstrap cannot say what lies beyond the largest of few held-out cases.
+
+    Args:
+        above: number of synthetic cases above the threshold.
+        synthetic: number of synthetic cases.
+        held_out: number of held-out cases.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import betabinom
+
+    tail, spread = (1 - LEVEL) / 2, held_out + 1
+
+    def excess(mean: float, smaller: bool) -> float:
+        counts = np.arange(above + 1) if smaller else np.arange(above, synthetic + 1)
+        return float(betabinom.pmf(counts, synthetic, spread * mean, spread * (1 - mean)).sum()) - tail
+
+    ends = 1e-9, 1 - 1e-9
+    low = 0.0 if above == 0 else float(brentq(excess, *ends, args=(False,)))
+    high = 1.0 if above == synthetic else float(brentq(excess, *ends, args=(True,)))
+    return low, high
+
+
 def _similarity(space: str, queries: FloatArray, training: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    distance, numbers = nearest(queries, training)
-    # Of unit vectors |a − b|² = 2 − 2 a·b.
-    return (1 - distance**2 / 2 if space == "image" else -distance), numbers
-
-
-def _share_interval(synthetic: FloatArray, held_out: FloatArray, rng: np.random.Generator) -> tuple[float, float]:
-    """Both the synthetic cases and the held-out ones that set the threshold are redrawn."""
-    drawn = rng.choice(held_out, size=(REPLICATES, len(held_out)))
-    thresholds = np.percentile(drawn, PERCENTILE, axis=1, method=METHOD)
-    weights = bootstrap_weights(len(synthetic), REPLICATES, rng)
-    above = synthetic[None] > thresholds[:, None]
-    return percentile_interval((weights * above).sum(1) / weights.sum(1))
+    """Of each query to the training case that it is most similar to, and which that is."""
+    if space != "image":
+        distance, numbers = nearest(queries, training)
+        return -distance, numbers
+    similarity, numbers = np.empty(len(queries)), np.empty(len(queries), dtype=np.intp)
+    step = max(1, BLOCK_ELEMENTS // len(training))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        correlation = queries[rows] @ training.T
+        numbers[rows] = correlation.argmax(axis=1)
+        similarity[rows] = correlation.max(axis=1)
+    return similarity, numbers

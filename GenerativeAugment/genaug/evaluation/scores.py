@@ -12,6 +12,9 @@ from genaug.strict import Frozen
 
 Interval = tuple[float, float]
 
+FEW_HELD_OUT = 20
+"""Held-out cases below which their 95th percentile is the largest of them."""
+
 
 class _Finite(Frozen):
     model_config = ConfigDict(allow_inf_nan=False)
@@ -60,7 +63,8 @@ class CopyCheck(_Finite):
     """Whether synthetic cases lie nearer to training cases than unseen real cases do.
 
     Independent new cases give a `share` of about `expected`, because the threshold is the 95th percentile of the
-    held-out cases. Without held-out cases `threshold` and `share` are None: nothing is claimed.
+    held-out cases, of few the largest; `interval` takes in that they are few. Without held-out cases, and of images with
+    less than two different ones to be copied, `threshold` and `share` are None: nothing is claimed.
     """
 
     space: str = Field(description='"image" or the name of a feature extractor')
@@ -77,6 +81,11 @@ class CopyCheck(_Finite):
     def expected(self) -> float:
         """The share of independent new cases: 5 %, or the least that so few held-out cases can tell."""
         return max(0.05, 1 / (self.n_held_out + 1))
+
+    @property
+    def exceeded(self) -> str:
+        """How many of the held-out cases the threshold stands for, in words: "95 % of the 40", "any of the 12"."""
+        return f"{'95 %' if self.n_held_out >= FEW_HELD_OUT else 'any'} of the {self.n_held_out}"
 
 
 class Evaluation(_Finite):
@@ -133,7 +142,7 @@ def _copy_line(check: CopyCheck) -> str:
         return f"copies ({check.space}): {check.note}"
     return (
         f"copies ({check.space}): {check.share:.1%} {_span(check.interval)} of {check.n_synthetic} synthetic cases lie"
-        f" nearer to a training case than 95 % of {check.n_held_out} held-out cases do ({check.expected:.0%} expected)"
+        f" nearer to a training case than {check.exceeded} held-out cases ({check.expected:.0%} expected)"
     )
 
 

@@ -102,7 +102,7 @@ def evaluate_synthesis(
         unit = "mm³" if len(plan.shape) == 4 else "mm²"
         scores += label_scores(*volumes, names, surveys.real.patients, splits, rng, unit)
     rest.progress(len(plan.extractors) + 1, len(plan.extractors) + 2, "copies")
-    copies = _copies(surveys, rng)
+    copies = _copies(surveys)
     if training is None:
         notes.append("copies were not looked for: no training cases were given")
     rest.progress(1, 1, "evaluated")
@@ -242,14 +242,14 @@ def _diversity_scores(surveys: _Surveys, rng: np.random.Generator, notes: list[s
     ]
 
 
-def _copies(surveys: _Surveys, rng: np.random.Generator) -> list[CopyCheck]:
+def _copies(surveys: _Surveys) -> list[CopyCheck]:
     if surveys.training is None:
         return []
     names = list(surveys.training.features)
-    return [_copies_in(space, surveys, surveys.training, rng) for space in ("image", *names)]
+    return [_copies_in(space, surveys, surveys.training) for space in ("image", *names)]
 
 
-def _copies_in(space: str, surveys: _Surveys, training: Survey, rng: np.random.Generator) -> CopyCheck:
+def _copies_in(space: str, surveys: _Surveys, training: Survey) -> CopyCheck:
     standardise = Standardisation(training.thumbnails if space == "image" else training.features[space])
 
     def rows(of: Survey) -> FloatArray:
@@ -259,4 +259,4 @@ def _copies_in(space: str, surveys: _Surveys, training: Survey, rng: np.random.G
 
     held_out = None if surveys.held_out is None else rows(surveys.held_out)
     synthetic = surveys.synthetic
-    return copy_check(space, rows(training), rows(synthetic), held_out, training.ids, synthetic.ids, rng)
+    return copy_check(space, rows(training), rows(synthetic), held_out, training.ids, synthetic.ids)
