@@ -49,7 +49,12 @@ SCORE_NAMES = {
     "bone_dice": "Bone Dice",
 }
 
-BETTER = {"lower": "↓ lower is better", "higher": "↑ higher is better", "match": "≈ should match the real value"}
+BETTER = {
+    "lower": "↓ lower is better",
+    "higher": "↑ higher is better",
+    "match": "≈ should match the real value",
+    "zero": "→ 0 ← zero is best",
+}
 
 ALWAYS_TRUE = (
     "The demo's cohort descends from one template brain. It shows that the chain works, not how well a method does"

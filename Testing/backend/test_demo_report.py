@@ -7,6 +7,7 @@ import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -112,6 +113,10 @@ def test_report_shows_scores_beside_their_floor(clock: StepClock) -> None:
     assert "made up" in text, "a score without a name for readers appears under its own"
     assert "12 % (1 to 50 %) of 8 synthetic cases lie nearer to a training case than any of the 4 unseen" in text
     assert "By region: 1 score<" in text
+
+
+def test_every_direction_a_score_can_be_better_in_is_told() -> None:
+    assert set(report.BETTER) == set(get_args(Score.model_fields["better"].annotation))
 
 
 @pytest.mark.parametrize(("held_out", "words"), [(12, "any of the 12"), (19, "any of the 19"), (20, "95 % of the 20")])

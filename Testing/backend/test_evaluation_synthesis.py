@@ -115,6 +115,20 @@ def test_scores_fall_in_the_order_of_the_damage(real: list[CaseArrays]) -> None:
     assert similarity.value > 0.99 > 0.9 > (similarity.floor or 0)
 
 
+def test_a_difference_of_label_volumes_is_best_at_zero(good: Evaluation, real: list[CaseArrays]) -> None:
+    """Signed as it is: larger and smaller anatomy are as wrong, and equal anatomy is no better for differing a little."""
+    score = good.find("label_volume_difference")
+    assert (score.floor, score.better) == (0, "zero")
+    assert score.floor_interval[0] < 0 < score.floor_interval[1]
+    for change in (-0.3, 0.0, 0.3):
+        # The volume of a voxel stands for larger and smaller anatomy.
+        made = [replace(case, id=f"made{case.id}", voxel_volume_mm3=1 + change) for case in real]
+        found = evaluate_synthesis(source(real), source(made), features=["anatomy-v1"]).find("label_volume_difference")
+        assert found.value == pytest.approx(change, abs=1e-6)
+        assert found.matched == pytest.approx(change, abs=0.05)
+        assert found.floor == 0
+
+
 def test_result_repeats_and_survives_the_disk(good: Evaluation, real: list[CaseArrays], tmp_path: Path) -> None:
     good.write(tmp_path / "evaluation.json")
     assert Evaluation.read(tmp_path / "evaluation.json") == good

@@ -53,20 +53,25 @@ def _difference(
 ) -> Score:
     mean = float(real.mean())
     drawn = [relative_difference(real, synthetic, w, v) for w, v in weights]
-    floors = floor_scores(lambda first, second: abs(float(second.mean() - first.mean())) / mean, real, splits)
+
+    def apart(first: FloatArray, second: FloatArray) -> float:
+        return float(second.mean() - first.mean()) / mean
+
     value = relative_difference(real, synthetic)
     assert value is not None, "the caller looks for a label that occurs"
     return Score(
         name="label_volume_difference",
         value=value,
         interval=percentile_interval(np.array([draw for draw in drawn if draw is not None])),
-        floor=float(floors.mean()),
-        floor_interval=percentile_interval(floors),
-        better="match",
+        floor=0.0,
+        floor_interval=percentile_interval(floor_scores(apart, real, splits)),
+        floor_description="no difference; the interval is of that between halves of the real cases",
+        matched=float(matched_scores(apart, real, synthetic, splits).mean()),
+        better="zero",
         region=region,
         n_real=len(real),
         n_synthetic=len(synthetic),
-        note="(mean synthetic - mean real) / mean real, best 0; the floor is its mean size between halves of the real",
+        note="(mean synthetic - mean real) / mean real",
     )
 
 

@@ -41,7 +41,9 @@ class Score(_Finite):
     )
     matched: float | None = Field(default=None, description="the score at the floor's number of cases")
     p_value: float | None = Field(default=None, description="permutation test of real against synthetic")
-    better: Literal["lower", "higher", "match"] = Field(description="match: the nearer to the floor, the better")
+    better: Literal["lower", "higher", "match", "zero"] = Field(
+        description="match: the nearer to the floor, the better; zero: the nearer to 0, of either sign"
+    )
     unit: str = ""
     extractor: str | None = Field(default=None, description="the named features it was computed on")
     region: str | None = Field(default=None, description="label or tissue it is restricted to")
