@@ -7,13 +7,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from genaug.cohort import Case, Cohort
+from genaug.cohort import Case, Cohort, Part
 from genaug.errors import GenaugError, Reason
 from genaug.progress import Reporter, Silent
 from genaug.strict import Frozen
@@ -79,8 +79,8 @@ class Fingerprint(Frozen):
     """What `fingerprint` reports.
 
     `dimension` is 2 when every image has one slice; `pairing` is "paired" when every case has every channel on one
-    grid; `labelled` counts cases with a label map, `foreground_share` is the part of such an image that is labelled.
-    `files_state` is that of the measured files, see the function.
+    grid; `labelled` counts cases with a label map, `labelled_parts` those of each part; `foreground_share` is the part of
+    such an image that is labelled. `files_state` is that of the measured files, see the function.
     """
 
     schema_version: Literal[1] = 1
@@ -93,6 +93,7 @@ class Fingerprint(Frozen):
     synthetic: int
     parts: dict[str, int]
     labelled: int
+    labelled_parts: dict[str, int]
     dimension: Literal[2, 3]
     pairing: Pairing
     channels: dict[str, Channel]
@@ -189,6 +190,7 @@ def fingerprint(cohort: Cohort, reporter: Reporter | None = None) -> Fingerprint
         paired &= _tally(case, channels, labels, len(cohort.channels))
         reporter.progress(done, len(cohort.cases), case.id)
     used = {name: tally for name, tally in channels.items() if tally.size}
+    parts = {part: cohort.part(part) for part in get_args(Part)}
     flat = all(min(size) == 1 for tally in used.values() for size in tally.size)
     return Fingerprint(
         name=cohort.name,
@@ -198,8 +200,9 @@ def fingerprint(cohort: Cohort, reporter: Reporter | None = None) -> Fingerprint
         patients=len(cohort.patients),
         real=sum(case.origin == "real" for case in cohort.cases),
         synthetic=sum(case.origin == "synthetic" for case in cohort.cases),
-        parts={part: len(cohort.part(part)) for part in ("train", "validation", "test")},
+        parts={part: len(cases) for part, cases in parts.items()},
         labelled=len(labels.foreground),
+        labelled_parts={part: sum(case.label is not None for case in cases) for part, cases in parts.items()},
         dimension=2 if flat else 3,
         pairing="single" if len(cohort.channels) == 1 else "paired" if paired else "unpaired",
         channels={name: tally.result(cohort.channels[name]) for name, tally in used.items()},

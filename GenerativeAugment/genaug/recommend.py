@@ -232,7 +232,8 @@ def recommend(fingerprint: Fingerprint, device: str = "cpu", task: Task | None =
     """The recipe for a cohort.
 
     Args:
-        fingerprint: of the cohort; only its train part counts as data.
+        fingerprint: of the cohort; only the cases and label maps of its train part are counted. What images and labels
+            look like is taken from all cases.
         device: "cpu", "cuda", "cuda:0", "mps".
         task: what is wanted. None takes "translation" for paired channels of different modalities, else "synthesis".
 
@@ -271,14 +272,16 @@ def _facts(fingerprint: Fingerprint, device: str, task: Task | None) -> _Facts:
         )
     modalities = {channel.modality for channel in fingerprint.channels.values()}
     default: Task = "translation" if fingerprint.pairing == "paired" and len(modalities) > 1 else "synthesis"
-    share = fingerprint.foreground_share
+    labelled = fingerprint.labelled_parts["train"]
+    # A method that draws on label maps needs one that it may draw on.
+    share = fingerprint.foreground_share if labelled else None
     described = share is not None and (share.median >= DESCRIBED_SHARE or len(fingerprint.labels) >= DESCRIBED_LABELS)
-    steady, varying = _told_apart(fingerprint)
+    steady, varying = _told_apart(fingerprint) if labelled else ((), ())
     return _Facts(
         task=task or default,
         cases=fingerprint.parts["train"],
         dimension=fingerprint.dimension,
-        labelled=fingerprint.labelled,
+        labelled=labelled,
         described=described,
         steady=steady,
         varying=varying,
@@ -338,9 +341,9 @@ def _require_possible(fingerprint: Fingerprint, facts: _Facts) -> None:
         raise GenaugError(
             Reason.UNPAIRED,
             fingerprint.name,
-            "no label map",
+            "no label map in the train part" if fingerprint.labelled else "no label map",
             f"label maps for task '{facts.task}'",
-            "Segment at least one case.",
+            "Segment at least one case that models may learn from.",
         )
 
 
@@ -358,7 +361,7 @@ def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str)
         (facts.task == "synthesis" and trained and facts.cases < TOO_FEW_FOR_DIFFUSION, few),
         (
             facts.task == "synthesis" and facts.labelled == 0 and facts.cases < TOO_FEW_FOR_DIFFUSION,
-            "No case is annotated; one label map already makes lesion mixing or label-to-image possible.",
+            "No case to learn from is annotated; one label map already makes lesion mixing or label-to-image possible.",
         ),
         (
             facts.anatomy

@@ -36,7 +36,7 @@ def cohort_of(root: Path, shape=(10, 10, 10), label=True) -> Cohort:
 def test_counts_and_measures(tmp_path):
     print_ = fingerprint(cohort_of(tmp_path).model_copy(update={"split": {"p1": "test"}}))
     assert (print_.cases, print_.patients, print_.real, print_.synthetic, print_.labelled) == (3, 2, 3, 0, 3)
-    assert print_.parts == {"train": 2, "validation": 0, "test": 1}
+    assert print_.parts == print_.labelled_parts == {"train": 2, "validation": 0, "test": 1}
     assert (print_.dimension, print_.pairing) == (3, "single")
     channel = print_.channels["t1"]
     assert channel.orientations == {"LAS": 3} and channel.voxel_types == {"float32": 3}

@@ -41,6 +41,7 @@ def print_of(
             "synthetic": 0,
             "parts": {"train": cases, "validation": 5, "test": 5},
             "labelled": labelled,
+            "labelled_parts": {"train": labelled, "validation": 0, "test": 0},
             "dimension": 2 if size[2] == 1 else 3,
             "pairing": pairing,
             "channels": {
@@ -142,6 +143,16 @@ def test_a_small_region_among_many_that_varies_is_no_finding():
     advice = recommend(print_of(cases=30, labelled=30, labels=labels))
     assert advice.recipe == "label-to-image"
     assert "carvemix" not in advice.alternatives
+
+
+def test_label_maps_of_held_out_patients_are_no_data():
+    held_out = {"train": 4, "validation": 0, "test": 96}
+    advice = recommend(print_of(cases=4, labelled=100, labelled_parts=held_out), task="conditioned")
+    assert advice.recipe == "label-to-image" and "4 label maps" in advice.reason
+    none = {**held_out, "train": 0}
+    assert recommend(print_of(cases=4, labelled=96, share=0.6, labelled_parts=none)).recipe == "rhvae"
+    with pytest.raises(GenaugError, match="no label map in the train part"):
+        recommend(print_of(cases=4, labelled=96, labelled_parts=none), task="lesions")
 
 
 @pytest.mark.parametrize("labelled", [1, 4])

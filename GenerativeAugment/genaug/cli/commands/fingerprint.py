@@ -110,7 +110,10 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         f"{found['name']}: {found['cases']} cases of {found['patients']} patients "
         f"({found['real']} real, {found['synthetic']} synthetic), {found['labelled']} annotated, "
         f"{found['dimension']}D, {found['pairing']}",
-        "parts: " + ", ".join(f"{part} {count}" for part, count in found["parts"].items()),
+        "parts: "
+        + ", ".join(
+            f"{part} {count} ({found['labelled_parts'][part]} annotated)" for part, count in found["parts"].items()
+        ),
     ]
     for name, channel in found["channels"].items():
         lines += [
