@@ -197,9 +197,9 @@ def copies_sentence(check: CopyCheck) -> str:
         return f"Copies ({check.space}): {check.note}"
     span = "" if check.interval is None else " ({:.0f} to {:.0f} %)".format(*(100 * end for end in check.interval))
     return (
-        f"Copies ({check.space}): {100 * check.share:.0f} %{span} of {check.n_synthetic} synthetic cases lie nearer to a"
-        f" training case than {check.exceeded} unseen real cases; {100 * check.expected:.0f} % is what independent cases"
-        " give."
+        f"Copies ({check.space}): {100 * check.share:.0f} %{span} of {check.n_synthetic} synthetic cases lie nearer"
+        f" to a training case than {check.exceeded} unseen real cases; {100 * check.expected:.0f} % is what"
+        " independent cases give."
     )
 
 

@@ -79,8 +79,8 @@ class Fingerprint(Frozen):
     """What `fingerprint` reports.
 
     `dimension` is 2 when every image has one slice; `pairing` is "paired" when every case has every channel on one
-    grid; `labelled` counts cases with a label map, `labelled_parts` those of each part; `foreground_share` is the part of
-    such an image that is labelled. `files_state` is that of the measured files, see the function.
+    grid; `labelled` counts cases with a label map, `labelled_parts` those of each part; `foreground_share` is what part
+    of such an image is labelled. `files_state` is that of the measured files, see the function.
     """
 
     schema_version: Literal[1] = 1

@@ -116,7 +116,7 @@ def test_scores_fall_in_the_order_of_the_damage(real: list[CaseArrays]) -> None:
 
 
 def test_a_difference_of_label_volumes_is_best_at_zero(good: Evaluation, real: list[CaseArrays]) -> None:
-    """Signed as it is: larger and smaller anatomy are as wrong, and equal anatomy is no better for differing a little."""
+    """Signed as it is: larger and smaller anatomy are as wrong, and equal anatomy is not worse than another."""
     score = good.find("label_volume_difference")
     assert (score.floor, score.better) == (0, "zero")
     assert score.floor_interval[0] < 0 < score.floor_interval[1]

@@ -132,7 +132,7 @@ def evaluate_cohorts(
     return evaluation.model_copy(update={"notes": [*notes, *evaluation.notes]})
 
 
-def _require_unseen(real: Cohort, ancestors: Mapping[str, set[str]], parts: set[str]) -> None:
+def _require_unseen(real: Cohort, ancestors: Mapping[str, set[str]], parts: Collection[str]) -> None:
     """Raise LEAK when a synthetic case descends from a patient of `parts`: it is measured with what it was made of."""
     seen = {patient for patients in ancestors.values() for patient in patients if real.part_of(patient) in parts}
     if seen:
@@ -140,8 +140,8 @@ def _require_unseen(real: Cohort, ancestors: Mapping[str, set[str]], parts: set[
         raise GenaugError(
             Reason.LEAK,
             "synthetic cases",
-            f"{len(cases)} of {len(ancestors)} cases, such as {cases[0]}, that descend from {len(seen)} patients of the"
-            f" {' and '.join(sorted(parts))} part ({_few(seen)})",
+            f"{len(cases)} of {len(ancestors)} cases, such as {cases[0]}, that descend from {len(seen)} of the patients"
+            f" in the {' and '.join(sorted(parts))} part ({_few(seen)})",
             "cases that descend from none of the patients they are measured with",
             "Give the real cohort with the split that the model was trained with, or leave these cases out; if the"
             " patients are others of the same name, rename those of the real cohort.",
@@ -163,8 +163,8 @@ def _training(real: Cohort, ancestors: Mapping[str, set[str]]) -> tuple[list[Cas
         )
     if silent:
         notes.append(
-            f"{len(silent)} of {len(ancestors)} synthetic cases, such as {silent[0]}, do not say whom they descend from:"
-            " they are taken to be made from the train part"
+            f"{len(silent)} of {len(ancestors)} synthetic cases, such as {silent[0]}, do not say whom they descend"
+            " from: they are taken to be made from the train part"
         )
     return training, notes
 

@@ -133,8 +133,8 @@ def _unclaimed(space: str, training: FloatArray, synthetic: FloatArray, held_out
 def share_interval(above: int, synthetic: int, held_out: int) -> tuple[float, float]:
     """95 % interval of the share of synthetic cases above the threshold that the held-out cases set.
 
-    The part of all unseen real cases that lies above the k-th of n has a beta distribution, of which that of a threshold
-    between two of them is the continuation (Stigler 1977), so the number of independent synthetic cases above it has a
+    The part of all unseen real cases that lies above the k-th of n has a beta distribution, whose continuation is that
+    of a threshold between two of them (Stigler 1977), so the number of independent synthetic cases above it has a
     beta-binomial one. The interval holds the means with which such a distribution does not contradict the number
     (Clopper and Pearson 1934): it misses `CopyCheck.expected` for one in twenty cohorts of independent cases at most. A
     bootstrap cannot say what lies beyond the largest of few held-out cases.

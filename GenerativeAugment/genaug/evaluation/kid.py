@@ -90,8 +90,8 @@ def kid_permutation_p(
     """Probability of a KID at least this large if real and synthetic cases were exchangeable.
 
     Patients change sides as a whole. The test keeps its level only where the features' unit is the same for every
-    arrangement: that of all cases, see `realism.Features.pooled`, or one from elsewhere. The observed arrangement counts as one permutation, so that the test keeps its
-    level (Phipson and Smyth 2010); the smallest possible value is 1 / (permutations + 1).
+    arrangement: that of all cases, see `realism.Features.pooled`, or one from elsewhere. The observed arrangement
+    counts as one permutation (Phipson and Smyth 2010); the smallest possible value is 1 / (permutations + 1).
     """
     pooled = _Cohort(
         _scaled(np.concatenate([real, synthetic])),

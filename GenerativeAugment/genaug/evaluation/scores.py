@@ -65,8 +65,8 @@ class CopyCheck(_Finite):
     """Whether synthetic cases lie nearer to training cases than unseen real cases do.
 
     Independent new cases give a `share` of about `expected`, because the threshold is the 95th percentile of the
-    held-out cases, of few the largest; `interval` takes in that they are few. Without held-out cases, and of images with
-    less than two different ones to be copied, `threshold` and `share` are None: nothing is claimed.
+    held-out cases, of few the largest; `interval` takes in that they are few. Without held-out cases, and of images
+    with less than two different ones to be copied, `threshold` and `share` are None: nothing is claimed.
     """
 
     space: str = Field(description='"image" or the name of a feature extractor')

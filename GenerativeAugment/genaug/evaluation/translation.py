@@ -61,7 +61,7 @@ MOVED = (
 
 @dataclass
 class _Table:
-    """Per score the values of the cases in which it is defined, and their patients; `flat` names the pairs without range."""
+    """Per score the values of the cases in which it is defined, and their patients; `flat`: pairs without range."""
 
     values: dict[Key, list[float]] = field(default_factory=dict)
     patients: dict[Key, list[str]] = field(default_factory=dict)
@@ -124,8 +124,8 @@ def evaluate_translation(
         if tried.flat:
             more = ", …" if len(tried.flat) > NAMED else ""
             notes.append(
-                f"ssim and psnr left out for {len(tried.flat)} of {tried.cases} {role}, whose reference has one value in"
-                f" all of the body ({', '.join(tried.flat[:NAMED])}{more})"
+                f"ssim and psnr left out for {len(tried.flat)} of {tried.cases} {role}, whose reference has one value"
+                f" in all of the body ({', '.join(tried.flat[:NAMED])}{more})"
             )
     return Evaluation(kind="translation", seed=seed, scores=scores, notes=notes)
 
@@ -237,7 +237,7 @@ def _score(
 
 
 def _place(name: str, region: str | None, modality: str) -> str:
-    """Where a score looks, in words. A label counts whole, for what is marked outside the body is meant to be scored."""
+    """Where a score looks, in words. A label counts whole: what is marked outside the body is meant to be scored."""
     if name == "dice":
         return "over the whole image"
     if region is None or (modality == "CT" and region in CT_TISSUES_HU):
