@@ -202,7 +202,8 @@ def test_masks_of_a_linked_cohort_are_found_by_both_sides(slicerHost, cohort, tm
     queue.storeCorrectedMask("case0", mask(3))
     drawn = cohort / "case0" / "label.v1.nrrd"
     assert queue.latestMask("case0") == drawn and ReviewQueue(tmp_path / "link", "Bea").latestMask("case0") == drawn
-    assert corrected_mask(queue.path, latest(read_reviews(queue.path))["case0"]).samefile(drawn)
+    review = standing(read_reviews(queue.path), Cohort.read(tmp_path / "link")["case0"])
+    assert corrected_mask(queue.path, review).samefile(drawn)
 
 
 def test_a_corrected_mask_is_everybodys_and_decisions_say_which_was_seen(queue):
