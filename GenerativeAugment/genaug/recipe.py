@@ -155,6 +155,9 @@ class Recipe(Strict):
         for index, stage in enumerate(self.stages.values()):
             if stage.follows is not None and stage.follows not in names[:index]:
                 raise ValueError(f"stage {names[index]} follows {stage.follows}, which is no stage before it")
+        for size, layer in self.defaults.items():
+            for unknown in set(layer.get("stages", {})) - set(names):
+                raise ValueError(f"defaults.{size} changes the stage {unknown}, which is none of {', '.join(names)}")
         if self.unpaired and (self.task != "translation" or {"images", "label_map"} & set(self.conditions)):
             raise ValueError("only a translation from images that no case lacks can be learnt from unpaired cases")
         if len({stage.makes for stage in self.stages.values() if stage.space == "latent"}) > 1:
@@ -205,8 +208,13 @@ def load_recipe(name: str | Path) -> Recipe:
     Raises:
         GenaugError: BAD_RECIPE, with the known names.
     """
-    path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    path = recipe_path(name)
     return parse_recipe(_read(path, name, ()), path)
+
+
+def recipe_path(name: str | Path) -> Path:
+    """The file of a recipe that comes with the package, or of one's own."""
+    return Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
 
 
 def _read(path: Path, name: str | Path, heirs: tuple[str, ...]) -> dict[str, Any]:

@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from engine_data import Told, Words, blob_cohort, tiny_options, words_folder
 from genaug.case import Case
+from genaug.cli import main
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.package import load_package, read_info
 from genaug.parameters import SynthesisParameters, TranslationParameters
 from genaug.progress import Silent
-from genaug.recipe import FOLDER, Recipe, list_recipes, load_recipe
+from genaug.recipe import FOLDER, Recipe, list_recipes, load_recipe, recipe_path
+from genaug.recipe_check import check_recipe
 from genaug.record import Record
 from genaug.synthesis import remake as make_again
 from genaug.synthesis import synthesize
@@ -115,6 +118,128 @@ def make(recipe: Recipe, package: Path, data: Cohort, output: Path, encoder: Pat
 def test_a_recipe_is_short_and_tells_what_it_is_and_suits(recipe):
     assert len((FOLDER / f"{recipe.name}.toml").read_text(encoding="utf-8").splitlines()) <= 56
     assert all((recipe.title, recipe.citation, recipe.distinct, recipe.suits, recipe.unsuited))
+
+
+@pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
+def test_a_recipe_names_only_what_there_is(recipe):
+    dimension = recipe.dimensions[-1]
+    check_recipe(recipe.resolve(dimension), dimension, recipe_path(recipe.name))
+
+
+def written(folder: Path, base: str, *changes: str) -> Path:
+    """A recipe of one's own that differs from another in some lines."""
+    known = load_recipe(base)
+    about = ("title", "family", "task", "citation", "distinct", "suits", "unsuited")
+    lines = [f'extends = "{base}"', 'name = "mine"', *(f'{key} = """{getattr(known, key)}"""' for key in about)]
+    lines += [f"conditions = {list(known.conditions)}", f"dimensions = {list(known.dimensions)}"]
+    lines += [f"{key} = {str(getattr(known, key)).lower()}" for key in ("with_labels", "unpaired")]
+    path = folder / "mine.toml"
+    path.write_text("\n".join([*lines, *changes]), encoding="utf-8")
+    return path
+
+
+UNET = "stages.translator."
+GAME = f"{UNET}loss.adversarial.options.game"
+MISTAKES = {
+    "network": ("pix2pix", f'{UNET}network.kind = "translater"', f"{UNET}network.kind", "translator"),
+    "critic": ("pix2pix", f'{UNET}critics.critic.kind = "patch_critik"', f"{UNET}critics.critic.kind", "patch_critic"),
+    "term": ("pix2pix", f"{UNET}loss.stile = 1", f"{UNET}loss.stile", "style"),
+    "kind": ("pix2pix", f'{UNET}loss.mine = {{ kind = "perceptuel" }}', f"{UNET}loss.mine.kind", "perceptual"),
+    "critic's term": ("pix2pix", f"{UNET}critic_loss.critic.r2 = 1", f"{UNET}critic_loss.critic.r2", "r1"),
+    "late term": ("pix2pix", f"{UNET}loss.stile.start = 900000", f"{UNET}loss.stile", "style"),
+    "option": ("pix2pix", f"{UNET}loss.ssim.options.windov = 5", f"{UNET}loss.ssim.options.windov", "window"),
+    "value": ("pix2pix", f'{UNET}loss.ssim.options.window = "wide"', f"{UNET}loss.ssim.options.window", "integer"),
+    "game": ("pix2pix", f'{GAME} = "hinche"', GAME, "hinge"),
+    "network's option": ("pix2pix", f"{UNET}network.options.feetures = [8]", f"{UNET}network.options.f", "features"),
+    "passed on": ("rhvae", "stages.vae.network.options.chanels = [8]", "network.options.chanels", "channels"),
+    "of a part": ("syndiff", "stages.syndiff.network.options.diffusion.lattent = 8", "stages.syndiff", "lattent"),
+    "of planes": ("slice-vae", "stages.vae.network.options.lattent = 8", "stages.vae", "lattent"),
+    "of a schedule": ("ddpm", "stages.denoiser.network.options.schedule.kint = 1", "stages.denoiser", "kint"),
+    "critic's option": (
+        "pix2pix",
+        f"{UNET}critics.critic.options.layer = 2",
+        f"{UNET}critics.critic.options.layer",
+        "layers",
+    ),
+    "asked critic": (
+        "pix2pix",
+        f'{UNET}loss.style.options.critic = "kritik"',
+        f"{UNET}loss.style.options.critic",
+        "critic",
+    ),
+    "critic by default": ("unet-l1", f"{UNET}loss.adversarial = 1", f"{UNET}loss.adversarial.options.critic", "none"),
+    "fake": ("cyclegan", 'stages.cycle.loss.reverse.options.fake = "revert"', "loss.reverse.options.fake", "reversed"),
+    "real": (
+        "cyclegan",
+        'stages.cycle.critic_loss.source_critic.remembering.options.real = "sauce"',
+        "critic_loss.source_critic.remembering.options.real",
+        "cycle_source",
+    ),
+    "of": ("syndiff", 'stages.syndiff.loss.denoised.options.of = "denoist"', "loss.denoised.options.of", "denoised"),
+    "output of a term": ("pix2pix", f"{UNET}loss.kl = 1", f"{UNET}loss.kl", "generated"),
+    "teacher": ("ddpm", "stages.denoiser.loss.distillation = 1", "stages.denoiser.loss.distillation", "fits"),
+    "memory": ("pix2pix", f"{UNET}critic_loss.critic.remembering = 1", f"{UNET}critic_loss.critic.remembering", "fits"),
+    "layers": (
+        "pix2pix",
+        f'{UNET}critics.critic = {{ kind = "critic", options = {{ channels = [8], layers = false }} }}\n'
+        f"{UNET}loss.feature_matching = 1",
+        f"{UNET}loss.feature_matching",
+        "fits",
+    ),
+    "sampler": ("ddpm", 'sampler.name = "dpmp_2m"', "sampler.name", "dpmpp_2m"),
+    "sampler of one pass": ("pix2pix", 'sampler.name = "ddim"', "sampler.name", "one_pass"),
+    "no sampler": ("ddpm", 'sampler.name = "one_pass"', "sampler.name", "fastdpm_step"),
+    "sampler's option": ("ddim", "sampler.options.etta = 1", "sampler.options.etta", "eta"),
+    "spacing": ("ddim", 'sampler.options.spacing = "even"', "sampler.options.spacing", "uniform"),
+    "levels": ("ddgan", "sampler.steps = 7", "sampler", "levels"),
+    "stage followed": ("progressive-distillation", 'stages.student_1.follows = "student_3"', "student_3", "recipe"),
+    "stage in the defaults": (
+        "pix2pix",
+        "defaults.3d.stages.tranzlator.training.batch_size = 1",
+        "tranzlator",
+        "recipe",
+    ),
+}
+"""Recipe, the line that spoils it, the key that must be named, and what must be expected first."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_a_recipe_is_told_with_its_file_its_place_and_the_nearest_name(mistake, tmp_path):
+    base, line, key, expected = MISTAKES[mistake]
+    path = written(tmp_path, base, line)
+    with pytest.raises(GenaugError) as caught:
+        recipe = load_recipe(path)
+        dimension = recipe.dimensions[-1]
+        check_recipe(recipe.resolve(dimension), dimension, path)
+    error = caught.value
+    assert error.reason is Reason.BAD_RECIPE and error.subject == str(path) and key in error.found
+    if "one of " in error.expected or "of the network: " in error.expected:
+        first = error.expected.replace("one of ", "").split(": ")[-1].split(", ")[0]
+        assert first.startswith(expected), error.expected
+    else:
+        assert expected in f"{error.found} {error.expected}"
+    assert error.remedy
+
+
+def test_an_option_that_a_network_passes_on_or_keeps_for_its_sampler_is_known(tmp_path):
+    for base, line in (
+        ("rhvae", "stages.vae.network.options.corruption = 0.1"),
+        ("ddm", "sampler.options.amplitude = 0.5"),
+        ("pix2pix", "stages.translator.network.options.dropout = 0"),
+    ):
+        check_recipe(load_recipe(written(tmp_path, base, line)).resolve(2), 2, "mine")
+
+
+def test_a_mistake_stops_the_page_of_a_file_and_a_training_before_anything_is_written(tmp_path):
+    path = written(tmp_path, "pix2pix", "stages.translator.loss.stile.start = 900")
+    page = CliRunner().invoke(main, ["methods", str(path)])
+    assert page.exit_code == 2 and "stages.translator.loss.stile" in page.stderr
+    cohort = blob_cohort(tmp_path / "data", 1, 32, flat=True)
+    options = tiny_options("pix2pix", 1).model_copy(update={"recipe": str(path)})
+    with pytest.raises(GenaugError, match="stile") as caught:
+        train(cohort, options, tmp_path / "package", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_RECIPE and caught.value.subject == str(path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["data", "mine.toml"]
 
 
 def test_a_term_that_is_not_there_cannot_be_taken_away(tmp_path):

@@ -74,6 +74,7 @@ __all__ = [
     "Signature",
     "SpatialAutoencoder",
     "System",
+    "Unfit",
     "activate",
     "build_critic",
     "build_system",
@@ -83,7 +84,12 @@ __all__ = [
 
 Built = TypeVar("Built", bound=nn.Module)
 
-SYSTEMS: dict[str, Callable[..., System]] = {
+
+class Unfit(GenaugError):
+    """A network's options are names it knows, and do not go together or with the window."""
+
+
+SYSTEMS: dict[str, type[System]] = {
     "latent_generator": LatentGenerator,
     "deconvolution_generator": DeconvolutionGenerator,
     "dense_generator": DenseGenerator,
@@ -123,7 +129,7 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "syndiff": SynDiff,
 }
 
-CRITICS: dict[str, Callable[..., nn.Module]] = {
+CRITICS: dict[str, type[nn.Module]] = {
     "critic": Critic,
     "patch_critic": PatchCritic,
     "normed_critic": NormedCritic,
@@ -179,7 +185,8 @@ def _build(kinds: Mapping[str, Callable[..., Built]], network: Network, signatur
     try:
         return kinds[network.kind](signature, **network.options)
     except (TypeError, ValueError) as error:
-        raise GenaugError(
+        refusal = Unfit if isinstance(error, ValueError) else GenaugError
+        raise refusal(
             Reason.BAD_RECIPE,
             network.kind,
             str(error),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +151,11 @@ def raw_mean(mean: Tensor, image_channels: int) -> Tensor:
 
 class System(nn.Module, ABC):
     """A network as the rest of the code sees it: a training pass, and cases from noise."""
+
+    stepped: ClassVar[bool] = False
+    """Whether `sample` goes step by step as a sampler of `samplers` says; any other network has "one_pass"."""
+    sampler_options: ClassVar[tuple[str, ...]] = ()
+    """Numbers among the sampler's options that are the network's own."""
 
     def __init__(self, signature: Signature) -> None:
         super().__init__()

@@ -32,6 +32,8 @@ class DeformableDenoiser(DenoisingSystem):
         ValueError: where source and target have not equally many channels, or label maps are to be made.
     """
 
+    sampler_options = ("amplitude",)
+
     def __init__(
         self,
         signature: Signature,

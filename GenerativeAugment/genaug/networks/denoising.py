@@ -36,6 +36,8 @@ class DenoisingSystem(System):
         ValueError: for levels that do not divide the schedule's steps.
     """
 
+    stepped = True
+
     def __init__(
         self,
         signature: Signature,

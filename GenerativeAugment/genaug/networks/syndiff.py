@@ -30,6 +30,8 @@ class SynDiff(System):
         from_source: see CyclePair.
     """
 
+    stepped = True
+
     def __init__(
         self,
         signature: Signature,

@@ -29,6 +29,8 @@ class WaveletDenoiser(System):
         channels, attention, ...: see DenoisingSystem.
     """
 
+    stepped = True
+
     def __init__(
         self,
         signature: Signature,

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import is_wrapped
 from torch import Tensor, nn
 
-from genaug.objectives.base import Batch, Outputs, Play, judged, named
+from genaug.objectives.base import Batch, Outputs, Play, judged, layers_of, named
 
 Cost = Callable[[Tensor], Tensor]
+
+Game = Literal["wasserstein", "least_squares", "hinge", "bce"]
 
 _COSTS: dict[str, tuple[Cost, Cost]] = {
     "wasserstein": (lambda scores: -scores, lambda scores: scores),
@@ -31,7 +33,7 @@ def adversarial(
     batch: Batch,
     play: Play,
     critic: str = "critic",
-    game: str = "wasserstein",
+    game: Game = "wasserstein",
     fake: str = "generated",
 ) -> Tensor:
     """What the network minimises: the critic's scores of its fakes should look real.
@@ -60,7 +62,7 @@ def critic_adversarial(
     outputs: Outputs,
     batch: Batch,
     play: Play,
-    game: str = "wasserstein",
+    game: Game = "wasserstein",
     fake: str = "generated",
     real: str = "target",
 ) -> Tensor:
@@ -72,7 +74,7 @@ def critic_adversarial(
 
 
 def mismatched(
-    critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, game: str = "bce", real: str = "target"
+    critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, game: Game = "bce", real: str = "target"
 ) -> Tensor:
     """Real cases told with another case's vector are fakes to the critic (Reed 2016, arXiv:1605.05396, GAN-CLS).
 
@@ -88,7 +90,7 @@ def mismatched(
     return torch.dot(costs, other) / other.sum().clamp(min=1)
 
 
-def _costs(game: str) -> tuple[Cost, Cost]:
+def _costs(game: Game) -> tuple[Cost, Cost]:
     """Those of a game; raises ValueError for one that there is not."""
     if game not in _COSTS:
         raise ValueError(f"unknown game {game!r}")
@@ -120,7 +122,7 @@ def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "
     judge = play.critics[critic]
     with torch.no_grad():
         # Without the scores.
-        real = judge.layers(judged(batch.target, batch))[:-1]  # type: ignore[operator]
+        real = layers_of(judge, judged(batch.target, batch))[:-1]
     fake = play.judgement(critic, "generated", outputs, batch)[:-1]
     return torch.stack([F.l1_loss(f, r) for f, r in zip(fake, real, strict=True)]).mean()
 

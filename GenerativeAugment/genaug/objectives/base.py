@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Outputs, Signature, System
+
+
+class Lacking(ValueError):
+    """A term asks for what its stage does not have.
+
+    Args:
+        message: what is missing, and where.
+        name: of an output or a field of the batch that there is not; empty where it is something else.
+        known: the outputs that there are.
+    """
+
+    def __init__(self, message: str, name: str = "", known: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.name, self.known = name, tuple(known)
 
 
 @dataclass(frozen=True)
@@ -27,8 +41,7 @@ class Play:
         """What every layer of a critic makes of a fake, its scores last; the scores alone where it shows no layers."""
         if (critic, fake) not in self.judgements:
             judge, seen = self.critics[critic], judged(named(fake, outputs, batch), batch)
-            shows = callable(getattr(type(judge), "layers", None))
-            self.judgements[critic, fake] = judge.layers(seen) if shows else [judge(seen)]  # type: ignore[operator]
+            self.judgements[critic, fake] = layers_of(judge, seen) if _shows_layers(judge) else [judge(seen)]
         return self.judgements[critic, fake]
 
     def images(self, x: Tensor) -> Tensor:
@@ -61,10 +74,25 @@ def judged(x: Tensor, batch: Batch) -> Tensor:
 
 def named(name: str, outputs: Outputs, batch: Batch) -> Tensor:
     """What a term is to look at: something the network has put out, else a field of the batch."""
-    value = outputs[name] if name in outputs else getattr(batch, name)
+    value = outputs[name] if name in outputs else getattr(batch, name, None)
     if not isinstance(value, Tensor):
-        raise ValueError(f"there is no {name!r} among the outputs {', '.join(outputs)}, nor in the batch")
+        raise Lacking(f"there is no {name!r} among the outputs {', '.join(outputs)}, nor in the batch", name, outputs)
     return value
+
+
+def layers_of(critic: nn.Module, seen: Tensor) -> list[Tensor]:
+    """What every layer of a critic makes of what it sees, the scores last.
+
+    Raises:
+        Lacking: for a critic that does not show its layers.
+    """
+    if not _shows_layers(critic):
+        raise Lacking(f"a {type(critic).__name__} does not show what its layers see; use a critic of patches")
+    return list(critic.layers(seen))  # type: ignore[operator]
+
+
+def _shows_layers(critic: nn.Module) -> bool:
+    return callable(getattr(type(critic), "layers", None))
 
 
 def mean_inside(values: Tensor, batch: Batch, inside: Tensor | None = None) -> Tensor:
@@ -75,4 +103,15 @@ def mean_inside(values: Tensor, batch: Batch, inside: Tensor | None = None) -> T
     return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp(min=1)
 
 
-__all__ = ["Batch", "CriticTerm", "LossTerm", "Outputs", "Play", "judged", "mean_inside", "named"]
+__all__ = [
+    "Batch",
+    "CriticTerm",
+    "Lacking",
+    "LossTerm",
+    "Outputs",
+    "Play",
+    "judged",
+    "layers_of",
+    "mean_inside",
+    "named",
+]

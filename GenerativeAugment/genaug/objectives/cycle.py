@@ -10,8 +10,8 @@ from lightning_fabric import is_wrapped
 from torch import Tensor, nn
 
 from genaug.networks.pool import PoolCritic
-from genaug.objectives.adversarial import critic_adversarial
-from genaug.objectives.base import Batch, Outputs, Play, named
+from genaug.objectives.adversarial import Game, critic_adversarial
+from genaug.objectives.base import Batch, Lacking, Outputs, Play, named
 
 
 def cycle(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
@@ -34,7 +34,7 @@ def critic_remembering(
     outputs: Outputs,
     batch: Batch,
     play: Play,
-    game: str = "least_squares",
+    game: Game = "least_squares",
     fake: str = "generated",
     real: str = "target",
 ) -> Tensor:
@@ -44,6 +44,6 @@ def critic_remembering(
     """
     judge = cast(nn.Module, critic.module) if is_wrapped(critic) else critic
     if not isinstance(judge, PoolCritic):
-        raise ValueError(f"a {type(judge).__name__} remembers no fakes; use a pool_critic")
+        raise Lacking(f"a {type(judge).__name__} remembers no fakes; use a pool_critic")
     shown = judge.recall(named(fake, outputs, batch).detach(), play.generator)
     return critic_adversarial(critic, {**outputs, fake: shown}, batch, play, game, fake, real)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.networks.denoising import DenoisingSystem
-from genaug.objectives.base import Batch, Outputs, Play, mean_inside
+from genaug.objectives.base import Batch, Lacking, Outputs, Play, mean_inside
 
 
 def distillation(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
@@ -23,7 +23,7 @@ def distillation(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     """
     teacher = play.teacher
     if not isinstance(teacher, DenoisingSystem):
-        raise ValueError("distillation needs a stage that follows a denoiser, its teacher")
+        raise Lacking("distillation needs a stage that follows a denoiser, its teacher")
     with torch.no_grad():
         x0 = leap(teacher, outputs["noised"], outputs["timesteps"], outputs["following"], batch)
         truth = teacher.schedule.convert(x0, outputs["noised"], outputs["timesteps"], "x0", teacher.prediction)

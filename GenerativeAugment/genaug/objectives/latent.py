@@ -5,12 +5,16 @@ All are in nats per number of the code, so that a weight keeps its meaning when 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.errors import GenaugError, Reason
 from genaug.objectives.base import Batch, Outputs, Play
+
+Kernel = Literal["imq", "gaussian"]
 
 
 def sampled_kl(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
@@ -53,7 +57,7 @@ def read_vector(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     return total / max(count, 1)
 
 
-def mmd(outputs: Outputs, batch: Batch, play: Play, kernel: str = "imq", bandwidth: float = 1.0) -> Tensor:
+def mmd(outputs: Outputs, batch: Batch, play: Play, kernel: Kernel = "imq", bandwidth: float = 1.0) -> Tensor:
     """Maximum mean discrepancy of the batch's codes from as many draws of the standard normal (Zhao 2019, InfoVAE)."""
     codes = outputs["code"].float()
     prior = torch.randn(tuple(codes.shape), generator=play.generator).to(codes)
@@ -64,7 +68,7 @@ SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Of the inverse multiquadratic kernels that are added up (Tolstikhin 2018, arXiv:1711.01558)."""
 
 
-def unbiased_mmd(x: Tensor, y: Tensor, kernel: str = "imq", bandwidth: float = 1.0) -> Tensor:
+def unbiased_mmd(x: Tensor, y: Tensor, kernel: Kernel = "imq", bandwidth: float = 1.0) -> Tensor:
     """The unbiased estimate of the squared discrepancy (Gretton 2012, equation 3), 0 on average for equal ones.
 
     Args:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.evaluation.convolutional import feature_maps
-from genaug.objectives.base import Batch, Outputs, Play, judged, named
+from genaug.objectives.base import Batch, Outputs, Play, judged, layers_of, named
 
 SEED = 20_251_125
 """Of the random features; any but those of the evaluation."""
@@ -80,7 +80,7 @@ def _pairs(
 def _features(x: Tensor, batch: Batch, play: Play, critic: str | None) -> Iterable[Tensor]:
     if critic is not None:
         # Without the scores.
-        return list(play.critics[critic].layers(judged(x, batch))[:-1])  # type: ignore[operator]
+        return layers_of(play.critics[critic], judged(x, batch))[:-1]
     images = play.images(x).float()
     seen = images if batch.inside is None else images * batch.inside
     maps = feature_maps(seen.flatten(0, 1)[:, None], play.signature.dimension, SEED)

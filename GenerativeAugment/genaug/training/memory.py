@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from genaug.generation import at_codes
-from genaug.generation_memory import shapes_batch
-from genaug.networks import Autoencoder, Batch, System, build_critic, build_system, follow
 from genaug.objectives import CRITIC_LOSSES, LOSSES
-from genaug.objectives.base import Play
-from genaug.peak import FRAGMENTS, LIBRARIES, on_meta, peak_bytes
+from genaug.peak import FRAGMENTS, LIBRARIES, peak_bytes
 from genaug.progress import Reporter
-from genaug.recipe import Stage
-from genaug.stages import chains, stage_signature, stage_view
+from genaug.stage_shapes import StageShapes, stages_on_shapes
 from genaug.stated import Peak, resident, state
 from genaug.training.plan import TENSORS, TrainingPlan
 
@@ -47,47 +41,17 @@ def state_training_peak(plan: TrainingPlan, folder: Path, device: torch.device, 
 
 def _stages(plan: TrainingPlan) -> dict[str, int]:
     """Bytes of one step of each stage, weights and the optimiser's memory included."""
-    systems: dict[str, System] = {}
-    found = {}
-    for chain in chains(plan.recipe):
-        for name in chain:
-            stage = plan.recipe.stages[name]
-            signature = stage_signature(stage, plan.grid.dimension, plan.grid.size, plan.roles)
-            if stage.space == "latent":
-                channels, *window = systems[chain[0]].noise_shape()
-                signature = stage_signature(stage, plan.grid.dimension, window, plan.roles)
-                signature = replace(signature, image_channels=channels, label_channels=0)
-            systems[name] = on_meta(build_system(stage.network, signature)).train()
-            critics = {key: on_meta(build_critic(one, signature)).train() for key, one in stage.critics.items()}
-            teacher = None if stage.follows is None else systems[stage.follows]
-            if teacher is not None:
-                # On shapes alone, so that what would fail after the teacher's training fails before it.
-                follow(systems[name], teacher, name)
-            first = systems[chain[0]]
-            found[name] = _step_bytes(stage, systems[name], critics, _seen(plan, chain[0], stage, first), teacher)
-    return found
+    stages = stages_on_shapes(plan.recipe, plan.grid.dimension, plan.grid.size, plan.roles)
+    return {shapes.name: _step_bytes(shapes) for shapes in stages}
 
 
-def _seen(plan: TrainingPlan, first: str, stage: Stage, autoencoder: System) -> Batch:
-    """What a stage sees of a batch: its part of the cases, or their codes, which may be integers."""
-    batch = shapes_batch(plan.roles, plan.grid.size, stage.training.batch_size)
-    seen = stage_view(batch, stage, plan.roles)
-    if stage.space == "voxel" or not isinstance(autoencoder, Autoencoder):
-        inside = torch.zeros(len(batch.target), 1, *plan.grid.size, device="meta")
-        return replace(seen, inside=inside)
-    with torch.no_grad():
-        return at_codes(seen, autoencoder.codes(stage_view(batch, plan.recipe.stages[first], plan.roles)))
-
-
-def _step_bytes(
-    stage: Stage, system: System, critics: Mapping[str, nn.Module], batch: Batch, teacher: System | None
-) -> int:
-    play = Play(system.signature, dict(critics), torch.Generator(), stage.training.iterations, teacher)
+def _step_bytes(shapes: StageShapes) -> int:
+    play, system, critics, batch = shapes.play(), shapes.system, shapes.critics, shapes.batch
 
     def run() -> None:
         outputs = system(batch, play.generator)
         detached = {name: value.detach() for name, value in outputs.items()}
-        for name, terms in stage.critic_loss.items():
+        for name, terms in shapes.stage.critic_loss.items():
             _descend(
                 [
                     CRITIC_LOSSES[term.kind or key](critics[name], detached, batch, play, **term.options)
@@ -95,7 +59,8 @@ def _step_bytes(
                 ]
             )
         fresh = replace(play, judgements={})
-        _descend([LOSSES[term.kind or key](outputs, batch, fresh, **term.options) for key, term in stage.loss.items()])
+        losses = shapes.stage.loss
+        _descend([LOSSES[term.kind or key](outputs, batch, fresh, **term.options) for key, term in losses.items()])
 
     modules: list[nn.Module] = [system, *critics.values()]
     weights = sum(one.numel() for module in modules for one in module.state_dict().values())

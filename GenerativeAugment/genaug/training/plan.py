@@ -27,7 +27,8 @@ from genaug.package import LabelRange, TrainedOn, read_info, weights_sha256
 from genaug.parameters import TrainingOptions
 from genaug.pieces import piece_volumes
 from genaug.progress import Reporter
-from genaug.recipe import Recipe, load_recipe
+from genaug.recipe import Recipe, load_recipe, recipe_path
+from genaug.recipe_check import check_recipe
 from genaug.tensors import Roles
 from genaug.text import text_covariate
 from genaug.training.inputs import FileState, contents, file_states
@@ -66,8 +67,9 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
     Only cases of the cohort's training part are read. Nothing is left in `folder` when the training is refused.
 
     Raises:
-        GenaugError: what the cohort's check finds; LEAK when a case, or the package that is the start, descends from a
-            patient outside the training part; BAD_PARAMETER when the folder holds another training.
+        GenaugError: what the cohort's check finds; BAD_RECIPE when the recipe names what there is not; LEAK when a
+            case, or the package that is the start, descends from a patient outside the training part; BAD_PARAMETER
+            when the folder holds another training.
     """
     cohort.require_no_leak()
     cases = cohort.part("train")
@@ -80,6 +82,7 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
             "Check the split: every case may have been put into validation or test.",
         )
     recipe, roles, dimension = _choose(cohort, cases, options)
+    check_recipe(recipe, dimension, recipe_path(options.recipe), roles)
     _require_something_to_train(recipe, options)
     _require_enough(recipe, cohort, cases)
     ancestors = _ancestors(cohort, options.initial)

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from genaug.methods import Method
+    from genaug.recipe import Recipe
 
 SHORTEST_TITLE = 20
 """Characters of a title that are shown however narrow the terminal is."""
@@ -48,6 +49,8 @@ def _explained(name: str, as_json: bool) -> str:
 
     if name in recipe_names() or name.endswith(".toml"):
         recipe = load_recipe(name)
+        if name.endswith(".toml"):
+            _check(recipe, name)
         if as_json:
             return recipe.model_dump_json(indent=2)
         stages = [f"{stage}: {one.network.kind}, {_terms(one.loss)}" for stage, one in recipe.stages.items()]
@@ -55,6 +58,19 @@ def _explained(name: str, as_json: bool) -> str:
         return _page(Method.of(recipe), (("stages", "; ".join(stages)), ("sampler", sampler)))
     method = find_method(name)
     return method.model_dump_json(indent=2) if as_json else _page(method, ())
+
+
+def _check(recipe: Recipe, path: str) -> None:
+    """Refuse a file of one's own that no training could follow. Those that come with the package are known to be good,
+    so that they are explained without torch, which this takes.
+    """
+    from genaug.importing import collector_off
+
+    with collector_off():
+        from genaug.recipe_check import check_recipe
+
+    for dimension in recipe.dimensions:
+        check_recipe(recipe.resolve(dimension), dimension, path)
 
 
 def _terms(loss: object) -> str:
