@@ -518,7 +518,7 @@ class Console:
         return self.jobs.waitForCompletion(jobId)
 
     def cancel(self) -> None:
-        """Stop the running job and those that wait."""
+        """Stop the running job and those that wait; a training saves its checkpoint first, unless called twice."""
         self.jobs.cancel()
 
     def undoLast(self) -> ImportedResult | None:

@@ -156,6 +156,11 @@ class JobCenter:
         return self.runner.cancelling
 
     @property
+    def saving(self) -> bool:
+        """Whether it saves what it has done, before it stops."""
+        return self.runner.saving
+
+    @property
     def current(self) -> PlannedJob | None:
         """What is running, or runs next."""
         return next((run.planned for run in self._runs.values()), None)
@@ -178,7 +183,10 @@ class JobCenter:
         return run.jobId
 
     def cancel(self) -> None:
-        """Stop the running job and those that wait; `failed` follows for each."""
+        """Stop the running job and those that wait; `failed` follows for each.
+
+        A training saves its checkpoint first, which may take a while; a second call does without.
+        """
         self._stop(list(self._runs.values()), _("a request to stop"))
 
     def waitForCompletion(self, jobId: str) -> Outcome:

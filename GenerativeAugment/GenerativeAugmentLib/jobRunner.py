@@ -13,11 +13,8 @@ from typing import Any, Protocol
 from GenerativeAugmentLib.causes import causeOfEnd, describeExit
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.files import explained
-from GenerativeAugmentLib.jobs import RESULT_FILE, Job, readResult
+from GenerativeAugmentLib.jobs import RESULT_FILE, SAVE_S, STOP_S, Job, readResult
 from GenerativeAugmentLib.workerProcess import WorkerProcess
-
-CANCEL_GRACE_S = 1.5
-"""How long a job may take to stop by itself before its worker is killed."""
 
 POLL_BUDGET_S = 0.02
 """How long one look at the worker may take; what is left waits for the next."""
@@ -87,6 +84,13 @@ class _Order:
     job: Job
     cancelledAt: float | None = None
     cancelledBy: str = ""
+    isUrgent: bool = False
+
+    @property
+    def isOverdue(self) -> bool:
+        """Whether it was told to stop and has had its time to do so by itself; a second request shortens that."""
+        waits = self.job.savesWhenStopped and not self.isUrgent
+        return self.cancelledAt is not None and not waits and time.monotonic() >= self.cancelledAt + STOP_S
 
 
 class JobRunner:
@@ -162,6 +166,11 @@ class JobRunner:
         return self._current is not None and self._current.cancelledAt is not None
 
     @property
+    def saving(self) -> bool:
+        """Whether it saves what it has done, before it stops."""
+        return self.cancelling and self._current.job.savesWhenStopped and not self._current.isUrgent
+
+    @property
     def workerInfo(self) -> dict[str, Any] | None:
         """What the running worker told when it was ready: versions, devices, missing packages."""
         return self._workerInfo
@@ -187,10 +196,11 @@ class JobRunner:
         return order.jobId
 
     def cancel(self, jobId: str | None = None, by: str = "") -> bool:
-        """Stop a job: politely first, and after CANCEL_GRACE_S by ending its worker with all it has started.
+        """Stop a job: politely first, and after STOP_S by ending its worker with all it has started.
 
-        `failed` follows within 2 s, with reason "cancelled". A job that finishes at the same moment counts as
-        cancelled too: whoever cancels does not expect a result to appear.
+        `failed` follows within 2 s, with reason "cancelled". A job that saves what it has done is waited for as long as
+        that takes; a second request ends its worker too, unless it follows so soon that it is a double click. A job
+        that finishes at the same moment counts as cancelled: whoever cancels does not expect a result to appear.
 
         Args:
             jobId: the running job when None.
@@ -212,6 +222,8 @@ class JobRunner:
             self._current.cancelledAt, self._current.cancelledBy = time.monotonic(), by
             if self._worker is not None:
                 self._worker.send({"cancel": self._current.jobId})
+        elif time.monotonic() >= self._current.cancelledAt + STOP_S:
+            self._current.isUrgent = True
         self._watch()
         return True
 
@@ -252,18 +264,21 @@ class JobRunner:
     def shutdown(self, wait: bool = False) -> None:
         """Stop everything: on module cleanup and reload, after an installation, before the application quits.
 
-        Every job fails with reason "cancelled" before this returns. The runner can be used again.
+        Every job fails with reason "cancelled" before this returns. The runner can be used again. The worker is asked
+        to quit and killed when it has not; one whose job saves what it has done gets SAVE_S for that. Where the
+        application ends before, nobody kills it: it gives itself as much and ends.
 
         Args:
             wait: return only when the worker is gone, at most about 2 s; else it ends in the background.
         """
+        saves = self._current is not None and self._current.job.savesWhenStopped
         orders = [*([self._current] if self._current is not None else []), *self._waiting]
         self._waiting.clear()
         worker = self._dropWorker()
         for order in orders:
             self._conclude(order, cancelled(order.job, _("the end of the worker")))
         if worker is not None:
-            worker.close(wait=wait)
+            worker.close(grace=SAVE_S if saves and not wait else STOP_S, wait=wait)
         try:
             self._tellConclusions()
         finally:
@@ -377,12 +392,12 @@ class JobRunner:
 
     def _killIfDeaf(self) -> None:
         order = self._current
-        if order is None or order.cancelledAt is None or time.monotonic() < order.cancelledAt + CANCEL_GRACE_S:
+        if order is None or not order.isOverdue:
             return
         worker = self._dropWorker()
         if worker is not None:
             worker.kill()
-        found = _("{cause}; the worker did not answer and was ended").format(cause=order.cancelledBy)
+        found = _("{cause}; the worker did not stop by itself and was ended").format(cause=order.cancelledBy)
         self._conclude(order, cancelled(order.job, found))
 
     def _endIdle(self) -> None:

@@ -19,6 +19,15 @@ JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 JOBS_FOLDER = "GenerativeAugment"
 
+STOP_S = 1.5
+"""How long a job may take to stop by itself before its worker is killed."""
+
+SAVE_S = 130.0
+"""The same for a job that saves what it has done, when nobody can be asked any more because the application ends."""
+
+_SAVING = ("train",)
+"""Kinds of job that save what they have done when they are stopped, and go on from there when they are run again."""
+
 _SEVERAL = (list, tuple)
 
 
@@ -49,6 +58,11 @@ class Job:
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", copy.deepcopy(dict(self.parameters)))
         object.__setattr__(self, "inputs", copy.deepcopy(dict(self.inputs)))
+
+    @property
+    def savesWhenStopped(self) -> bool:
+        """Whether it saves what it has done before it stops, which takes as long as a step of it and the writing."""
+        return self.kind in _SAVING
 
     def write(self) -> Path:
         """Write job.json, whole or not at all, and return the folder.

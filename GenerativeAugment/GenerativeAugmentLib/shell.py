@@ -291,10 +291,7 @@ class Shell:
         self.ui.undoButton.enabled = not self.jobs.busy and self.jobs.undoStack.last is not None
         button = self.ui.applyButton
         if self.jobs.busy:
-            button.text = _("Cancel")
-            button.toolTip = _("Stop the running job; nothing of it gets into the scene.")
-            button.enabled = not self.jobs.cancelling
-            self.ui.reasonLabel.text = _("Stopping...") if self.jobs.cancelling else ""
+            self._showRunning(button)
             return
         button.text = _("Apply")
         button.toolTip = self.panel.applyToolTip
@@ -302,6 +299,18 @@ class Shell:
         button.enabled = ready
         # How the last job ended, and why there can be no other yet.
         self.ui.reasonLabel.text = " ".join(part for part in (self._status, "" if ready else reason) if part)
+
+    def _showRunning(self, button: Any) -> None:
+        """Apply is Cancel while a job runs."""
+        button.text, stopping = _("Cancel"), ""
+        button.toolTip = _("Stop the running job; nothing of it gets into the scene.")
+        button.enabled = self.jobs.saving or not self.jobs.cancelling
+        if self.jobs.saving:
+            button.text, stopping = _("Stop at once"), _("Stopping, saving the checkpoint...")
+            button.toolTip = _("End the worker now; what was trained since the last checkpoint is lost.")
+        elif self.jobs.cancelling:
+            stopping = _("Stopping...")
+        self.ui.reasonLabel.text = stopping
 
     def _isReady(self) -> tuple[bool, str]:
         if self.services.parameterNode is None or self.panel.widget is None:

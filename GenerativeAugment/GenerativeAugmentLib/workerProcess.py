@@ -160,7 +160,7 @@ class WorkerProcess:
         else:
             self._killGroup(self._process)
 
-    def close(self, grace: float = 1.0, wait: bool = False) -> None:
+    def close(self, grace: float = 1.5, wait: bool = False) -> None:
         """Ask the process to quit, and kill it when it has not done so.
 
         Args:

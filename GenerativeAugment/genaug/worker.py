@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -29,14 +30,18 @@ from pydantic import ValidationError, model_validator
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.files import invalid
 from genaug.importing import collector_off
-from genaug.jobs.events import BaseEvent, Failed, Log, Queued, Ready, to_line
+from genaug.jobs.events import BaseEvent, Failed, Log, Queued, Ready, Started, to_line
 from genaug.jobs.kinds import KINDS, Kind
 from genaug.jobs.run import run_job
+from genaug.processes import END_SECONDS, STOP_SECONDS
 from genaug.record import software_versions
 from genaug.strict import Strict
 
 GRACE_SECONDS = 5.0
 """How long a running job may take to stop after the parent is gone, before the process ends regardless."""
+
+SAVING_SECONDS = STOP_SECONDS + END_SECONDS
+"""The same for one that saves what it has done, such as a training; its processes, too, are given that long."""
 
 WARM_MODULES = ("torch", "SimpleITK", "scipy.ndimage", "genaug.training", "genaug.translation", "genaug.insertion")
 """Imported before `ready`, so that no job waits for them."""
@@ -76,6 +81,7 @@ class _Order:
     id: str
     folder: Path
     stop: threading.Event = field(default_factory=threading.Event)
+    kind: Kind | None = None
 
 
 class Worker:
@@ -116,6 +122,13 @@ class Worker:
             if self._running is not None:
                 self._running.stop.set()
         self._orders.put(None)
+
+    @property
+    def grace(self) -> float:
+        """Seconds that the running job may take to stop."""
+        with self._lock:
+            kind = None if self._running is None else self._running.kind
+        return SAVING_SECONDS if kind is not None and kind.resumes else GRACE_SECONDS
 
     def serve(self) -> None:
         """Run orders until `close`."""
@@ -164,8 +177,14 @@ class Worker:
             if self._ended.is_set() or order not in self._open:
                 return
             self._running = order
+
+        def emit(event: BaseEvent) -> None:
+            if isinstance(event, Started):
+                order.kind = self._kinds[event.kind]
+            self._emit(event)
+
         try:
-            last = run_job(order.folder, self._emit, job_id=order.id, stop=order.stop, kinds=self._kinds)
+            last = run_job(order.folder, emit, job_id=order.id, stop=order.stop, kinds=self._kinds)
         finally:
             with self._lock:
                 self._running = None
@@ -202,8 +221,10 @@ class _Sender:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
             except OSError as error:
-                # The parent is gone, and with it stdin: `_listen` ends the process. The job need not know.
-                print(f"event not delivered ({error}): {to_line(event)}", file=sys.stderr)
+                # The parent is gone, and with it stdin: `_listen` ends the process. The job need not know, and
+                # stderr may be gone as well.
+                with suppress(OSError):
+                    print(f"event not delivered ({error}): {to_line(event)}", file=sys.stderr)
 
 
 def _take_streams() -> tuple[int, int]:
@@ -220,8 +241,9 @@ def _take_streams() -> tuple[int, int]:
 def _listen(descriptor: int, worker: Worker) -> None:
     for line in _lines(descriptor):
         worker.obey(line)
+    grace = worker.grace
     worker.close()
-    time.sleep(GRACE_SECONDS)
+    time.sleep(grace)
     # A job that has not reached a step by now sits in a long call; nobody is left to read its result.
     _end_children()
     os._exit(1)

@@ -19,7 +19,7 @@ from genaug.recipe import load_recipe
 from genaug.split import split_by_ids
 from genaug.stages import built_on
 from genaug.training import inputs as training_inputs
-from genaug.training import make_plan, run, train, training_folder
+from genaug.training import loop, make_plan, run, train, training_folder
 from genaug.training.average import Average, average_weight
 from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from genaug.training.curves import Curves, read_curve
@@ -129,6 +129,45 @@ def test_a_training_that_is_killed_leaves_the_curves_of_its_checkpoint(cohort, t
     train(cohort, tiny_options("vae", 45, checkpoint_every=20), tmp_path / "vae", "cpu", Look())
     assert (True, [10, 20]) in left and (True, [10, 20, 30, 40]) in left
     assert all(rows for begun, rows in left if begun)
+
+
+class KilledAt(Silent):
+    """Ends the training as a killed process would: nothing can be saved any more."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.seen = step, 0
+
+    def progress(self, done, total, note=""):
+        self.seen += ":" in note
+        if self.seen == self.step:
+            raise KeyboardInterrupt
+
+
+def test_slow_steps_are_kept_by_time_and_seeded_weights_do_not_depend_on_when(cohort, tmp_path, monkeypatch):
+    options = tiny_options("wgan-gp", 4, checkpoint_every=500)
+    whole = weights(train(cohort, options, tmp_path / "whole", "cpu", Silent()))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    saved = weights(train(cohort, options, tmp_path / "saved", "cpu", Silent()))
+    with pytest.raises(KeyboardInterrupt):
+        train(cohort, options, tmp_path / "killed", "cpu", KilledAt(3))
+    state = load_checkpoint(checkpoint_path(training_folder(tmp_path / "killed"), "gan"), torch.device("cpu"))
+    assert state["iteration"] == 2
+    resumed = weights(train(cohort, options, tmp_path / "killed", "cpu", Silent()))
+    for other in (saved, resumed):
+        assert all(torch.equal(whole[key], other[key]) for key in whole)
+
+
+def test_a_stopped_training_makes_no_preview_before_it_saves(cohort, tmp_path):
+    told = []
+
+    class Stopper(StopAt):
+        def product(self, role, path):
+            told.append(role)
+
+    with pytest.raises(Cancelled):
+        train(cohort, tiny_options("vae", 4, preview_every=1), tmp_path / "vae", "cpu", Stopper(1))
+    assert "preview" not in told
+    assert checkpoint_path(training_folder(tmp_path / "vae"), "vae").exists()
 
 
 def test_only_train_patients_are_read(cohort, tmp_path):

@@ -49,6 +49,15 @@ def deaf(task, reporter):
     reporter.progress(0, 1)
     time.sleep(60)
 
+def saving(task, reporter):
+    reporter.progress(0, 1)
+    time.sleep(1.5)
+    try:
+        reporter.progress(0, 1)
+    finally:
+        reporter.log("nobody listens")
+        open(os.path.join(task.folder, "saved"), "w").close()
+
 def with_child(task, reporter):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     reporter.log(f"child {child.pid}")
@@ -60,19 +69,19 @@ def broken(task, reporter):
 def hungry(task, reporter):
     raise MemoryError
 
-NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry", "frugal")
+NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry", "frugal", "saving")
 
 def chosen_by_seed(task, reporter):
     return globals()[NAMES[task.job.seed]](task, reporter)
 """
-NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry", "frugal")
+NAMES = ("quick", "noisy", "endless", "deaf", "with_child", "broken", "hungry", "frugal", "saving")
 MAIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from genaug import worker
 from genaug.jobs.kinds import Kind
 worker.GRACE_SECONDS = 0.5
-kind = Kind("genaug.jobs.parameters:NoParameters", "handlers:chosen_by_seed", required=("case",))
+kind = Kind("genaug.jobs.parameters:NoParameters", "handlers:chosen_by_seed", required=("case",), resumes=sys.argv[2] == "resumes")
 worker.serve({"replay": kind}, warm=())
 """
 
@@ -84,7 +93,7 @@ class Session:
         (folder / "handlers.py").write_text(HANDLERS)
         (folder / "case").touch()
         self.folder = folder
-        command = [sys.executable, "-c", MAIN, str(folder)]
+        command = [sys.executable, "-c", MAIN, str(folder), ""]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.lines: queue.Queue[tuple[float, str]] = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -264,6 +273,25 @@ def test_the_worker_ends_with_its_parent(session: Session, handler: str) -> None
     session.wait(lambda event: event["event"] == "progress")
     session.hang_up()
     session.process.wait(timeout=5)
+
+
+@pytest.mark.parametrize("resumes", ["resumes", ""])
+def test_what_saves_its_work_has_time_for_it_when_the_parent_is_gone(tmp_path: Path, resumes: str) -> None:
+    (tmp_path / "handlers.py").write_text(HANDLERS)
+    (tmp_path / "case").touch()
+    job = build_job(tmp_path / "job", "replay", inputs={"case": tmp_path / "case"}, seed=NAMES.index("saving"))
+    command = [sys.executable, "-c", MAIN, str(tmp_path), resumes]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdin.write(f"{job}\n".encode())
+        process.stdin.flush()
+        while b'"progress"' not in process.stdout.readline():
+            pass
+        # All of them, as when the application has ended: what the job says now finds nobody.
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()
+        process.wait(timeout=10)
+    assert (job / "saved").exists() == bool(resumes)
 
 
 def test_the_worker_takes_its_children_along(session: Session) -> None:

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from GenerativeAugmentLib import jobRunner
 from GenerativeAugmentLib.errors import JobError
-from GenerativeAugmentLib.jobRunner import CANCEL_GRACE_S, JobRunner, Signal
-from GenerativeAugmentLib.jobs import Job, newJobFolder
+from GenerativeAugmentLib.jobRunner import JobRunner, Signal
+from GenerativeAugmentLib.jobs import STOP_S, Job, newJobFolder
 
 FAKE_WORKER = """
 import json, os, pathlib, queue, signal, subprocess, sys, threading, time
@@ -56,6 +56,12 @@ while order := orders.get():
             say("progress", id=id, done=step, total=10**9, note="", eta_seconds=1.0)
             step += 1
             time.sleep(0.01)
+        say("failed", id=id, reason="cancelled", subject="job", found="a request", expected="", remedy="", message="")
+    elif do == "save":
+        say("progress", id=id, done=1, total=9, note="", eta_seconds=None)
+        # As long as a step takes, and the writing; whoever closes stdin meanwhile does not get an answer.
+        time.sleep(parameters["seconds"])
+        (folder / "checkpoint").write_text(str(sorted(stops)))
         say("failed", id=id, reason="cancelled", subject="job", found="a request", expected="", remedy="", message="")
     elif do == "deaf":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
@@ -135,8 +141,8 @@ class Session:
             if timer.active:
                 timer.callback()
 
-    def job(self, do, **parameters):
-        return Job("synthesize", newJobFolder("synthesize", self.folder), {"do": do, **parameters}, title=f"Do: {do}")
+    def job(self, do, kind="synthesize", **parameters):
+        return Job(kind, newJobFolder(kind, self.folder), {"do": do, **parameters}, title=f"Do: {do}")
 
     def run(self, do, **parameters):
         return self.runner.run(self.job(do, **parameters))
@@ -245,10 +251,49 @@ def test_a_worker_that_ignores_cancel_is_ended_with_all_it_started(session):
     error = session.error(jobId)
     seconds = time.perf_counter() - began
     print(f"\na deaf worker cancelled after {1000 * seconds:.0f} ms")
-    assert CANCEL_GRACE_S <= seconds < 2.0
+    assert STOP_S <= seconds < 2.0
     assert error.reason == "cancelled" and error.subject == "Do: deaf"
     session.until(lambda: all(isGone(pid) for pid in pids), 2.0)
     assert session.runner.waitForCompletion(session.run("finish"))["summary"]["pid"] not in pids
+
+
+def test_a_training_is_waited_for_until_it_has_saved(session):
+    job = session.job("save", "train", seconds=STOP_S + 0.7)
+    jobId = session.runner.run(job)
+    session.untilSignal("progress", jobId)
+    session.runner.cancel()
+    assert session.runner.saving
+    # A double click is one request.
+    session.runner.cancel()
+    assert session.error(jobId).reason == "cancelled"
+    assert (job.folder / "checkpoint").exists()
+    pid = session.runner._worker.processId
+    assert session.runner.waitForCompletion(session.run("finish"))["summary"]["pid"] == pid
+
+
+def test_a_second_request_does_not_wait_for_a_training(session):
+    job = session.job("save", "train", seconds=60)
+    jobId = session.runner.run(job)
+    session.untilSignal("progress", jobId)
+    session.runner.cancel()
+    later = time.monotonic() + STOP_S + 0.2
+    session.until(lambda: time.monotonic() > later)
+    assert session.runner.cancelling and session.runner.saving
+    session.runner.cancel()
+    assert not session.runner.saving
+    began = time.monotonic()
+    assert session.error(jobId).reason == "cancelled"
+    assert time.monotonic() - began < 0.5 and not (job.folder / "checkpoint").exists()
+
+
+def test_a_shutdown_returns_at_once_and_a_training_saves_behind_it(session):
+    job = session.job("save", "train", seconds=STOP_S + 0.7)
+    jobId = session.runner.run(job)
+    session.untilSignal("progress", jobId)
+    began = time.monotonic()
+    session.runner.shutdown()
+    assert time.monotonic() - began < 0.5 and session.error(jobId).reason == "cancelled"
+    session.until((job.folder / "checkpoint").exists, 5.0)
 
 
 def test_cancelling_a_waiting_job_leaves_the_running_one(session):

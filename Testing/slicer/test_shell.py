@@ -195,7 +195,7 @@ def test_closing_the_scene_stops_the_job_and_empties_the_panels(shell, broken, w
 def test_a_job_that_needs_nothing_of_the_scene_outlives_it(shell, broken, waitFor):
     import slicer
     from GenerativeAugmentLib.jobCenter import PlannedJob
-    from GenerativeAugmentLib.jobs import Job, newJobFolder
+    from GenerativeAugmentLib.jobs import STOP_S, Job, newJobFolder
     from GenerativeAugmentLib.steps import Preparation
 
     def planned(kind, preparation=None):
@@ -220,6 +220,14 @@ def test_a_job_that_needs_nothing_of_the_scene_outlives_it(shell, broken, waitFo
     assert shell.jobs.current.title == "train" and not shell.jobs.cancelling
     assert shell.ui.logText.plainText.count("found the closing of the scene before it had begun") == 2
     shell.ui.applyButton.click()
+    # A training saves what it has; this one never ends to, until it is told a second time.
+    assert shell.ui.reasonLabel.text == "Stopping, saving the checkpoint..."
+    assert shell.ui.applyButton.text == "Stop at once" and shell.ui.applyButton.enabled
+    later = time.monotonic() + STOP_S + 0.2
+    waitFor(lambda: time.monotonic() > later, 5)
+    assert shell.jobs.saving
+    shell.ui.applyButton.click()
+    assert not shell.ui.applyButton.enabled
     waitFor(lambda: not shell.jobs.busy, 5)
     assert "was cancelled by a request to stop" in shell.ui.reasonLabel.text
 

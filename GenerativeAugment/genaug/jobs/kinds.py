@@ -30,7 +30,8 @@ class Kind:
         required: roles that must be given, exactly one path each.
         optional: roles that may be given, one path each.
         repeated: roles that may be given with any number of paths.
-        resumes: a second run continues with what the first left in the output folder, instead of starting anew.
+        resumes: a second run continues with what the first left in the output folder, instead of starting anew; a
+            run that is stopped saves what it has done.
     """
 
     parameters: str

@@ -35,6 +35,9 @@ from genaug.training.average import Average
 from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from genaug.training.curves import Curves, NoCurves
 
+CHECKPOINT_SECONDS = 300.0
+"""Also after so long without a checkpoint there is one, so that a killed training of slow steps loses minutes only."""
+
 CHECK_EVERY_ON_GPU = 20
 """Iterations between looks at the loss on a GPU, where each look waits for the device."""
 
@@ -92,6 +95,7 @@ class StageRun:
             )
             self._players[name], self.optimizers[name] = fabric.setup(module, optimizer)
         self._rates = rates
+        self._saved_at = time.monotonic()
 
     def train(self) -> System:
         """Run to the last iteration, from the last checkpoint if there is one; returns the averaged network.
@@ -113,12 +117,13 @@ class StageRun:
                 self._check(losses)
                 curves.add(self.iteration, losses)
                 self.seconds += time.monotonic() - started
-                if self.iteration % self.setting.checkpoint_every == 0:
+                # Before what takes long, so that whoever stops the training waits for the step and one checkpoint only.
+                self._report(total, curves.summary())
+                if self.iteration % self.setting.checkpoint_every == 0 or self._anywhere(self._is_save_due()):
                     curves.write()
                     self._save()
                 if writes and self.setting.preview and self.iteration % self.setting.preview_every == 0:
                     self.setting.preview(self.averaged(), self.iteration)
-                self._report(total, curves.summary())
         except Cancelled:
             self._keep()
             raise
@@ -324,6 +329,9 @@ class StageRun:
     def _out_of_time(self) -> bool:
         return self.setting.deadline is not None and time.monotonic() > self.setting.deadline
 
+    def _is_save_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
+
     def _state(self) -> dict[str, Any]:
         return {
             "iteration": self.iteration,
@@ -341,6 +349,7 @@ class StageRun:
         self._check_weights()
         if self.setting.fabric.is_global_zero:
             save_checkpoint(checkpoint_path(self.setting.folder, self.name), self._state())
+        self._saved_at = time.monotonic()
 
     def _resume(self) -> bool:
         """Whether there was a checkpoint to go on from."""
