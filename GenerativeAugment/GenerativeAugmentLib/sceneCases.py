@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import slicer
 
-from GenerativeAugmentLib import hierarchy
+from GenerativeAugmentLib import hierarchy, pseudonyms
 from GenerativeAugmentLib.cohorts import SceneCase, safeName
 from GenerativeAugmentLib.errors import JobError, _
 
@@ -58,7 +58,8 @@ def draftCases(items: Sequence[int], channel: str) -> list[DraftCase]:
         channel: name for the channel of cases with one volume.
 
     Raises:
-        JobError: "empty_cohort" without a volume, "wrong_labels" for a case with several masks.
+        JobError: "empty_cohort" without a volume, "wrong_labels" for a case with several masks; as
+            `pseudonyms.patientOf`.
     """
     groups: dict[int, list[int]] = {}
     for item in _leaves(items):
@@ -66,7 +67,7 @@ def draftCases(items: Sequence[int], channel: str) -> list[DraftCase]:
     drafts: list[DraftCase] = []
     for container, members in groups.items():
         if container:
-            drafts.append(draftCase(members, channel, hierarchy.hierarchyNode().GetItemName(container)))
+            drafts.append(draftCase(members, channel, _containerName(container)))
         else:
             drafts += _loose(members, channel)
     if not drafts:
@@ -99,7 +100,7 @@ def draftCase(items: Sequence[int], channel: str, name: str = "") -> DraftCase:
     channels = [channel] if len(volumes) == 1 else _channelNames([volume.GetName() for volume in volumes], name)
     return DraftCase(
         safeName(name),
-        _patient(volumes[0], name),
+        pseudonyms.patientOf(volumes[0]) or name,
         [volume.GetID() for volume in volumes],
         [safeName(one) for one in channels],
         masks[0].GetID() if masks else "",
@@ -202,11 +203,13 @@ def _container(item: int) -> int:
     return 0 if parent in (0, tree.GetSceneItemID()) else parent
 
 
-def _patient(volume: object, name: str) -> str:
-    tree, item = hierarchy.hierarchyNode(), hierarchy.itemOf(volume)
-    level = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient()
-    patient = tree.GetItemAncestorAtLevel(item, level) if item else 0
-    return (tree.GetItemName(patient) if patient else "") or name
+def _containerName(container: int) -> str:
+    """What a case is called after: its folder; of DICOM the patient's pseudonym, for a study's name has its date."""
+    tree, subject = hierarchy.hierarchyNode(), pseudonyms.subjectOf(container)
+    isFolder = tree.GetItemLevel(container) == slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyLevelFolder()
+    if isFolder or not subject or not pseudonyms.isDicom(subject):
+        return tree.GetItemName(container)
+    return pseudonyms.pseudonym(subject)
 
 
 def _channelNames(names: Sequence[str], case: str) -> list[str]:

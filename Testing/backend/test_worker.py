@@ -81,7 +81,8 @@ sys.path.insert(0, sys.argv[1])
 from genaug import worker
 from genaug.jobs.kinds import Kind
 worker.GRACE_SECONDS = 0.5
-kind = Kind("genaug.jobs.parameters:NoParameters", "handlers:chosen_by_seed", required=("case",), resumes=sys.argv[2] == "resumes")
+resumes = sys.argv[2] == "resumes"
+kind = Kind("genaug.jobs.parameters:NoParameters", "handlers:chosen_by_seed", required=("case",), resumes=resumes)
 worker.serve({"replay": kind}, warm=())
 """
 

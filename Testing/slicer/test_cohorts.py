@@ -68,6 +68,81 @@ def write(items, folder, **options):
     return finish(FrozenCohort(items, **options).writing(folder))
 
 
+def addPatient(name, identity, study="Brain (20240101)", attributes=True):
+    """A patient with a study as Slicer's DICOM import makes them; the items of both."""
+    from GenerativeAugmentLib import hierarchy
+
+    tree = hierarchy.hierarchyNode()
+    patient = tree.CreateSubjectItem(tree.GetSceneItemID(), f"{name} ({identity})")
+    if attributes:
+        tree.SetItemUID(patient, "DICOM", identity)
+        tree.SetItemAttribute(patient, "DICOM.PatientID", identity)
+        tree.SetItemAttribute(patient, "DICOM.PatientName", name)
+    return patient, tree.CreateStudyItem(patient, study)
+
+
+def addSeries(study, name="3: T1", seed=0):
+    from GenerativeAugmentLib import hierarchy
+
+    volume = addVolume(name, seed)
+    hierarchy.hierarchyNode().SetItemAttribute(hierarchy.place(volume, study), "DICOM.Modality", "MR")
+    return volume
+
+
+@pytest.mark.parametrize("attributes", [True, False])
+def test_nobody_reads_who_a_dicom_patient_is_from_a_cohort(scene, tmp_path, attributes):
+    from GenerativeAugmentLib import hierarchy, pseudonyms
+    from GenerativeAugmentLib.sceneCases import distinct, draftCases, sceneCase
+
+    found = [addPatient(*who, attributes=attributes) for who in (("DOE^JANE", "4711"), ("ROE^RICHARD", "4712"))]
+    for _patient, study in found:
+        addSeries(study)
+    directly = addSeries(found[0][0], "4: T1")
+    items = [*(study for _patient, study in found), hierarchy.itemOf(directly)]
+    drafts = distinct(draftCases(items[:2], "T1") + draftCases(items[2:], "T1"), [])
+    folder = write([sceneCase(draft) for draft in drafts], tmp_path / "cohort")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
+        content = str(path).encode() + path.read_bytes()
+        assert not any(word in content for word in (b"DOE", b"JANE", b"ROE", b"4711", b"4712", b"20240101")), path
+    # One patient is one, in the table too, which says who it is.
+    assert drafts[0].patient == drafts[2].patient != drafts[1].patient
+    table = json.loads(pseudonyms.tablePath().read_text())
+    assert set(table) >= {draft.patient for draft in drafts}
+    assert "DOE^JANE" in table[drafts[0].patient]["name"]
+    assert not folder.is_relative_to(pseudonyms.tablePath().parent)
+
+
+def test_a_patient_has_one_pseudonym_in_every_session_and_on_this_machine_only(scene):
+    import qt
+    import slicer
+    from GenerativeAugmentLib import pseudonyms
+    from GenerativeAugmentLib.jobBuilders.common import patientOf
+
+    volume = addSeries(addPatient("DOE^JANE", "4711")[1])
+    first = patientOf(volume)
+    # Loaded again another day, under another spelling.
+    slicer.mrmlScene.Clear(0)
+    again = addSeries(addPatient("Doe^Jane", "4711", "Follow-up")[1])
+    assert patientOf(again) == pseudonyms.patientOf(again) == first
+    qt.QSettings().remove(pseudonyms.KEY_SETTING)
+    assert patientOf(again) != first
+
+
+def test_what_a_user_called_a_subject_stays(scene):
+    from GenerativeAugmentLib import hierarchy
+    from GenerativeAugmentLib.jobBuilders.common import patientOf
+    from GenerativeAugmentLib.sceneCases import draftCases
+
+    tree = hierarchy.hierarchyNode()
+    subject = tree.CreateSubjectItem(tree.GetSceneItemID(), "subject 7")
+    volume = addVolume("T1")
+    hierarchy.place(volume, subject)
+    [draft] = draftCases([subject], "T1")
+    assert (draft.caseId, draft.patient) == ("subject-7", "subject 7") and patientOf(volume) == "subject 7"
+    assert patientOf(addVolume("alone")) == "alone"
+
+
 @pytest.mark.parametrize("fileFormat", ["nrrd", "nii.gz"])
 def test_the_worker_reads_what_the_scene_wrote(scene, tmp_path, fileFormat):
     items = []

@@ -177,6 +177,23 @@ def test_loose_volumes_become_cases_of_their_own_with_their_masks(panel):
     assert [row[0] for row in table(panel)] == ["two", "one-2"]
 
 
+def test_the_panel_says_where_it_stands_who_a_pseudonym_is(panel):
+    from GenerativeAugmentLib import hierarchy, pseudonyms
+
+    panel, _shell = panel
+    tree = hierarchy.hierarchyNode()
+    subject = tree.CreateSubjectItem(tree.GetSceneItemID(), "DOE^JANE (4711)")
+    tree.SetItemAttribute(subject, "DICOM.PatientID", "4711")
+    hierarchy.place(blob(name="3: T1"), subject)
+    assert not panel.ui.patientsLabel.visible
+    select(panel, subject)
+    panel.ui.addCasesButton.click()
+    assert "DOE" not in str(table(panel)) and str(pseudonyms.tablePath()) in panel.ui.patientsLabel.text
+    # Whoever types a patient has him as he is typed.
+    panel.ui.casesTable.item(0, 1).setText("Jane")
+    assert panel.drafts[0].patient == "Jane" and not panel.ui.patientsLabel.visible
+
+
 def test_what_cannot_be_a_case_is_told_in_the_line(panel, tmp_path):
     import slicer
     from GenerativeAugmentLib import hierarchy

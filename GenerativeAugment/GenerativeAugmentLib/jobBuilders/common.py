@@ -6,9 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import slicer
-
-from GenerativeAugmentLib import exchange, hierarchy
+from GenerativeAugmentLib import exchange, hierarchy, pseudonyms
 from GenerativeAugmentLib.catalogueFile import ModelEntry
 from GenerativeAugmentLib.cohorts import safeName
 from GenerativeAugmentLib.errors import JobError, _
@@ -26,11 +24,12 @@ def outputFolder(chosen: Path, title: str) -> str:
 
 
 def patientOf(node: Any) -> str:
-    """Whom a node shows: its patient in the subject hierarchy, else its own name."""
-    tree, item = hierarchy.hierarchyNode(), hierarchy.itemOf(node)
-    level = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient()
-    patient = tree.GetItemAncestorAtLevel(item, level) if item else 0
-    return (tree.GetItemName(patient) if patient else "") or node.GetName() or node.GetID()
+    """Whom a node shows, see `pseudonyms`; its own name where the scene does not know.
+
+    Raises:
+        JobError: as `pseudonyms.patientOf`.
+    """
+    return pseudonyms.patientOf(node) or node.GetName() or node.GetID()
 
 
 def modalityOf(volume: Any, stated: InputModality) -> str:

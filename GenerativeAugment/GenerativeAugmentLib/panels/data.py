@@ -10,7 +10,7 @@ import qt
 import slicer
 import vtk
 
-from GenerativeAugmentLib import sampleData
+from GenerativeAugmentLib import pseudonyms, sampleData
 from GenerativeAugmentLib.cohorts import MANIFEST, realPatients
 from GenerativeAugmentLib.cohortSplit import describeSplit, isDivisible, readSplit, splitCohort, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
@@ -201,8 +201,9 @@ class DataPanel(Panel):
         self.services.changed()
 
     def _showSplit(self) -> None:
-        """Which patients would be kept apart, or are."""
+        """Which patients would be kept apart, or are, and where it says who they are."""
         parameters = self.parameters
+        self._showPatients()
         fromScene = parameters.source is CohortSource.SCENE
         self.ui.splitButton.setVisible(not fromScene)
         self.ui.splitButton.text = _("Really split again") if self._splitTwice else _("Split by patient")
@@ -223,6 +224,13 @@ class DataPanel(Panel):
         if fromScene and patients and not split:
             text = _("{split}: too few to keep any apart").format(split=text)
         self.ui.splitLabel.text = text
+
+    def _showPatients(self) -> None:
+        """Where it says whom the pseudonyms stand for, when there are some in the list."""
+        shown = any(draft.patient.startswith(pseudonyms.PREFIX) for draft in self.drafts)
+        text = _("DICOM patients go by pseudonyms. Who is who stands in {file} only, which no job carries along.")
+        self.ui.patientsLabel.text = text.format(file=pseudonyms.tablePath()) if shown else ""
+        self.ui.patientsLabel.setVisible(shown)
 
     def _split(self) -> None:
         """Write the split of a cohort on disk; one that has a split already is asked about, beside Apply."""
