@@ -1,8 +1,8 @@
 """Whom a node of the scene shows, without his name: DICOM patients get pseudonyms before anything is written of them.
 
-A pseudonym is a keyed hash of the patient's id. The key is drawn once and stays in the user's settings, so that a patient
-has the same pseudonym in every session of this user on this machine, and nobody else can find the id by trying ids. Who
-is who stands in one file beside the settings, which no job reads or carries along.
+A pseudonym is a keyed hash of the patient's id. The key is drawn once and stays in the user's settings, so that a
+patient has the same pseudonym in every session of this user on this machine, and nobody else can find the id by trying
+ids. Who is who stands in one file beside the settings, which no job reads or carries along.
 """
 
 from __future__ import annotations
