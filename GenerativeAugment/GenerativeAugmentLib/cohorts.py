@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from GenerativeAugmentLib import exchange
+from GenerativeAugmentLib import exchange, modalities
 from GenerativeAugmentLib.cohortFiles import (
     MANIFEST,
     CaseEntry,
@@ -55,7 +55,7 @@ class SceneCase:
         caseId: unique in the cohort; letters, digits and . _ + -.
         images: channel to volume node, all on one voxel grid.
         label: label map volume on that grid, or a segmentation, or None.
-        modality: channel to modality, such as "MR" or "CT"; what the scene knows where it is not said.
+        modality: channel to modality, such as "MR" or "CT"; where it is not said, see `modalities.channelModality`.
         covariates: what is known of the case, such as {"age": 60, "sex": "F"}, for models that are conditioned on it.
     """
 
@@ -112,7 +112,8 @@ class FrozenCohort:
         split: patient to part, see `cohortSplit`; by default all train.
 
     Raises:
-        JobError: "empty_cohort"; "bad_parameter" for names; "geometry_mismatch" within a case; what freezing raises.
+        JobError: "empty_cohort"; "bad_parameter" for names; "wrong_modality" for a channel of several modalities, or
+            of an unknown one that looks like CT; "geometry_mismatch" within a case; what freezing raises.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class FrozenCohort:
         _requireSound(items, fileFormat)
         self._name, self._format, self._split = name, fileFormat, dict(split or {})
         self._channels = _channels(items)
-        self._cases = [_frozenCase(item) for item in items]
+        self._cases = [_frozenCase(item, self._channels) for item in items]
 
     @property
     def bytes(self) -> int:
@@ -230,12 +231,12 @@ class _LabelTable:
                 )
 
 
-def _frozenCase(item: SceneCase) -> _FrozenCase:
+def _frozenCase(item: SceneCase, modalities: Mapping[str, str]) -> _FrozenCase:
     reference, synthetic = next(iter(item.images.values())), _isSynthetic(item)
     images = {}
     for channel, node in item.images.items():
         _requireGeometry(item, node, reference)
-        images[channel] = FrozenVolume(node, synthetic, _modality(item, channel))
+        images[channel] = FrozenVolume(node, synthetic, modalities[channel])
     label: FrozenVolume | FrozenSegmentation | None = None
     names: Mapping[int, str] = {}
     if item.label is not None and item.label.IsA("vtkMRMLSegmentationNode"):
@@ -301,26 +302,38 @@ def _recordOf(item: SceneCase) -> Path | None:
     return next((record for record in records if record is not None), None)
 
 
-def _modality(item: SceneCase, channel: str) -> str:
-    """What was said, else what the scene knows, else "MR", as the worker takes it."""
-    return item.modality.get(channel) or exchange.modalityOf(item.images[channel]) or "MR"
-
-
 def _channels(items: Sequence[SceneCase]) -> dict[str, str]:
-    """Channel to modality over all cases."""
-    channels: dict[str, str] = {}
-    for item in items:
-        for channel in item.images:
-            modality = _modality(item, channel)
-            if channels.setdefault(channel, modality) != modality:
-                raise JobError(
-                    "wrong_modality",
-                    item.caseId,
-                    _("channel {channel} as {modality}").format(channel=channel, modality=modality),
-                    _("{modality}, as in the other cases").format(modality=channels[channel]),
-                    _("Give every modality a channel of its own."),
-                )
-    return channels
+    """Channel to modality over all cases: what was said, what the scene knows, or what can be told from the images."""
+    return {
+        channel: _modality(channel, items) for channel in dict.fromkeys(name for one in items for name in one.images)
+    }
+
+
+def _modality(channel: str, items: Sequence[SceneCase]) -> str:
+    held = [item for item in items if channel in item.images]
+    known = [item.modality.get(channel) or exchange.modalityOf(item.images[channel]) for item in held]
+    # Looking at the voxels is for those that say nothing.
+    hounsfield = [not one and modalities.looksLikeHounsfield(item.images[channel]) for item, one in zip(held, known)]
+    found = modalities.channelModality(channel, known, hounsfield)
+    if not found and any(known):
+        likely = [modalities.likelyModality(channel, *one) for one in zip(known, hounsfield)]
+        other = next(index for index, modality in enumerate(likely) if modality != likely[0])
+        raise JobError(
+            "wrong_modality",
+            held[other].caseId,
+            _("channel {channel} as {modality}").format(channel=channel, modality=likely[other]),
+            _("{modality}, as in the other cases").format(modality=likely[0]),
+            _("Give every modality a channel of its own, or say of each case which it is."),
+        )
+    if not found:
+        raise JobError(
+            "wrong_modality",
+            channel,
+            _("images of unknown modality, whose values look like the Hounsfield units of CT"),
+            _("images of which it is known"),
+            _("Choose the modality in the panel; in a script, give it as modality."),
+        )
+    return found
 
 
 def _requireSound(items: Sequence[SceneCase], fileFormat: str) -> None:

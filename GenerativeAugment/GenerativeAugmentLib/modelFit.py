@@ -85,8 +85,17 @@ def geometryProblem(grid: dict[str, Any], geometry: exchange.Geometry, whole: bo
     return ""
 
 
-def modalityProblem(expected: str, found: str) -> str:
-    """Why a volume's modality does not fit; "" when it does, or when nobody knows it and the model takes MR."""
+def modalityProblem(expected: str, found: str, hounsfield: bool) -> str:
+    """Why a volume's modality does not fit; "" when it does, or when nobody knows it and a model of MR may take it.
+
+    Args:
+        expected: what the model was trained on.
+        found: what is known of the volume; "" for nothing.
+        hounsfield: whether its values look like Hounsfield units.
+    """
+    if not found and hounsfield:
+        text = _("modality: not known, and the values look like those of CT; the model was trained on {expected}.")
+        return text.format(expected=expected)
     found = found or "MR"
     if found == expected:
         return ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import slicer
@@ -15,6 +15,8 @@ import slicer
 from GenerativeAugmentLib import hierarchy, pseudonyms
 from GenerativeAugmentLib.cohorts import SceneCase, safeName
 from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.exchange import modalityOf
+from GenerativeAugmentLib.modalities import channelModality, looksLikeHounsfield
 
 UNKNOWN = ("", "na", "n/a", "nan", "none", "null")
 """What a table of covariates holds where nothing is known, in any case."""
@@ -34,6 +36,7 @@ class DraftCase:
         channels: name of each volume's channel, in the same order.
         labelId: id of its label map or segmentation, "" without one.
         covariates: what is known of it, as it was typed; "" for what is not known.
+        hounsfield: for each volume, whether its values looked like Hounsfield units.
     """
 
     caseId: str
@@ -42,6 +45,7 @@ class DraftCase:
     channels: list[str]
     labelId: str = ""
     covariates: dict[str, str] = field(default_factory=dict)
+    hounsfield: list[bool] = field(default_factory=list)
 
     @property
     def missing(self) -> bool:
@@ -104,6 +108,7 @@ def draftCase(items: Sequence[int], channel: str, name: str = "") -> DraftCase:
         [volume.GetID() for volume in volumes],
         [safeName(one) for one in channels],
         masks[0].GetID() if masks else "",
+        hounsfield=[looksLikeHounsfield(volume) for volume in volumes],
     )
 
 
@@ -119,8 +124,27 @@ def distinct(drafts: Sequence[DraftCase], taken: Sequence[str]) -> list[DraftCas
     return list(drafts)
 
 
-def sceneCase(draft: DraftCase, covariates: Sequence[str] = ()) -> SceneCase:
+def draftedModalities(drafts: Sequence[DraftCase]) -> dict[str, str]:
+    """Channel to modality over all cases, as far as it can be told; "" for one that somebody has to say."""
+    known: dict[str, list[str]] = {}
+    hounsfield: dict[str, list[bool]] = {}
+    for draft in drafts:
+        nodes = [slicer.mrmlScene.GetNodeByID(key) for key in draft.imageIds]
+        for channel, node, looksLikeCt in zip(draft.channels, nodes, draft.hounsfield):
+            known.setdefault(channel, []).append("" if node is None else modalityOf(node))
+            hounsfield.setdefault(channel, []).append(looksLikeCt)
+    return {channel: channelModality(channel, known[channel], hounsfield[channel]) for channel in known}
+
+
+def sceneCase(
+    draft: DraftCase, covariates: Sequence[str] = (), modalities: Mapping[str, str] | None = None
+) -> SceneCase:
     """The case to write, with those covariates that are known of it.
+
+    Args:
+        draft: the case as it is listed.
+        covariates: to write.
+        modalities: channel to modality, of channels of which somebody has said it.
 
     Raises:
         JobError: "missing_file" when one of its nodes has left the scene, "bad_parameter" for channels that are not as
@@ -149,7 +173,8 @@ def sceneCase(draft: DraftCase, covariates: Sequence[str] = ()) -> SceneCase:
     label = scene.GetNodeByID(draft.labelId) if draft.labelId else None
     values = {name: covariateValue(draft.covariates.get(name, "")) for name in covariates}
     known = {name: value for name, value in values.items() if value is not None}
-    return SceneCase(draft.patient, draft.caseId, images, label, covariates=known)
+    said = {channel: modality for channel, modality in (modalities or {}).items() if channel in images and modality}
+    return SceneCase(draft.patient, draft.caseId, images, label, said, known)
 
 
 def covariateValue(text: str) -> float | str | None:

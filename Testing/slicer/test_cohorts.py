@@ -18,7 +18,7 @@ SHAPE = (6, 7, 8)
 def addVolume(name="head", seed=0, affine=AFFINE, shape=SHAPE):
     import slicer
 
-    voxels = np.random.default_rng(seed).integers(-1000, 2000, shape).astype(np.int16)
+    voxels = np.random.default_rng(seed).integers(-100, 2000, shape).astype(np.int16)
     return slicer.util.addVolumeFromArray(voxels.T, affine, name)
 
 
@@ -160,7 +160,7 @@ def test_the_worker_reads_what_the_scene_wrote(scene, tmp_path, fileFormat):
         assert case.covariates == {"age": 60 + index, "sex": "F"}
         assert case.origin == "real" and case.images["T1"] == folder / case.id / f"T1.{fileFormat}"
         volume = case.volume("T1")
-        np.testing.assert_array_equal(volume.array, np.random.default_rng(index).integers(-1000, 2000, SHAPE))
+        np.testing.assert_array_equal(volume.array, np.random.default_rng(index).integers(-100, 2000, SHAPE))
         np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-5)
         expected = np.zeros(SHAPE, np.uint8)
         expected[:2], expected[2:3] = 1, 2
@@ -370,6 +370,47 @@ def test_file_names_are_made_safe_as_the_worker_makes_them(scene):
 
     for text in ("MR head", "Kopf über Kopf", "../x", "a/b\\c", "", "...", "T1+C", "_x_"):
         assert safeName(text) == safe_name(text)
+
+
+def addCt(name="ct"):
+    """A CT as a NIfTI file leaves it in the scene: air around tissue, and nothing that says so."""
+    import slicer
+
+    voxels = np.full(SHAPE, -1000, np.int16)
+    voxels[1:5, 1:5, 1:6] = 40
+    return slicer.util.addVolumeFromArray(voxels.T, AFFINE, name)
+
+
+def test_a_ct_is_never_silently_taken_for_mr(scene, tmp_path):
+    from GenerativeAugmentLib.errors import JobError
+
+    unknown = sceneCase("a", images={"image": addCt()})
+    with pytest.raises(JobError) as caught:
+        write([unknown], tmp_path / "unknown")
+    assert caught.value.reason == "wrong_modality" and "Hounsfield" in caught.value.found
+    assert "Choose the modality" in caught.value.remedy and not (tmp_path / "unknown").exists()
+    several = [unknown, sceneCase("b", images={"image": addVolume()}), sceneCase("c", images={"image": addVolume()})]
+    for number, (items, expected) in enumerate(
+        (
+            ([sceneCase("a", images=unknown.images, modality={"image": "CT"})], {"image": "CT"}),
+            ([sceneCase("a", images={"head_ct": addCt(), "T1": addVolume()})], {"head_ct": "CT", "T1": "MR"}),
+            # One odd case does not make a channel CT, and one that says it speaks for those that look like it.
+            (several, {"image": "MR"}),
+            ([unknown, sceneCase("d", images=unknown.images, modality={"image": "CT"})], {"image": "CT"}),
+        )
+    ):
+        folder = write(items, tmp_path / str(number))
+        assert Cohort.read(folder).channels == expected
+        for case in Cohort.read(folder).cases:
+            assert {name: read_volume(path).modality for name, path in case.images.items()} == expected
+
+
+def test_a_name_says_ct_here_as_on_the_command_line(scene):
+    from genaug.readers.options import ReaderOptions
+    from GenerativeAugmentLib.modalities import isCalledCt
+
+    for name in ("CT", "ct", "head_ct", "CT2", "low-dose.CT", "ACT", "ct1", "T1", "contrast", "PCT", "image"):
+        assert isCalledCt(name) == (ReaderOptions().modality_of(name) == "CT"), name
 
 
 def test_read_volumes_name_their_modality(scene, tmp_path):

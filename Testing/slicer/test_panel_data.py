@@ -177,6 +177,42 @@ def test_loose_volumes_become_cases_of_their_own_with_their_masks(panel):
     assert [row[0] for row in table(panel)] == ["two", "one-2"]
 
 
+def test_a_ct_that_does_not_say_so_waits_for_the_user(panel, tmp_path, waitFor):
+    import slicer
+    from genaug.readers import read_cohort
+    from GenerativeAugmentLib import hierarchy
+
+    panel, shell = panel
+    nodes = [blob(name="one"), blob(name="two")]
+    for node in nodes:
+        node.RemoveAttribute("GenerativeAugment.modality")
+    panel.ui.outputFolderEdit.currentPath = str(tmp_path)
+    select(panel, *(hierarchy.itemOf(node) for node in nodes))
+    panel.ui.addCasesButton.click()
+    [row] = panel._modalityRows.rows
+    assert row.widget.currentText == "MR" and shell.ui.applyButton.enabled
+    for node in nodes:
+        slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node) * 10 - 1500)
+    panel.ui.casesTable.selectAll()
+    panel.ui.removeCaseButton.click()
+    assert not panel._modalityRows.rows
+    select(panel, *(hierarchy.itemOf(node) for node in nodes))
+    panel.ui.addCasesButton.click()
+    [row] = panel._modalityRows.rows
+    assert row.widget.currentIndex == 0 and not shell.ui.applyButton.enabled
+    assert "Choose the modality of image" in shell.ui.reasonLabel.text
+    for number in range(2):
+        panel.ui.casesTable.item(number, 2).setText("CT")
+    assert panel._modalityRows.rows[0].widget.currentText == "CT" and shell.ui.applyButton.enabled
+    for number in range(2):
+        panel.ui.casesTable.item(number, 2).setText("image")
+    [row] = panel._modalityRows.rows
+    row.widget.currentIndex = row.widget.findData("CT")
+    finish(shell, waitFor)
+    assert read_cohort(tmp_path / "cohort").channels == {"image": "CT"}
+    assert "image (CT)" in panel.ui.resultBrowser.plainText and not panel._modalityRows.rows
+
+
 def test_the_panel_says_where_it_stands_who_a_pseudonym_is(panel):
     from GenerativeAugmentLib import hierarchy, pseudonyms
 

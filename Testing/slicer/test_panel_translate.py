@@ -62,10 +62,19 @@ def test_another_selection_while_the_job_runs_changes_nothing(shell, panel, stud
     assert hierarchy.studyOf(hierarchy.itemOf(made)) == study
 
 
+def unknownCt(node):
+    """As a NIfTI file of a CT would be loaded."""
+    import slicer
+
+    node.RemoveAttribute("GenerativeAugment.modality")
+    slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node) * 10 - 1500)
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [
         (lambda node: node.SetAttribute("GenerativeAugment.modality", "CT"), "modality: CT"),
+        (unknownCt, "modality: not known, and the values look like those of CT"),
         (lambda node: node.SetSpacing(0.5, 0.5, 0.5), "field of view: 16 mm"),
     ],
 )

@@ -128,6 +128,7 @@ def _frozenTissue(parameters: LesionsParameters) -> tuple[FrozenVolume | FrozenS
 
 def _bankOf(parameters: LesionsParameters, entry: ModelEntry | None) -> tuple[Path | None, str]:
     """The bank, and the image channel that host and bank have in common."""
+    # Of a host that looks like CT and is not said to be it, its cohort is refused, whatever the source.
     modality = modalityOf(parameters.hostVolume, parameters.modality) or "MR"
     if parameters.source is LesionSource.PROCEDURAL:
         return None, "image"

@@ -19,6 +19,7 @@ from GenerativeAugmentLib.jobBuilders.common import (
 )
 from GenerativeAugmentLib.jobCenter import PlannedJob
 from GenerativeAugmentLib.jobs import Job, newJobFolder
+from GenerativeAugmentLib.modalities import looksLikeHounsfield
 from GenerativeAugmentLib.modelFit import geometryProblem, gridOf, modalityProblem
 from GenerativeAugmentLib.parameters import InputModality, TranslateParameters
 from GenerativeAugmentLib.steps import Preparation
@@ -97,7 +98,8 @@ def translationProblem(
     """Why a model cannot take a volume as its channel, by modality and field of view; None when it can."""
     subject = volume.GetName()
     found = modalityOf(volume, stated)
-    problem = modalityProblem(entry.modality.get(channel, ""), found)
+    hounsfield = not found and looksLikeHounsfield(volume)
+    problem = modalityProblem(entry.modality.get(channel, ""), found, hounsfield)
     if problem:
         remedy = _("Choose another model or volume, or state the volume's modality.")
         return JobError("wrong_modality", subject, problem, _("a volume this model takes"), remedy)

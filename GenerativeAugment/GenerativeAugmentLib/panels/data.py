@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,72 @@ import slicer
 import vtk
 
 from GenerativeAugmentLib import pseudonyms, sampleData
+from GenerativeAugmentLib.catalogueFile import Condition
 from GenerativeAugmentLib.cohorts import MANIFEST, realPatients
 from GenerativeAugmentLib.cohortSplit import describeSplit, isDivisible, readSplit, splitCohort, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobBuilders.cohort import fingerprintJob, listedNames
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
+from GenerativeAugmentLib.modalities import MODALITIES
 from GenerativeAugmentLib.panels.base import Panel
+from GenerativeAugmentLib.panels.conditionForm import ConditionsForm, MadeRow
 from GenerativeAugmentLib.parameters import CohortSource, frozen
 from GenerativeAugmentLib.recipes import RecipeInfo, adviceTitle, listRecipes
-from GenerativeAugmentLib.sceneCases import DraftCase, distinct, draftCase, draftCases, sceneCase
+from GenerativeAugmentLib.sceneCases import (
+    DraftCase,
+    distinct,
+    draftCase,
+    draftCases,
+    draftedModalities,
+    sceneCase,
+)
+
+MODALITIES_ROW = 1
+"""Of the form, before which the modalities of the channels come."""
 
 CASE, PATIENT, CHANNELS, VOLUMES, MASK, FIRST_COVARIATE = range(6)
+
+
+class ModalityRow(MadeRow):
+    """What a channel of the cases shows, where they do not say it themselves."""
+
+    def made(self) -> Any:
+        """A combo box of modalities."""
+        box = qt.QComboBox()
+        box.addItem(_("Choose..."), "")
+        for modality in MODALITIES:
+            box.addItem(modality, modality)
+        box.connect("currentIndexChanged(int)", lambda index: self.chosen(box.itemData(index)))
+        return box
+
+    def label(self) -> str:
+        """The channel."""
+        return _("{channel} is:").format(channel=self.condition.name)
+
+    def explanation(self) -> str:
+        """Its tool tip."""
+        text = _(
+            "Modality of the channel {channel}: what DICOM says, CT where the name says so, else MR, unless the values "
+            "look like Hounsfield units."
+        )
+        return text.format(channel=self.condition.name)
+
+    def problem(self, parameters: Mapping[str, str], about: Mapping[str, str]) -> str:
+        """Whether somebody has to say it."""
+        name = self.condition.name
+        if parameters.get(name) or about.get(name):
+            return ""
+        return _("Choose the modality of {channel}: its values look like CT, or its cases differ.").format(channel=name)
+
+    def show(self, parameters: Mapping[str, str], about: Mapping[str, str]) -> None:
+        """Show what was chosen, else what can be told."""
+        name, box = self.condition.name, self.widget
+        modality = parameters.get(name) or about.get(name, "")
+        blocked = box.blockSignals(True)
+        if modality and box.findData(modality) < 0:
+            box.addItem(modality, modality)
+        box.currentIndex = max(0, box.findData(modality))
+        box.blockSignals(blocked)
 
 
 class DataPanel(Panel):
@@ -44,6 +100,8 @@ class DataPanel(Panel):
         """Load the form."""
         super().setup(parentLayout)
         self.drafts: list[DraftCase] = []
+        self.modalities: dict[str, str] = {}
+        self._modalityRows = ConditionsForm(self.ui, {"modality": ModalityRow}, MODALITIES_ROW, self._onModalityChosen)
         self._filling = False
         self._recommended = ""
         self._cohort = Path()
@@ -80,13 +138,16 @@ class DataPanel(Panel):
             gone = [draft.caseId for draft in self.drafts if draft.missing]
             if gone:
                 return False, _("Remove {cases}: not all of it is in the scene any more.").format(cases=", ".join(gone))
+            problem = self._modalityRows.problem(self.modalities, draftedModalities(self.drafts))
+            if problem:
+                return False, problem
         return self.parameters.isValid()
 
     def apply(self) -> PlannedJob:
         """Write the cohort where it comes from the scene, and plan its fingerprint."""
         parameters = frozen(self.parameters)
         fromScene = parameters.source is CohortSource.SCENE
-        cases = [sceneCase(draft, self._covariates) for draft in self.drafts] if fromScene else []
+        cases = [sceneCase(draft, self._covariates, self.modalities) for draft in self.drafts] if fromScene else []
         return fingerprintJob(parameters, cases, self.services.parameterNode.device)
 
     def onStarted(self, planned: PlannedJob) -> None:
@@ -204,6 +265,7 @@ class DataPanel(Panel):
         """Which patients would be kept apart, or are, and where it says who they are."""
         parameters = self.parameters
         self._showPatients()
+        self._showModalities()
         fromScene = parameters.source is CohortSource.SCENE
         self.ui.splitButton.setVisible(not fromScene)
         self.ui.splitButton.text = _("Really split again") if self._splitTwice else _("Split by patient")
@@ -231,6 +293,16 @@ class DataPanel(Panel):
         text = _("DICOM patients go by pseudonyms. Who is who stands in {file} only, which no job carries along.")
         self.ui.patientsLabel.text = text.format(file=pseudonyms.tablePath()) if shown else ""
         self.ui.patientsLabel.setVisible(shown)
+
+    def _showModalities(self) -> None:
+        """A row for each channel of the list; what was chosen for one that is gone is forgotten."""
+        told = draftedModalities(self.drafts)
+        self.modalities = {channel: modality for channel, modality in self.modalities.items() if channel in told}
+        self._modalityRows.follow([Condition("modality", channel) for channel in told], self.modalities, told)
+
+    def _onModalityChosen(self, channel: str, modality: str) -> None:
+        self.modalities[channel] = modality
+        self.services.changed()
 
     def _split(self) -> None:
         """Write the split of a cohort on disk; one that has a split already is asked about, beside Apply."""
