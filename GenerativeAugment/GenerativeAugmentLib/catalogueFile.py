@@ -55,6 +55,7 @@ class ModelEntry:
         seconds: device to measured seconds for one case.
         note: a sentence or two for the user, plain text.
         conditions: what the recipe says that a case is made for, such as "label_map" or "covariates".
+        askable: how it can be asked to draw a case: "steps", "guidance", "truncation".
         covariates: of the training cases, which a new one can be asked to have.
         labels: label value to name.
         fieldOfView: smallest and largest seen in training, mm along the model's axes.
@@ -80,6 +81,7 @@ class ModelEntry:
     seconds: dict[str, float] = field(default_factory=dict)
     note: str = ""
     conditions: tuple[str, ...] = ()
+    askable: tuple[str, ...] = ()
     covariates: tuple[Condition, ...] = ()
     labels: dict[int, str] = field(default_factory=dict)
     fieldOfView: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
@@ -103,16 +105,6 @@ class ModelEntry:
         given = [Condition("label_map", LABEL_MAP)] if self.followsLabels else []
         filled = [Condition("image", channel) for channel in self.sources] if self.task == "infill" else []
         return (*given, *filled, *self.covariates)
-
-    @property
-    def canBeGuided(self) -> bool:
-        """Whether it may follow what is asked for more or less closely."""
-        return self.family == "diffusion" and bool(self.conditions)
-
-    @property
-    def canBeTruncated(self) -> bool:
-        """Whether its noise has a middle near which it may be drawn; of some methods only the worker knows."""
-        return self.family in ("gan", "vae")
 
     @property
     def takesAnySources(self) -> bool:
@@ -235,6 +227,8 @@ def entryOf(described: dict, folder: Path | None, builtIn: bool) -> ModelEntry:
         seconds=dict(described["seconds"]),
         note=described["note"].replace("**", ""),
         conditions=tuple(described["conditions"]),
+        # A catalog that was written before there was such a key lists models that are not installed.
+        askable=tuple(described.get("askable", ())),
         covariates=tuple(
             Condition(one["kind"], one["name"], tuple(one["levels"]), one["low"], one["high"])
             for one in described.get("covariates", ())

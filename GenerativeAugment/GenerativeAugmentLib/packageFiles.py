@@ -25,6 +25,31 @@ LICENCE = "LICENSE"
 LABEL_MAP = "label map"
 """How a label map is named among the channels a model takes or makes."""
 
+ONE_PASS = "one_pass"
+"""The sampler of a network that makes a case in a single call."""
+
+FEW_LEVELS = frozenset({"diffusion_gan", "syndiff"})
+"""Networks that are trained at the few noise levels that they are sampled at, whatever their options."""
+
+OF_A_CODE = frozenset(
+    {
+        "adversarial_autoencoder",
+        "attention_generator",
+        "deconvolution_generator",
+        "dense_generator",
+        "flow_autoencoder",
+        "generator_mixture",
+        "hamiltonian_autoencoder",
+        "independent_autoencoder",
+        "introspective_autoencoder",
+        "latent_generator",
+        "progressive_generator",
+        "spade",
+        "vector_autoencoder",
+    }
+)
+"""Networks whose noise is one point of a normal code, near whose middle a case may be drawn."""
+
 LARGEST_BYTES = 16 << 30
 LARGEST_COUNT = 10_000
 """More than any model needs: what an archive may hold at most, unpacked."""
@@ -70,6 +95,7 @@ def describePackage(folder: Path) -> dict:
             "inputs": given,
             "outputs": list(roles["target"]) + ([LABEL_MAP] if roles["generate_labels"] else []),
             "conditions": list(recipe["conditions"]),
+            "askable": askable(recipe),
             **({"covariates": covariates} if covariates else {}),
             "labels": {str(label["value"]): label["name"] for label in trained["labels"]},
             "dimension": grid["dimension"],
@@ -90,6 +116,28 @@ def describePackage(folder: Path) -> dict:
             _("the description of a model package"),
             _("Get the package again from where it came."),
         ) from error
+
+
+def askable(recipe: dict) -> list[str]:
+    """How a model can be asked to draw its cases: "steps", "guidance", "truncation".
+
+    The worker decides by the same rules (`genaug.sampling`); here they are applied to what the recipe of a package says,
+    so that what it would refuse is not offered.
+
+    Args:
+        recipe: as a package's description holds it.
+    """
+    last = list(recipe["stages"].values())[-1]
+    kind, options = last["network"]["kind"], last["network"]["options"]
+    few = kind in FEW_LEVELS or "levels" in {**options, **options.get("diffusion", {})}
+    sampled = recipe["sampler"]["name"] != ONE_PASS
+    ways = {
+        # A student of few levels has its teacher for all other numbers of steps.
+        "steps": sampled and not (few and last.get("follows") is None),
+        "guidance": sampled and bool(recipe["conditions"]) and bool(last["training"].get("drop_condition")),
+        "truncation": kind in OF_A_CODE,
+    }
+    return [way for way, possible in ways.items() if possible]
 
 
 def weightsSha256(info: dict) -> str:

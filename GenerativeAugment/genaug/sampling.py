@@ -24,15 +24,8 @@ def chosen_sampler(package: Package, choice: SamplerChoice) -> Sampler:
     truncation = default.truncation if choice.truncation is None else choice.truncation
     if truncation != 1:
         _require_truncation(package, truncation)
-    asked = choice.sampler or ", ".join(choice.sampler_options)
-    if asked and default.name == "one_pass":
-        raise GenaugError(
-            Reason.BAD_PARAMETER,
-            "sampler",
-            asked,
-            f"none: {package.info.recipe.title} makes a case in one pass",
-            "Leave sampler and sampler options out.",
-        )
+    if default.name == "one_pass":
+        _require_no_sampler(package, choice)
     if choice.sampler is None or choice.sampler == default.name:
         chosen = Sampler(
             name=default.name,
@@ -48,6 +41,21 @@ def chosen_sampler(package: Package, choice: SamplerChoice) -> Sampler:
         )
     _require_trained_levels(package, chosen)
     return chosen
+
+
+def _require_no_sampler(package: Package, choice: SamplerChoice) -> None:
+    """What makes a case in one pass takes no steps, and a Record must not say that it took some."""
+    default = package.info.recipe.sampler
+    steps = [] if choice.steps in (None, default.steps) else [f"{choice.steps} steps"]
+    asked = [*([choice.sampler] if choice.sampler else []), *steps, *choice.sampler_options]
+    if asked:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "sampler" if choice.sampler or choice.sampler_options else "steps",
+            ", ".join(asked),
+            f"none: {package.info.recipe.title} makes a case in one pass",
+            "Leave sampler, steps and sampler options out.",
+        )
 
 
 def _require_guidance(package: Package, guidance: float) -> None:

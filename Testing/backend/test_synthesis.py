@@ -179,6 +179,9 @@ def test_samplers_are_chosen_by_name_and_only_where_there_is_a_choice(package, t
     if package.name == "vae":
         with pytest.raises(GenaugError, match="in one pass"):
             run(package, tmp_path / "x", sampler="ddim")
+        with pytest.raises(GenaugError, match="found 200 steps; expected none: .* in one pass"):
+            run(package, tmp_path / "x", steps=200)
+        assert not (tmp_path / "x").exists()
         return
     made = run(package, tmp_path / "x", sampler="ddim", steps=2, sampler_options={"eta": 0.0})
     record = json.loads(made.cases[0].record.read_text())

@@ -376,6 +376,56 @@ def test_the_catalogue_file_adds_measured_times(catalogue, package, tmp_path):
     assert "models[0].licence: 3 is no string" in catalogue.problems[0].found
 
 
+def test_what_a_panel_offers_is_what_the_worker_accepts_of_every_recipe(slicerHost, monkeypatch):
+    monkeypatch.syspath_prepend(str(BACKEND))
+    from types import SimpleNamespace
+
+    from engine_data import tiny
+    from genaug.errors import GenaugError
+    from genaug.networks import build_system
+    from genaug.networks.base import Signature
+    from genaug.parameters import SamplerChoice
+    from genaug.recipe import load_recipe, recipe_names
+    from genaug.sampling import chosen_sampler
+    from GenerativeAugmentLib.jobBuilders.synthesize import TASKS
+    from GenerativeAugmentLib.packageFiles import askable
+
+    def systems(recipe, dimension):
+        made = {}
+        for name, stage in recipe.stages.items():
+            size = 4 if stage.space == "latent" else 32
+            given = recipe.task != "synthesis" or stage.makes == "images"
+            signature = Signature(dimension, (size,) * dimension, stage.makes != "labels", 2, 2 * given, ())
+            made[name] = build_system(stage.network, signature)
+        return made
+
+    def accepts(package, **choice):
+        try:
+            chosen_sampler(package, SamplerChoice(**choice))
+        except GenaugError:
+            return False
+        return True
+
+    seen = set()
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        if recipe.task not in TASKS:
+            continue
+        dimension = max(recipe.dimensions)
+        recipe = recipe.resolve(dimension, tiny(name))
+        made = systems(recipe, dimension)
+        package = SimpleNamespace(info=SimpleNamespace(recipe=recipe), systems=made, system=list(made.values())[-1])
+        ways = {"steps": {"steps": recipe.sampler.steps + 2}, "guidance": {"guidance": 2.0}}
+        ways["truncation"] = {"truncation": 0.5}
+        accepted = [way for way, choice in ways.items() if accepts(package, **choice)]
+        assert askable(recipe.model_dump(mode="json")) == accepted, name
+        # What the form says where nobody has chosen anything is always accepted.
+        assert accepts(package)
+        seen.add((name, *accepted))
+    assert {("vae", "truncation"), ("stylegan",), ("ldm", "steps"), ("cldm", "steps", "guidance")} <= seen
+    assert ("fast-ddpm",) in seen and ("progressive-distillation", "steps") in seen
+
+
 def test_the_script_measures_and_notices_what_changed(slicerHost, package, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BACKEND.parents[1]))
     from GenerativeAugmentLib.catalogue import readCatalogue

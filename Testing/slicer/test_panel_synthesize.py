@@ -98,6 +98,7 @@ def test_a_model_is_told_how_to_draw_as_far_as_it_has_a_use_for_it(shell, panel,
 
     choose(panel.ui.modelSelector, "vae")
     assert panel.ui.truncationSpinBox.enabled and not panel.ui.guidanceSpinBox.enabled
+    assert not panel.ui.stepsSpinBox.enabled
     panel.ui.truncationSpinBox.value = 0.5
     finish(shell, waitFor)
     (made,) = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
@@ -105,13 +106,16 @@ def test_a_model_is_told_how_to_draw_as_far_as_it_has_a_use_for_it(shell, panel,
 
 
 def test_what_was_set_for_another_model_is_forgotten(shell, panel, models):
-    declare(models, "spade", family="diffusion")
+    declare(models, "spade", sampler="ddim", kind="denoiser", drop=0.1)
     shell.services.modelsChanged()
     choose(panel.ui.modelSelector, "vae")
     panel.ui.truncationSpinBox.value = 0.5
     choose(panel.ui.modelSelector, "spade")
     assert panel.ui.guidanceSpinBox.enabled and not panel.ui.truncationSpinBox.enabled
     assert panel.ui.truncationSpinBox.value == 0 and panel.parameters.truncation == 0
+    panel.ui.stepsSpinBox.value = 200
+    choose(panel.ui.modelSelector, "vae")
+    assert not panel.ui.stepsSpinBox.enabled and panel.parameters.steps == 0
 
 
 def test_without_a_model_the_panel_says_what_to_do(moduleWidget, scene, tmp_path):
@@ -130,13 +134,16 @@ COVARIATES = [
 ]
 
 
-def declare(models, name, task=None, family=None, **roles):
+def declare(models, name, task=None, sampler=None, kind=None, drop=None, **roles):
     """Have a package declare more conditions than it has."""
     path = models / name / "configs" / "genaug.json"
     info = json.loads(path.read_text())
     info["roles"].update(roles)
     info["recipe"]["task"] = task or info["recipe"]["task"]
-    info["recipe"]["family"] = family or info["recipe"]["family"]
+    info["recipe"]["sampler"]["name"] = sampler or info["recipe"]["sampler"]["name"]
+    for stage in info["recipe"]["stages"].values():
+        stage["network"]["kind"] = kind or stage["network"]["kind"]
+        stage["training"]["drop_condition"] = drop or stage["training"]["drop_condition"]
     path.write_text(json.dumps(info))
 
 

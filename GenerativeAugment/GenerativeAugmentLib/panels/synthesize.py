@@ -55,8 +55,8 @@ class SynthesizePanel(Panel):
         self.models.choose(self.parameters.model)
         entry = self.models.entry
         self.conditions.follow(() if entry is None else entry.asked, self.parameters, entry)
-        self._offer("guidance", entry is not None and entry.canBeGuided)
-        self._offer("truncation", entry is not None and entry.canBeTruncated)
+        for way in ("steps", "guidance", "truncation"):
+            self._offer(way, entry is not None and way in entry.askable)
 
     def onModelsChanged(self) -> None:
         """Offer the models that are there now."""
@@ -89,7 +89,7 @@ class SynthesizePanel(Panel):
         """Let a setting be made only where the model has a use for it; what was set for another one is forgotten."""
         getattr(self.ui, f"{name}SpinBox").enabled = possible
         if not possible and getattr(self.parameters, name):
-            setattr(self.parameters, name, 0.0)
+            setattr(self.parameters, name, type(getattr(self.parameters, name))())
 
     def _onConditionChosen(self, name: str, text: str) -> None:
         self.parameters.conditions[name] = text
