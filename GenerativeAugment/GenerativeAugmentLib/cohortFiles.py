@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.files import readJson
+from GenerativeAugmentLib.files import readJson, userPath
 
 MANIFEST = "cohort.json"
 
@@ -43,7 +43,7 @@ class CaseEntry:
 
 def manifestPath(path: Path) -> Path:
     """The cohort.json of a folder, or the path itself where it is a file."""
-    path = Path(path)
+    path = userPath(path)
     return path / MANIFEST if path.is_dir() else path
 
 

@@ -20,6 +20,7 @@ from GenerativeAugmentLib.cohorts import FrozenCohort, SceneCase, realPatients
 from GenerativeAugmentLib.cohortSplit import splitPatients
 from GenerativeAugmentLib.environment import Environment
 from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.files import userPath
 from GenerativeAugmentLib.jobBuilders import (
     evaluateJob,
     exportJob,
@@ -488,7 +489,7 @@ class Console:
         """
         isDivided = validationShare > 0 or testShare > 0
         split = splitPatients(realPatients(cases), validationShare, testShare, splitSeed) if isDivided else {}
-        return _doneLively(FrozenCohort(cases, name, fileFormat, split).writing(Path(folder)))
+        return _doneLively(FrozenCohort(cases, name, fileFormat, split).writing(userPath(folder)))
 
     def reviewQueue(self, cohortFolder: str | Path, reviewer: str) -> ReviewQueue:
         """The synthetic cases of a cohort, to decide about one after the other; decisions are kept on disk.
@@ -502,7 +503,7 @@ class Console:
             >>> queue.counts()["unreviewed"]
             1
         """
-        return ReviewQueue(Path(cohortFolder), reviewer)
+        return ReviewQueue(userPath(cohortFolder), reviewer)
 
     def outcome(self, jobId: str) -> Outcome:
         """The outcome of a job that was started with `waitForCompletion=False`, once it is there.
@@ -531,7 +532,7 @@ class Console:
 
     def _model(self, model: str | Path) -> ModelEntry:
         """A model by its name or its folder, whose license allows its use."""
-        folder = Path(model)
+        folder = userPath(model)
         if (folder / INFO).is_file():
             entry = entryOf(describePackage(folder), folder, False)
         else:

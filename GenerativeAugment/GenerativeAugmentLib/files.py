@@ -17,6 +17,15 @@ WRITING = ".writing-"
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
+def userPath(path: Path | str) -> Path:
+    """A path as the user means it: "~" is his folder, and what is relative begins in the application's working folder.
+
+    Jobs run in folders of their own, so nothing relative of a user's may get into one. An empty path stays empty.
+    """
+    path = Path(path)
+    return path if path == Path() else path.expanduser().absolute()
+
+
 def readJson(path: Path, expected: str) -> dict:
     """A JSON object.
 

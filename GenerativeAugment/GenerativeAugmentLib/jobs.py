@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.files import explained, readJson, writeText
+from GenerativeAugmentLib.files import explained, readJson, userPath, writeText
 
 JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
@@ -135,7 +135,7 @@ class Job:
 
     def _stored(self, path: Path) -> str:
         """Relative with forward slashes inside the folder, so that the folder can move; absolute outside it."""
-        absolute, folder = Path(path).resolve(), Path(self.folder).resolve()
+        absolute, folder = userPath(path).resolve(), Path(self.folder).resolve()
         return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
 

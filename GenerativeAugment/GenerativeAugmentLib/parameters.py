@@ -25,6 +25,7 @@ from slicer.parameterNodeWrapper import (
 )
 
 from GenerativeAugmentLib.errors import _
+from GenerativeAugmentLib.files import userPath
 from GenerativeAugmentLib.recipes import TASKS
 
 MAXIMUM_SEED = 2**31 - 1
@@ -171,7 +172,7 @@ def isSet(path: Path) -> bool:
 
 def isCohort(path: Path) -> bool:
     """Whether a path is a cohort.json or a folder, which the worker can read as a cohort."""
-    return isSet(path) and (path.is_dir() or path.is_file())
+    return isSet(path) and (userPath(path).is_dir() or userPath(path).is_file())
 
 
 def frozen(pack: Any) -> Any:

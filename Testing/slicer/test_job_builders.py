@@ -1,6 +1,7 @@
 """From frozen packs to jobs: what is written is what the worker accepts, and refusals are the worker's own."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,37 @@ def test_a_bank_needs_annotated_images_of_the_hosts_modality(scene, trained):
     with pytest.raises(JobError) as raised:
         lesionsJob(parameters)
     assert raised.value.reason == "wrong_modality" and "CT" in raised.value.message
+
+
+def test_what_a_user_calls_relative_begins_in_the_working_folder_and_never_in_a_job(
+    scene, entry, trained, tmp_path, monkeypatch
+):
+    import shutil
+
+    from GenerativeAugmentLib.jobBuilders import exportJob, synthesizeJob, trainJob
+    from GenerativeAugmentLib.jobBuilders.cohort import isUnfinished, modelFolder
+    from GenerativeAugmentLib.parameters import ExportParameters, SynthesizeParameters, TrainParameters
+    from GenerativeAugmentLib.recipes import findRecipe
+
+    shutil.copytree(trained / "cohort", tmp_path / "study" / "cohort")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for study in (Path("study"), Path("~/study")):
+        train = TrainParameters(cohortFolder=study / "cohort", recipe="vae", outputFolder=study / "models", name="m")
+        planned = [trainJob(train, findRecipe("vae")) for _ in range(2)]
+        # The same call again goes on, so it has to mean the same folder.
+        assert {one.output for one in planned} == {tmp_path / "study" / "models" / "m"} == {modelFolder(train)}
+        written = json.loads((planned[0].job.write() / "job.json").read_text())
+        assert written["inputs"]["cohort"] == str(tmp_path / "study" / "cohort")
+        assert not isUnfinished(modelFolder(train))
+        export = exportJob(ExportParameters(realCohort=study / "cohort", outputFolder=study / "export"))
+        assert export.output == tmp_path / "study" / "export"
+        made = synthesizeJob(SynthesizeParameters(model="vae", outputFolder=study), entry("vae"))
+        assert made.output.parent == tmp_path / "study"
+    # What nobody has chosen stays in the job.
+    made = synthesizeJob(SynthesizeParameters(model="vae"), entry("vae"))
+    assert made.output == made.job.folder / "outputs"
 
 
 def test_a_lesion_model_makes_the_bank_first(scene, entry):

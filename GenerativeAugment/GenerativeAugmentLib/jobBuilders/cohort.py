@@ -16,6 +16,7 @@ from GenerativeAugmentLib.cohorts import (
 )
 from GenerativeAugmentLib.cohortSplit import isDivisible, splitPatients
 from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.files import userPath
 from GenerativeAugmentLib.jobCenter import PlannedJob
 from GenerativeAugmentLib.jobs import Job, newJobFolder
 from GenerativeAugmentLib.parameters import CohortSource, DataParameters, ExportParameters, TrainParameters, isSet
@@ -48,20 +49,20 @@ def fingerprintJob(
     """
     preparation = None
     if cohort is None and parameters.source is CohortSource.SCENE:
-        cohort = Path(parameters.outputFolder) / safeName(parameters.name)
+        cohort = userPath(parameters.outputFolder) / safeName(parameters.name)
         patients, shares = realPatients(cases), (parameters.validationShare, parameters.testShare)
         split = splitPatients(patients, *shares, parameters.splitSeed) if isDivisible(patients, *shares) else {}
         frozen = FrozenCohort(cases, parameters.name.strip(), parameters.fileFormat, split)
         preparation = Preparation(frozen.writing(cohort), frozen.bytes)
         name = parameters.name.strip()
     else:
-        cohort = cohort or parameters.cohortFolder
+        cohort = userPath(cohort or parameters.cohortFolder)
         name = cohortTitle(cohort)
     job = Job(
         "fingerprint",
         newJobFolder("fingerprint"),
         {"task": parameters.purpose.value or None},
-        {"cohort": Path(cohort)},
+        {"cohort": cohort},
         device=device,
         title=_("Fingerprint of {cohort}").format(cohort=name),
     )
@@ -115,7 +116,7 @@ def trainJob(
 def modelFolder(parameters: TrainParameters) -> Path:
     """Where the model goes."""
     name = parameters.name.strip() or f"{cohortTitle(parameters.cohortFolder)}-{parameters.recipe}"
-    return Path(parameters.outputFolder) / safeName(name)
+    return userPath(parameters.outputFolder) / safeName(name)
 
 
 def trainingFolder(model: Path) -> Path:
@@ -149,7 +150,7 @@ def exportJob(parameters: ExportParameters, device: str = "auto") -> PlannedJob:
         inputs,
         seed=parameters.seed,
         device=device,
-        output=str(parameters.outputFolder),
+        output=str(userPath(parameters.outputFolder)),
         title=_("Export of {name}").format(name=parameters.name.strip()),
     )
     return PlannedJob(job)
@@ -212,7 +213,7 @@ def _trainingOptions(parameters: TrainParameters, recipe: RecipeInfo) -> dict[st
     if "text" in recipe.conditions and parameters.text:
         options["text"] = parameters.text
     if "text" in recipe.conditions and isSet(parameters.textEncoder):
-        options["text_encoder"] = str(parameters.textEncoder)
+        options["text_encoder"] = str(userPath(parameters.textEncoder))
     if recipe.dimensions == (2,):
         # Volumes are taken plane by plane; the worker would see that they are 3D.
         options["dimension"] = 2

@@ -10,6 +10,7 @@ from GenerativeAugmentLib import exchange, hierarchy, pseudonyms
 from GenerativeAugmentLib.catalogueFile import ModelEntry
 from GenerativeAugmentLib.cohorts import safeName
 from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.files import userPath
 from GenerativeAugmentLib.jobs import Job
 from GenerativeAugmentLib.parameters import InputModality, isSet
 from GenerativeAugmentLib.results import PromisedResult
@@ -20,7 +21,7 @@ def outputFolder(chosen: Path, title: str) -> str:
     if not isSet(chosen):
         return "outputs"
     # Seconds alone would let two quick jobs share a folder.
-    return str(Path(chosen) / f"{safeName(title)[:60]}-{datetime.now():%Y%m%d-%H%M%S-%f}")
+    return str(userPath(chosen) / f"{safeName(title)[:60]}-{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
 def patientOf(node: Any) -> str:

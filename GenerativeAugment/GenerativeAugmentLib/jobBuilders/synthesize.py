@@ -8,6 +8,7 @@ from typing import Any
 
 from GenerativeAugmentLib.catalogueFile import Condition, ModelEntry
 from GenerativeAugmentLib.errors import JobError, _
+from GenerativeAugmentLib.files import userPath
 from GenerativeAugmentLib.jobBuilders.common import folderOf, outputFolder, promiseOf, wrongTask
 from GenerativeAugmentLib.jobBuilders.followed import FollowedCase, labelProblem
 from GenerativeAugmentLib.jobCenter import PlannedJob
@@ -43,7 +44,7 @@ def synthesizeJob(parameters: SynthesizeParameters, entry: ModelEntry, device: s
     if asked:
         options["conditions"] = asked
     if isSet(parameters.textEncoder) and any(one.kind == "text" and one.name in asked for one in entry.covariates):
-        options["text_encoder"] = str(parameters.textEncoder)
+        options["text_encoder"] = str(userPath(parameters.textEncoder))
     job = Job(
         "synthesize",
         folder,
