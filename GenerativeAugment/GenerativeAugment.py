@@ -11,7 +11,7 @@ from GenerativeAugmentLib.catalogue import Catalogue, modelFolders
 from GenerativeAugmentLib.environment import Environment
 from GenerativeAugmentLib.jobCenter import JobCenter
 from GenerativeAugmentLib.jobRunner import JobRunner
-from GenerativeAugmentLib.parameters import GenerativeAugmentParameterNode
+from GenerativeAugmentLib.parameters import parameterNodeOf
 from GenerativeAugmentLib.sampleData import registerSampleData
 from GenerativeAugmentLib.selfTest import GenerativeAugmentTestCases
 from GenerativeAugmentLib.shell import Shell
@@ -127,7 +127,7 @@ class GenerativeAugmentLogic(console.Console, ScriptedLoadableModuleLogic):
 
     def getParameterNode(self):
         """The scene's parameters of the module, typed."""
-        return GenerativeAugmentParameterNode(ScriptedLoadableModuleLogic.getParameterNode(self))
+        return parameterNodeOf(ScriptedLoadableModuleLogic.getParameterNode(self))
 
 
 class GenerativeAugmentTest(GenerativeAugmentTestCases, ScriptedLoadableModuleTest):

@@ -12,6 +12,7 @@ from slicer import (
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLMarkupsFiducialNode,
     vtkMRMLScalarVolumeNode,
+    vtkMRMLScriptedModuleNode,
     vtkMRMLSegmentationNode,
 )
 from slicer.parameterNodeWrapper import (
@@ -23,6 +24,7 @@ from slicer.parameterNodeWrapper import (
     parameterNodeWrapper,
     parameterPack,
 )
+from slicer.util import NodeModify
 
 from GenerativeAugmentLib.errors import _
 from GenerativeAugmentLib.files import userPath
@@ -444,3 +446,24 @@ class GenerativeAugmentParameterNode:
     review: ReviewParameters
     export: ExportParameters
     models: ModelsParameters
+
+
+def parameterNodeOf(node: Any) -> GenerativeAugmentParameterNode:
+    """A node of the scene, typed; what it lacks, because an older version has written it, gets its default.
+
+    Slicer's wrapper looks for the first member of a pack only, and reads the others whether they are there or not.
+    """
+    whole = vtkMRMLScriptedModuleNode()
+    GenerativeAugmentParameterNode(whole)
+    # A list, a choice of types or a range of a pack has several names, which belong together.
+    present = {_memberOf(name) for name in node.GetParameterNames()}
+    missing = [name for name in whole.GetParameterNames() if _memberOf(name) not in present]
+    with NodeModify(node):
+        for name in missing:
+            node.SetParameter(name, whole.GetParameter(name))
+    return GenerativeAugmentParameterNode(node)
+
+
+def _memberOf(name: str) -> str:
+    """The parameter, or pack and member, that a name in the node is of: "train.covariates" for "train.covariates.len"."""
+    return ".".join(name.split(".")[:2])

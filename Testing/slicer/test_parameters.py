@@ -126,6 +126,38 @@ def test_parameters_survive_saving_and_loading_the_scene(node, tmp_path):
     assert again.lesions.tissueNode is None
 
 
+def test_a_scene_of_an_older_version_is_read_with_defaults_for_what_it_lacks(scene):
+    from GenerativeAugmentLib.parameters import (
+        CohortSource,
+        GenerativeAugmentParameterNode,
+        LesionShape,
+        parameterNodeOf,
+    )
+
+    written = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    first = GenerativeAugmentParameterNode(written)
+    first.data.name, first.data.source, first.lesions.margin = "mine", CohortSource.DISK, 5.0
+    first.synthesize.labelNode = segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    # Also the first member of a pack, without which the whole pack would be taken for new.
+    lacking = ("data.splitSeed", "data.source", "lesions.shape", "train.covariates.len", "device")
+    lacking += ("lesions.diameter._minimum", "lesions.diameter._maximum")
+    assert set(lacking) < set(written.GetParameterNames())
+    stored = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    for name in set(written.GetParameterNames()) - set(lacking):
+        stored.SetParameter(name, written.GetParameter(name))
+    stored.SetNodeReferenceID("synthesize.labelNode.0", segmentation.GetID())
+    node = parameterNodeOf(stored)
+    assert node.data.splitSeed == 0 and node.data.source is CohortSource.SCENE and node.device == "auto"
+    assert node.lesions.shape is LesionShape.IRREGULAR and list(node.train.covariates) == []
+    assert node.synthesize.labelNode is segmentation
+    assert node.data.name == "mine" and node.lesions.margin == 5.0 and node.lesions.diameter.maximum == 20.0
+    # A node that lacks everything, and one that lacks nothing.
+    assert parameterNodeOf(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")).lesions.diameter.minimum == 8.0
+    changed = []
+    stored.AddObserver("ModifiedEvent", lambda *event: changed.append(event))
+    assert parameterNodeOf(stored).data.name == "mine" and not changed
+
+
 def test_every_choice_has_a_text_of_its_own(slicerHost):
     import enum
 
