@@ -1,5 +1,7 @@
 """Reading and writing of small files and whole folders, with nothing half-written left behind."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import hashlib

@@ -121,8 +121,8 @@ def describePackage(folder: Path) -> dict:
 def askable(recipe: dict) -> list[str]:
     """How a model can be asked to draw its cases: "steps", "guidance", "truncation".
 
-    The worker decides by the same rules (`genaug.sampling`); here they are applied to what the recipe of a package says,
-    so that what it would refuse is not offered.
+    The worker decides by the same rules (`genaug.sampling`); here they are applied to what the recipe of a package
+    says, so that what it would refuse is not offered.
 
     Args:
         recipe: as a package's description holds it.

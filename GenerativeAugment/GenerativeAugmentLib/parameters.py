@@ -465,5 +465,5 @@ def parameterNodeOf(node: Any) -> GenerativeAugmentParameterNode:
 
 
 def _memberOf(name: str) -> str:
-    """The parameter, or pack and member, that a name in the node is of: "train.covariates" for "train.covariates.len"."""
+    """The parameter, or the member of a pack, that a name in the node is of: "train.text" for "train.text.len"."""
     return ".".join(name.split(".")[:2])

@@ -179,7 +179,7 @@ def test_samplers_are_chosen_by_name_and_only_where_there_is_a_choice(package, t
     if package.name == "vae":
         with pytest.raises(GenaugError, match="in one pass"):
             run(package, tmp_path / "x", sampler="ddim")
-        with pytest.raises(GenaugError, match="found 200 steps; expected none: .* in one pass"):
+        with pytest.raises(GenaugError, match=r"found 200 steps; expected none: .* in one pass"):
             run(package, tmp_path / "x", steps=200)
         assert not (tmp_path / "x").exists()
         return
