@@ -70,7 +70,13 @@ def test_lesions_lie_at_the_points_the_user_sets(shell, panel, host, waitFor):
     assert "Set a point" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
     wanted = np.array([14.0, 18.0, 16.0])
     points.AddControlPoint(*wanted)
-    panel.services.changed()
+    slicer.app.processEvents()
+    assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
+    points.RemoveNthControlPoint(0)
+    slicer.app.processEvents()
+    assert "Set a point" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    points.AddControlPoint(*wanted)
+    slicer.app.processEvents()
     finish(shell, waitFor)
     volume, lesions = result()
     mask = slicer.util.arrayFromSegmentBinaryLabelmap(lesions, "Segment_1", volume) > 0
@@ -160,12 +166,47 @@ def test_a_tissue_that_is_no_label_map_or_has_no_voxels_yet_is_said_to_be_so(she
         (np.arange(8, dtype=np.float32) / 2, "the value 0.5"),
     ):
         slicer.util.updateVolumeFromArray(label, voxels.reshape(2, 2, 2))
+        slicer.app.processEvents()
         assert not shell.ui.applyButton.enabled
-        panel.ui.countSpinBox.value += 1
         assert f"tissue map: found {found}" in shell.ui.reasonLabel.text and panel.ui.segmentSelector.count == 0
     slicer.util.updateVolumeFromArray(label, np.ones((32, 32, 32), np.int16))
-    panel.ui.countSpinBox.value = 1
+    slicer.app.processEvents()
     assert panel.ui.segmentSelector.currentText == "label 1" and shell.ui.applyButton.enabled
+
+
+def test_segments_that_come_go_or_are_renamed_are_offered(shell, panel, host):
+    import slicer
+
+    segmentation = panel.ui.tissueSelector.currentNode().GetSegmentation()
+    segmentation.AddEmptySegment("edge", "edge")
+    slicer.app.processEvents()
+    assert [panel.ui.segmentSelector.itemText(index) for index in range(2)] == ["sphere", "edge"]
+    segmentation.GetSegment("edge").SetName("rim")
+    slicer.app.processEvents()
+    assert panel.ui.segmentSelector.itemText(1) == "rim"
+    for key in ("sphere", "edge"):
+        segmentation.RemoveSegment(key)
+    slicer.app.processEvents()
+    assert panel.ui.segmentSelector.count == 0 and not shell.ui.applyButton.enabled
+
+
+def test_nodes_are_watched_only_while_the_panel_is_shown(shell, panel, host):
+    import slicer
+
+    tissue = panel.ui.tissueSelector.currentNode()
+    assert {node for node, _tag in panel._observed} == {host, tissue}
+    # A change is looked at afterwards, when another module may be shown already.
+    tissue.GetSegmentation().AddEmptySegment("edge", "edge")
+    shell.exit()
+    slicer.app.processEvents()
+    assert panel._observed == [] and panel.ui.segmentSelector.count == 1
+    shell.enter()
+    assert panel._observed and panel.ui.segmentSelector.count == 2
+    shell.selectPanel("models")
+    assert panel._observed == []
+    shell.selectPanel("lesions")
+    slicer.mrmlScene.Clear(0)
+    assert panel._observed == []
 
 
 def test_a_label_map_of_another_grid_is_refused_at_apply(shell, panel, host):

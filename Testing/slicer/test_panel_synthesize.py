@@ -66,6 +66,9 @@ def test_a_label_map_is_asked_for_and_followed_on_its_own_voxels(shell, panel, w
     wrong = tissueOf(head, "wrong", segment="liver")
     panel.ui.labelSelector.setCurrentNode(wrong)
     assert "liver" in shell.ui.reasonLabel.text and "sphere" in shell.ui.reasonLabel.text
+    wrong.GetSegmentation().GetNthSegment(0).SetName("sphere")
+    slicer.app.processEvents()
+    assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
     tissue = tissueOf(head, "given")
     panel.ui.labelSelector.setCurrentNode(tissue)
     finish(shell, waitFor)

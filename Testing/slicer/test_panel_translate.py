@@ -123,10 +123,10 @@ def test_a_model_of_any_sources_does_with_one_of_them_and_refuses_none(shell, pa
     panel.ui.secondInputSelector.setCurrentNode(node)
     assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
     node.SetAttribute("GenerativeAugment.modality", "CT")
-    shell.update()
+    slicer.app.processEvents()
     assert "modality: CT" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
     node.SetAttribute("GenerativeAugment.modality", "MR")
-    shell.update()
+    slicer.app.processEvents()
     finish(shell, waitFor)
     (made,) = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n is not node]
     assert exchange.sameGeometry(exchange.volumeGeometry(made), exchange.volumeGeometry(node))

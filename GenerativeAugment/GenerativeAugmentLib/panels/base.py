@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
+import vtk
 from slicer.parameterNodeWrapper import SlicerParameterNamePropertyName
 
 from GenerativeAugmentLib.catalogue import Catalogue
@@ -55,18 +57,22 @@ class Panel:
         uiName: file in Resources/UI.
         hasJob: whether Apply does something here.
         needsWorker: whether Apply needs the worker's Python environment to be complete.
+        watched: parameters whose nodes count for `isReady` by what is in them.
     """
 
     name = ""
     uiName = ""
     hasJob = True
     needsWorker = True
+    watched: tuple[str, ...] = ()
 
     def __init__(self, services: Services) -> None:
         self.services = services
         self.widget: Any = None
         self.ui: Any = None
         self._tag: int | None = None
+        self._observed: list[tuple[Any, int]] = []
+        self._nodesChanged = False
 
     @property
     def title(self) -> str:
@@ -104,6 +110,7 @@ class Panel:
     def followParameters(self) -> None:
         """Something in the parameter node is different; called by the shell."""
         clearUnsetPaths(self.ui)
+        self._watchNodes()
         self.onParametersChanged()
 
     def disconnectParameters(self) -> None:
@@ -112,6 +119,36 @@ class Panel:
         if self._tag is not None and self.services.parameterNode is not None:
             self.services.parameterNode.disconnectGui(self._tag)
         self._tag = None
+        self._unwatchNodes()
+
+    def _watchNodes(self) -> None:
+        """A node that changes tells the parameter node nothing, so it is asked itself."""
+        nodes = {node for name in self.watched if (node := getattr(self.parameters, name)) is not None}
+        if nodes == {node for node, _tag in self._observed}:
+            return
+        self._unwatchNodes()
+        for node in nodes:
+            for event in contentEvents(node):
+                self._observed.append((node, node.AddObserver(event, lambda *arguments: self._onNodeChanged())))
+
+    def _unwatchNodes(self) -> None:
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed = []
+        self._nodesChanged = False
+
+    def _onNodeChanged(self) -> None:
+        """Look at it once the change is complete: a volume says so while its size is new and its voxels are not."""
+        if not self._nodesChanged:
+            self._nodesChanged = True
+            qt.QTimer.singleShot(0, self._followNodes)
+
+    def _followNodes(self) -> None:
+        if self._nodesChanged:
+            self._nodesChanged = False
+            self.onNodesChanged()
+            self.onParametersChanged()
+            self.services.changed()
 
     def _onPathEmptied(self, parameter: str) -> None:
         """The connection of form and parameters hears of paths only; none is the empty one."""
@@ -126,6 +163,9 @@ class Panel:
 
     def onParametersChanged(self) -> None:
         """Something in the parameter node is different: show, hide and enable what depends on it."""
+
+    def onNodesChanged(self) -> None:
+        """A watched node has other content; `onParametersChanged` follows."""
 
     def onModelsChanged(self) -> None:
         """Models came, went or were licensed."""
@@ -166,6 +206,19 @@ class Panel:
     def cleanup(self) -> None:
         """The module is being unloaded: stop timers, remove observers."""
         self.disconnectParameters()
+
+
+def contentEvents(node: Any) -> tuple[int, ...]:
+    """What a node says when its points, segments, voxels or place are others."""
+    if node.IsA("vtkMRMLMarkupsNode"):
+        kind = slicer.vtkMRMLMarkupsNode
+        return (kind.PointPositionDefinedEvent, kind.PointPositionUndefinedEvent, kind.PointRemovedEvent)
+    transform = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+    if node.IsA("vtkMRMLSegmentationNode"):
+        kind = slicer.vtkSegmentation
+        segments = (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified, kind.SourceRepresentationModified)
+        return (*segments, transform)
+    return (vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, transform)
 
 
 def clearUnsetPaths(ui: Any) -> None:

@@ -21,6 +21,7 @@ class LesionsPanel(Panel):
 
     name = "lesions"
     uiName = "LesionsPanel.ui"
+    watched = ("hostVolume", "tissueNode", "points")
 
     @property
     def title(self) -> str:
@@ -38,7 +39,7 @@ class LesionsPanel(Panel):
         self.flicker = Flicker()
         self._result: dict[str, str] = {}
         self._differenceId = ""
-        self._listedTissue: tuple[str, int] | None = None
+        self._listedTissue: str | None = None
         self._listing = False
         self._tissueProblem = ""
         self.models = ModelChooser(
@@ -79,6 +80,10 @@ class LesionsPanel(Panel):
         self.ui.countSpinBox.enabled = not points
         for name in ("contrastUnitSelector", "contrastLowSpinBox", "contrastHighSpinBox"):
             getattr(self.ui, name).enabled = not asCarved
+
+    def onNodesChanged(self) -> None:
+        """The tissue may have other segments."""
+        self._listedTissue = None
 
     def onModelsChanged(self) -> None:
         """Offer the models that are there now."""
@@ -140,7 +145,7 @@ class LesionsPanel(Panel):
     def _listSegments(self) -> None:
         """Offer the segments of the tissue, or the labels of a label map, when the node is another or has others."""
         node = self.parameters.tissueNode
-        listed = None if node is None else (node.GetID(), node.GetMTime())
+        listed = "" if node is None else node.GetID()
         if listed != self._listedTissue:
             self._listedTissue = listed
             self._tissueProblem, segments = _listedSegments(node)

@@ -22,6 +22,7 @@ class SynthesizePanel(Panel):
 
     name = "synthesize"
     uiName = "SynthesizePanel.ui"
+    watched = ("labelNode", "imageNode")
 
     @property
     def title(self) -> str:

@@ -18,6 +18,7 @@ class TranslatePanel(Panel):
 
     name = "translate"
     uiName = "TranslatePanel.ui"
+    watched = ("firstInput", "secondInput", "thirdInput")
 
     @property
     def title(self) -> str:
