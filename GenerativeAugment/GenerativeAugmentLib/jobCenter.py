@@ -101,6 +101,7 @@ class _Run:
         ids: the runner's, in order; empty before the inputs are written.
         written: bytes of the inputs.
         cause: why a job before the last one failed.
+        stoppedBy: what asked it to stop; empty while it is wanted.
     """
 
     jobId: str
@@ -108,6 +109,7 @@ class _Run:
     ids: list[str] = field(default_factory=list)
     written: int = 0
     cause: JobError | None = None
+    stoppedBy: str = ""
 
 
 class JobCenter:
@@ -152,8 +154,8 @@ class JobCenter:
 
     @property
     def cancelling(self) -> bool:
-        """Whether the running job was told to stop and has not yet."""
-        return self.runner.cancelling
+        """Whether the running job, or the taking in of its result, was told to stop and has not yet."""
+        return self.runner.cancelling or any(run.stoppedBy for run in self._runs.values())
 
     @property
     def saving(self) -> bool:
@@ -220,7 +222,7 @@ class JobCenter:
     def shutdown(self) -> None:
         """Stop everything and let go of the scene: on reload, cleanup and quit. It can be used again."""
         self.runner.shutdown()
-        self._stop(list(self._preparing), _("the end of the application or the module"))
+        self._stop(list(self._runs.values()), _("the end of the application or the module"))
         if self._sceneObserver is not None:
             scene, tag = self._sceneObserver
             scene.RemoveObserver(tag)
@@ -246,10 +248,12 @@ class JobCenter:
 
     def _stop(self, runs: list[_Run], by: str) -> None:
         for run in runs:
+            run.stoppedBy = by
             if run in self._preparing:
                 self._drop(run, cancelled(run.planned.job, _("{cause} before it had begun").format(cause=by)))
             else:
-                # The first that is not done; those after it follow when that one has ended.
+                # The first that is not done; those after it follow when that one has ended. Where all are done, the
+                # result is being taken in, which looks at `stoppedBy` itself.
                 for jobId in run.ids:
                     if self.runner.cancel(jobId, by):
                         break
@@ -352,7 +356,7 @@ class JobCenter:
         if run is None or runnerId != run.ids[-1]:
             return
         try:
-            imported = self._imported(run.planned)
+            imported = self._imported(run)
         except JobError as error:
             self._conclude(run.jobId, error)
         except BaseException as error:
@@ -362,10 +366,19 @@ class JobCenter:
         else:
             self._conclude(run.jobId, Outcome(run.planned, result, imported))
 
-    def _imported(self, planned: PlannedJob) -> ImportedResult | None:
+    def _imported(self, run: _Run) -> ImportedResult | None:
+        planned = run.planned
         if planned.promise is None:
             return None
-        imported = importCohort(planned.output, planned.promise, planned.limit, _letApplicationLive)
+
+        def afterCase(done: int, total: int) -> None:
+            """Between two cases of a large result, so that each holds the application for itself only."""
+            if done < total:
+                slicer.app.processEvents()
+            if run.stoppedBy:
+                raise cancelled(planned.job, run.stoppedBy)
+
+        imported = importCohort(planned.output, planned.promise, planned.limit, afterCase)
         self.undoStack.push(imported)
         return imported
 
@@ -416,9 +429,3 @@ def _unexpected(planned: PlannedJob, when: str, error: BaseException) -> JobErro
         _("Its files are in {folder}; report this with the log.").format(folder=planned.output),
         "".join(traceback.format_exception(error)),
     )
-
-
-def _letApplicationLive(done: int, total: int) -> None:
-    """Between two cases of a large result, so that each holds the application for itself only."""
-    if done < total:
-        slicer.app.processEvents()

@@ -118,11 +118,11 @@ def importCohort(
         folder: with a cohort.json.
         promise: what it has to be.
         limit: at most so many cases.
-        afterCase: told how many of how many are there; may let the application live.
+        afterCase: told how many of how many are there; may let the application live, and ends the import by raising.
 
     Raises:
         JobError: "geometry_mismatch", "unpaired" or "missing_file" before anything was added; "cancelled" when the
-            scene was closed on the way; what reading raises. The scene is then as it was before.
+            scene was closed on the way; what reading and `afterCase` raise. The scene is then as it was before.
     """
     cohort = readCohort(folder)
     cases = cohortCases(cohort)[:limit]

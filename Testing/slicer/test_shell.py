@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from panelKit import Heartbeat, Stopwatch, blob, choose, finish, nodeIds, tissueOf
+from panelKit import Heartbeat, Stopwatch, blob, choose, finish, hierarchyItems, nodeIds, tissueOf
 
 MODULE = Path(__file__).parents[2] / "GenerativeAugment"
 
@@ -175,6 +175,35 @@ def test_a_defect_while_a_result_is_taken_in_holds_up_no_other_job(shell, waitFo
     assert "1 in the scene" in shell.ui.reasonLabel.text
 
 
+def test_cancel_ends_the_taking_in_of_a_result_and_leaves_nothing_of_it(shell, waitFor, monkeypatch):
+    import qt
+    from GenerativeAugmentLib import jobCenter, results
+
+    taken = []
+
+    def taking(folder, promise, limit, afterCase):
+        def pressed(done, total):
+            taken.append(done)
+            if done == 1:
+                qt.QTimer.singleShot(0, shell.ui.applyButton.click)
+            afterCase(done, total)
+
+        return results.importCohort(folder, promise, limit, pressed)
+
+    shell.selectPanel("synthesize")
+    choose(shell.panel.ui.modelSelector, "vae")
+    shell.panel.ui.countSpinBox.value = 3
+    before, items = nodeIds(), hierarchyItems()
+    with monkeypatch.context() as patch:
+        patch.setattr(jobCenter, "importCohort", taking)
+        finish(shell, waitFor)
+    assert taken == [1] and nodeIds() == before and hierarchyItems() == items
+    assert "was cancelled by a request to stop" in shell.ui.reasonLabel.text
+    assert shell.ui.applyButton.text == "Apply" and not shell.jobs.cancelling and not shell.ui.undoButton.enabled
+    finish(shell, waitFor)
+    assert "3 in the scene" in shell.ui.reasonLabel.text
+
+
 def test_closing_the_scene_stops_the_job_and_empties_the_panels(shell, broken, waitFor):
     import slicer
 
@@ -190,6 +219,19 @@ def test_closing_the_scene_stops_the_job_and_empties_the_panels(shell, broken, w
     assert f"Synthesis with {title} was cancelled by the closing of the scene" in shell.ui.reasonLabel.text
     shell.selectPanel("lesions")
     assert "Choose the volume" in shell.ui.reasonLabel.text
+
+
+def test_scenes_may_be_closed_one_after_the_other_while_another_module_is_shown(shell, slotErrors):
+    import slicer
+
+    for name in shell.panels:
+        shell.selectPanel(name)
+    shell.exit()
+    for _ in range(2):
+        slicer.mrmlScene.Clear(0)
+        assert slotErrors == [] and shell.services.parameterNode is None
+    shell.enter()
+    assert shell.services.parameterNode is not None
 
 
 def test_a_job_that_needs_nothing_of_the_scene_outlives_it(shell, broken, waitFor):
