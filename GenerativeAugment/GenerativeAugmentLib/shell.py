@@ -105,6 +105,9 @@ class Shell:
         """Let go of the scene's nodes."""
         # Now, because the jobs that the closing stops tell so in a moment.
         self._status = ""
+        if self.services.parameterNode is None:
+            # The panels have let go of the last scene and have not been shown in this one.
+            return
         for panel in self.panels.values():
             if panel.widget is not None:
                 panel.onSceneClosed()
