@@ -20,7 +20,9 @@ JOB_TITLE = PREFIX + "jobTitle"
 KIND = PREFIX + "kind"
 CHANNEL = PREFIX + "channel"
 IMPORT = PREFIX + "import"
-"""Unique for each import: what one job added to the scene has it in common, and nothing else has it."""
+"""Unique for each import: what one job added to the scene has it in common, and so have copies of that."""
+IMPORTED_AS = PREFIX + "importedAs"
+"""The id under which an import added a node. A copy has it as well, and is told by it, for its own id is another."""
 
 
 def mark(node: Any, attributes: dict[str, Any]) -> None:
@@ -28,6 +30,16 @@ def mark(node: Any, attributes: dict[str, Any]) -> None:
     for name, value in attributes.items():
         if value not in (None, ""):
             node.SetAttribute(name, str(value))
+
+
+def markImported(node: Any, importMark: str) -> None:
+    """Say of a node that is in the scene that an import added it."""
+    mark(node, {IMPORT: importMark, IMPORTED_AS: node.GetID()})
+
+
+def isImported(node: Any, importMark: str) -> bool:
+    """Whether an import added a node; a copy that the user made of it is the user's own."""
+    return node.GetAttribute(IMPORT) == importMark and node.GetAttribute(IMPORTED_AS) == node.GetID()
 
 
 def isSynthetic(node: Any) -> bool:

@@ -1,8 +1,8 @@
 """Taking a finished job's cohort into the scene, and taking it out again.
 
 What a job will return is promised when it starts, and a result that is something else is refused before anything is
-added. Everything one import adds carries a mark of its own, also through saving and loading, which is how undo finds
-exactly that.
+added. Everything one import adds carries a mark of its own, also through saving and loading, and the id it got there,
+which copies do not have. This is how undo finds exactly that.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ImportedResult:
 
     Attributes:
         jobTitle: as promised.
-        mark: value of the attribute that everything of it carries.
+        mark: value of the attribute that everything of it carries, see `provenance.isImported`.
         cases: in the cohort's order.
     """
 
@@ -79,7 +79,7 @@ class ImportedResult:
     def nodes(self) -> list[Any]:
         """The nodes that are still in the scene: volumes and segmentations with their display nodes."""
         nodes = provenance.sceneNodes(slicer.mrmlScene)
-        return [node for node in nodes if node.GetAttribute(provenance.IMPORT) == self.mark]
+        return [node for node in nodes if provenance.isImported(node, self.mark)]
 
     @property
     def volumes(self) -> list[Any]:
@@ -148,13 +148,16 @@ def importCohort(
 def undo(imported: ImportedResult) -> int:
     """Remove what an import added, and what was made of it since to show or store it.
 
-    A folder into which the user has put something stays with that; nodes that were removed already are no problem.
+    A folder into which the user has put something stays with that, and so do the user's copies of what was added; nodes
+    that were removed already are no problem.
 
     Returns:
         Number of nodes removed.
     """
     nodes = imported.nodes
     doomed = {node.GetID(): node for node in [*(helper for node in nodes for helper in _helpers(node)), *nodes]}
+    for used in _colorsOfOthers(doomed):
+        doomed.pop(used, None)
     # Helpers first: a displayable node that loses them is told, while the other way round they would be orphans.
     for node in doomed.values():
         if node.GetScene() is slicer.mrmlScene:
@@ -162,6 +165,12 @@ def undo(imported: ImportedResult) -> int:
     for item in hierarchy.itemsWith(provenance.IMPORT, imported.mark):
         hierarchy.removeFolder(item)
     return len(doomed)
+
+
+def _colorsOfOthers(doomed: Mapping[str, Any]) -> set[str]:
+    """Color tables that something shows which stays, such as a copy of a difference."""
+    displays = [node for node in provenance.sceneNodes(slicer.mrmlScene) if node.IsA("vtkMRMLDisplayNode")]
+    return {node.GetColorNodeID() for node in displays if node.GetID() not in doomed}
 
 
 class UndoStack:
@@ -225,7 +234,7 @@ def _requireFolder(promise: PromisedResult, mark: str) -> None:
 def _importCase(
     case: CaseEntry, promise: PromisedResult, names: Mapping[int, str], mark: str, folderItem: int
 ) -> ImportedCase:
-    attributes = {**_attributes(case, promise), provenance.IMPORT: mark}
+    attributes = _attributes(case, promise)
     volumeIds = {}
     for channel, path in case.images.items():
         # One image of a case needs no channel in its name, and "image" says nothing.
@@ -235,13 +244,13 @@ def _importCase(
         modality = case.modalities.get(channel, "")
         provenance.mark(node, {**attributes, provenance.CHANNEL: channel, provenance.MODALITY: modality})
         exchange.createDisplay(node)
-        _add(node, case.id if plain else f"{case.id} {channel}", attributes, folderItem)
+        _add(node, case.id if plain else f"{case.id} {channel}", mark, folderItem)
         volumeIds[channel] = node.GetID()
     segmentationId = ""
     if case.label is not None:
         node = readSegmentation(case.label, names)
         provenance.mark(node, attributes)
-        _add(node, _("{case} segmentation").format(case=case.id), attributes, folderItem)
+        _add(node, _("{case} segmentation").format(case=case.id), mark, folderItem)
         first = next(iter(volumeIds.values()), None)
         if first is not None:
             node.SetReferenceImageGeometryParameterFromVolumeNode(slicer.mrmlScene.GetNodeByID(first))
@@ -249,13 +258,14 @@ def _importCase(
     return ImportedCase(case.id, volumeIds, segmentationId, case.record)
 
 
-def _add(node: Any, name: str, attributes: Mapping[str, Any], folderItem: int) -> None:
-    """Add a finished node to the scene, with its display node, in its place; the scene hears of it once."""
+def _add(node: Any, name: str, mark: str, folderItem: int) -> None:
+    """Add a finished node to the scene, with its display node, in its place."""
     node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
     slicer.mrmlScene.AddNode(node)
+    provenance.markImported(node, mark)
     node.CreateDefaultDisplayNodes()
     for helper in _helpers(node):
-        provenance.mark(helper, {provenance.IMPORT: attributes[provenance.IMPORT]})
+        provenance.markImported(helper, mark)
     hierarchy.place(node, folderItem)
 
 

@@ -106,8 +106,9 @@ def addDifference(before: Any, after: Any) -> Any:
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(2 * largest, 0)
     imported = after.GetAttribute(provenance.IMPORT)
-    for added in (node, display, colors):
-        provenance.mark(added, {provenance.IMPORT: imported})
+    if imported:
+        for added in (node, display, colors):
+            provenance.markImported(added, imported)
     provenance.mark(node, {provenance.SYNTHETIC: "true"})
     tree = hierarchy.hierarchyNode()
     hierarchy.place(node, tree.GetItemParent(hierarchy.itemOf(after)))

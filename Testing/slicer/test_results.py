@@ -371,6 +371,41 @@ def test_a_file_is_read_by_its_name_also_beside_its_twin(scene, tmp_path, names)
         assert np.unique(slicer.util.arrayFromVolume(node)).tolist() == [value]
 
 
+def test_undo_leaves_the_users_copies_with_all_that_they_show(scene, promise, tmp_path):
+    import slicer
+    from GenerativeAugmentLib import hierarchy, sliceViews
+    from GenerativeAugmentLib.results import importCohort, undo
+
+    imported = importCohort(make(tmp_path / "outputs", 1), promise)
+    before, after = imported.volumes
+    difference = sliceViews.addDifference(before, after)
+    clone = slicer.modules.volumes.logic().CloneVolume
+    edited, shown = clone(after, "edited"), clone(difference, "shown")
+    tree, logic = hierarchy.hierarchyNode(), slicer.vtkSlicerSubjectHierarchyModuleLogic
+    item = logic.CloneSubjectHierarchyItem(tree, hierarchy.itemOf(imported.segmentations[0]), "corrected")
+    corrected = tree.GetItemDataNode(item)
+    assert not {edited, shown, corrected} & set(imported.nodes) and difference in imported.nodes
+    undo(imported)
+    assert imported.volumes == imported.segmentations == [] and difference.GetScene() is None
+    for copy in (edited, shown, corrected):
+        assert copy.GetScene() is scene and copy.GetDisplayNode() is not None
+    assert shown.GetDisplayNode().GetColorNode() is not None
+    assert corrected.GetSegmentation().GetNumberOfSegments() == len(NAMES)
+    # They lie where the copied ones did.
+    assert tree.GetItemParent(item) == imported.folderItem != 0
+
+
+def test_undo_leaves_what_a_saved_scene_brings_a_second_time(scene, promise, tmp_path):
+    from GenerativeAugmentLib.results import importCohort, undo
+
+    imported = importCohort(make(tmp_path / "outputs", 1), promise)
+    assert scene.WriteToMRB(str(tmp_path / "scene.mrb")) and scene.ReadFromMRB(str(tmp_path / "scene.mrb"), False)
+    assert scene.GetNodesByClass("vtkMRMLScalarVolumeNode").GetNumberOfItems() == 2 * 3
+    assert len(imported.volumes) == 2
+    undo(imported)
+    assert scene.GetNodesByClass("vtkMRMLScalarVolumeNode").GetNumberOfItems() == 2 * 2
+
+
 @pytest.mark.parametrize(
     "damage", ["promise", "size", "label", "channel", "missing", "truncated", "record", "fraction"]
 )
