@@ -17,11 +17,10 @@ from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.frozen import writeVolume
 from GenerativeAugmentLib.imageFiles import readImageInto
 from GenerativeAugmentLib.labelMaps import readSegmentation
-from GenerativeAugmentLib.sliceViews import showVolume
+from GenerativeAugmentLib.sliceViews import MASK_FILL, Stage
 
 WINDOW_PERCENTILES = (1.0, 99.0)
 OUTLINE_OPACITY = 1.0
-FILL_OPACITY = 0.2
 SEGMENT_PREFIX = "Segment_"
 
 
@@ -35,7 +34,7 @@ class CaseViewer:
     def __init__(self, onMaskChanged: Callable[[], None]) -> None:
         self._onMaskChanged = onMaskChanged
         self._volumeId = self._segmentationId = ""
-        self._geometry: exchange.Geometry | None = None
+        self._stage = Stage()
         self._observed: list[tuple[Any, int]] = []
         self.maskChanged = False
 
@@ -64,7 +63,7 @@ class CaseViewer:
         Raises:
             JobError: when a file cannot be read; then nothing is shown.
         """
-        self.clear()
+        self._remove()
         volume = slicer.vtkMRMLScalarVolumeNode()
         readImageInto(image, volume)
         segmentation = None if mask is None else readSegmentation(mask, labelNames)
@@ -77,10 +76,19 @@ class CaseViewer:
             self._segmentationId = self._add(segmentation, _("{title} mask").format(title=title))
             segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
             display = segmentation.GetDisplayNode()
-            display.SetOpacity2DFill(FILL_OPACITY)
+            display.SetOpacity2DFill(MASK_FILL)
             display.SetOpacity2DOutline(OUTLINE_OPACITY)
             self.watchMask()
-        self._center(volume)
+        self.present()
+
+    def present(self) -> None:
+        """Give the views to the case alone, again where `putAside` has taken them away from it."""
+        if self.volume is not None:
+            self._stage.show(self.volume, self.segmentation)
+
+    def putAside(self) -> None:
+        """Let the views show what they did before the first case; the nodes stay."""
+        self._stage.giveBack()
 
     def watchMask(self) -> None:
         """Take the mask as it is for unchanged, and notice the next change."""
@@ -122,19 +130,24 @@ class CaseViewer:
         writeVolume(node, path, synthetic=True)
 
     def clear(self) -> None:
-        """Take the case out of the scene."""
-        self._stopWatching()
-        self.maskChanged = False
-        for node in (self.segmentation, self.volume):
-            if node is not None:
-                _remove(node)
-        self._volumeId = self._segmentationId = ""
+        """Take the case out of the scene, and show what was there before the first one."""
+        self._remove()
+        self._stage.giveBack()
 
     def forget(self) -> None:
         """The scene is being closed and takes the nodes with it."""
         self._stopWatching()
         self._volumeId = self._segmentationId = ""
-        self._geometry, self.maskChanged = None, False
+        self.maskChanged = False
+        self._stage.forget()
+
+    def _remove(self) -> None:
+        self._stopWatching()
+        self.maskChanged = False
+        for node in (self.segmentation, self.volume):
+            if node is not None:
+                _removeWithHelpers(node)
+        self._volumeId = self._segmentationId = ""
 
     def _add(self, node: Any, title: str) -> str:
         node.SetName(title)
@@ -143,15 +156,6 @@ class CaseViewer:
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetSaveWithScene(False)
         return node.GetID()
-
-    def _center(self, volume: Any) -> None:
-        """Show it in the slice views, which stay where they are while the grid is the same."""
-        showVolume(volume)
-        geometry = exchange.volumeGeometry(volume)
-        same = self._geometry is not None and exchange.sameGeometry(geometry, self._geometry)
-        self._geometry = geometry
-        if not same and slicer.app.layoutManager() is not None:
-            slicer.util.resetSliceViews()
 
     def _onChanged(self) -> None:
         if not self.maskChanged:
@@ -197,7 +201,7 @@ def _windowByPercentiles(volume: Any) -> None:
     display.SetWindowLevelMinMax(float(low), float(max(high, low + 1e-6)))
 
 
-def _remove(node: Any) -> None:
+def _removeWithHelpers(node: Any) -> None:
     """Remove a node with its display and storage nodes."""
     helpers = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
     helpers += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]

@@ -95,7 +95,7 @@ class Console:
         device: str = "auto",
         waitForCompletion: bool = True,
     ) -> ImportedResult | str:
-        """New cases by a model, in the scene.
+        """New cases by a model, in the scene; their segmentations are hidden, and the views show what they did.
 
         Args:
             model: name in the catalog, or folder of a package.
@@ -209,7 +209,7 @@ class Console:
         device: str = "auto",
         waitForCompletion: bool = True,
     ) -> Any:
-        """A copy of a volume with lesions, and the segmentation of these.
+        """A copy of a volume with lesions, and the segmentation of these, which is hidden.
 
         Args:
             volumeNode: the host; it is not changed.

@@ -114,6 +114,8 @@ def importCohort(
 ) -> ImportedResult:
     """Add the cases of a cohort to the scene, in a folder under the host's study; label maps become segmentations.
 
+    Those are hidden: the views may show another image, and would show the masks of all cases at once.
+
     Args:
         folder: with a cohort.json.
         promise: what it has to be.
@@ -251,6 +253,7 @@ def _importCase(
         node = readSegmentation(case.label, names)
         provenance.mark(node, attributes)
         _add(node, _("{case} segmentation").format(case=case.id), mark, folderItem)
+        node.SetDisplayVisibility(False)
         first = next(iter(volumeIds.values()), None)
         if first is not None:
             node.SetReferenceImageGeometryParameterFromVolumeNode(slicer.mrmlScene.GetNodeByID(first))

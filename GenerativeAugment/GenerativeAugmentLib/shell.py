@@ -15,6 +15,7 @@ from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
 from GenerativeAugmentLib.panels import PANELS
 from GenerativeAugmentLib.panels.base import UI_FOLDER, Panel, Services
 from GenerativeAugmentLib.pathEdits import addFileButtons
+from GenerativeAugmentLib.sliceViews import ResultViews
 
 PROGRESS_STEPS = 1000
 
@@ -48,6 +49,7 @@ class Shell:
             changed=self.update,
             modelsChanged=self._onModelsChanged,
             openPanel=self.selectPanel,
+            results=ResultViews(),
         )
         self.panels: dict[str, Panel] = {panel.name: panel(self.services) for panel in PANELS}
         self.panel: Panel = next(iter(self.panels.values()))
@@ -111,6 +113,7 @@ class Shell:
         for panel in self.panels.values():
             if panel.widget is not None:
                 panel.onSceneClosed()
+        self.services.results.forget()
         self._disconnect()
         self.services.parameterNode = None
 
@@ -257,11 +260,11 @@ class Shell:
         self._tellOwner(jobId, lambda owner: owner.onFailed(error))
 
     def _tellOwner(self, jobId: str, tell: Callable[[Panel], None]) -> None:
-        """Tell a job's panel how it ended, once it has parameters: not from a scene's closing until it is seen."""
+        """Tell a job's panel how it ended, once it is seen and has parameters: views are not changed under other work."""
         owner = self._owners.pop(jobId, None)
         if owner is None or owner.widget is None:
             return
-        if self.services.parameterNode is None:
+        if self.services.parameterNode is None or not self._entered:
             self._untold.append(lambda: tell(owner))
         else:
             tell(owner)
@@ -269,6 +272,7 @@ class Shell:
     def _onUndo(self) -> None:
         undone = self.jobs.undoLast()
         if undone is not None:
+            self.services.results.onUndone(undone)
             self.showStatus(_("Removed from the scene: {title}.").format(title=undone.jobTitle))
         for panel in self.panels.values():
             if panel.widget is not None:

@@ -37,6 +37,14 @@ def recordOf(node) -> dict:
     return json.loads(Path(node.GetAttribute("GenerativeAugment.record")).read_text(encoding="utf-8"))
 
 
+def visible() -> list[str]:
+    """Names of the segmentations that are not hidden."""
+    import slicer
+
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node.GetName() for node in nodes if node.GetDisplayVisibility()]
+
+
 def choose(comboBox, value: str) -> None:
     """Choose the entry of a combo box that stands for a value."""
     index = comboBox.findData(value)

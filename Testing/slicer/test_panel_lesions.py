@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf
+from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf, visible
 
 
 @pytest.fixture
@@ -117,6 +117,29 @@ def test_a_lesion_that_has_no_room_says_how_much_there_is(shell, panel, host, wa
     finish(shell, waitFor)
     assert "room for a sphere of" in shell.ui.reasonLabel.text
     assert nodeIds() == before
+
+
+def test_the_lesions_are_shown_in_outline_and_the_slices_go_through_them(shell, panel, host, waitFor):
+    import slicer
+    import vtk
+
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetBackgroundVolumeID(host.GetID())
+    axial = slicer.vtkMRMLSliceNode()
+    axial.SetLayoutName("Red")
+    axial.SetOrientationToAxial()
+    slicer.mrmlScene.AddNode(axial)
+    finish(shell, waitFor)
+    volume, lesions = result()
+    assert composite.GetBackgroundVolumeID() == volume.GetID() and visible() == [lesions.GetName()]
+    assert lesions.GetDisplayNode().GetOpacity2DFill() == 0 and lesions.GetDisplayNode().GetVisibility2DOutline()
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(lesions, "Segment_1", volume) > 0
+    toIJK = vtk.vtkMatrix4x4()
+    volume.GetRASToIJKMatrix(toIJK)
+    slab = toIJK.MultiplyPoint((0, 0, axial.GetSliceOffset(), 1))[2]
+    assert np.count_nonzero(mask[round(slab)]) == np.count_nonzero(mask, axis=(1, 2)).max()
+    shell.ui.undoButton.click()
+    assert visible() == ["tissue"] and composite.GetBackgroundVolumeID() == host.GetID()
 
 
 def test_before_and_after_take_turns_and_the_difference_is_laid_over(shell, panel, host, waitFor):

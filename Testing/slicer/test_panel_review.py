@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from panelKit import blob, tissueOf, visible
 
 
 @pytest.fixture
@@ -102,6 +103,33 @@ def test_a_review_goes_through_the_cases_and_resumes_where_it_stopped(panel, coh
     panel.ui.acceptButton.click()
     assert "every case" in shell.ui.reasonLabel.text and "3 accepted, 1 rejected" in panel.ui.countsLabel.text
     assert not any(node.GetSaveWithScene() for node in volumes())
+
+
+def test_a_case_has_the_views_to_itself_until_the_review_is_left(panel, cohort):
+    import slicer
+
+    panel, shell = panel
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    own = blob(name="patient")
+    tissueOf(own, "own mask")
+    tissueOf(own, "hidden mask").SetDisplayVisibility(False)
+    composite.SetBackgroundVolumeID(own.GetID())
+    openQueue(panel, cohort)
+    panel.ui.acceptButton.click()
+    assert visible() == ["subject-001 mask"]
+    for leave, comeBack in (
+        (lambda: shell.selectPanel("models"), lambda: shell.selectPanel("review")),
+        (shell.exit, shell.enter),
+    ):
+        leave()
+        assert visible() == ["own mask"] and composite.GetBackgroundVolumeID() == own.GetID()
+        comeBack()
+        assert visible() == ["subject-001 mask"]
+        assert composite.GetBackgroundVolumeID() == panel.viewer.volume.GetID()
+    # Another reviewer's queue is another one.
+    panel.ui.reviewerEdit.text = "CD"
+    assert panel.queue is None
+    assert visible() == ["own mask"] and composite.GetBackgroundVolumeID() == own.GetID()
 
 
 def test_every_key_does_what_its_button_says(panel, cohort, waitFor):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf, written
+from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf, visible, written
 
 
 @pytest.fixture
@@ -35,6 +35,59 @@ def test_cases_appear_with_names_and_provenance_and_undo_takes_them_out(shell, p
     shell.ui.undoButton.click()
     assert nodeIds() == before and hierarchyItems() == items
     assert not shell.ui.undoButton.enabled
+
+
+def test_the_first_case_is_shown_alone_and_undo_shows_again_what_was_there(shell, panel, waitFor):
+    import slicer
+
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    own = blob(name="patient")
+    tissueOf(own, "own mask")
+    tissueOf(own, "hidden mask").SetDisplayVisibility(False)
+    composite.SetBackgroundVolumeID(own.GetID())
+    composite.SetForegroundVolumeID(own.GetID())
+    composite.SetForegroundOpacity(0.3)
+    choose(panel.ui.modelSelector, "vae")
+    panel.ui.countSpinBox.value = 3
+    finish(shell, waitFor)
+    result = shell.jobs.undoStack.last
+    first, segmentation = result.volumes[0], result.segmentations[0]
+    assert len(result.segmentations) == 3 and visible() == [segmentation.GetName()]
+    assert segmentation.GetDisplayNode().GetOpacity2DFill() < 0.5
+    assert composite.GetBackgroundVolumeID() == first.GetID() and composite.GetForegroundVolumeID() is None
+    # The next result takes its place, and gives it back.
+    finish(shell, waitFor)
+    assert visible() == [shell.jobs.undoStack.last.segmentations[0].GetName()] != [segmentation.GetName()]
+    shell.ui.undoButton.click()
+    assert visible() == [segmentation.GetName()] and composite.GetBackgroundVolumeID() == first.GetID()
+    shell.ui.undoButton.click()
+    assert visible() == ["own mask"] and composite.GetBackgroundVolumeID() == own.GetID()
+    assert composite.GetForegroundVolumeID() == own.GetID() and composite.GetForegroundOpacity() == 0.3
+
+
+def test_a_result_does_not_change_the_views_under_other_work(shell, panel, waitFor):
+    import slicer
+
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    own = blob(name="patient")
+    tissueOf(own, "own mask")
+    composite.SetBackgroundVolumeID(own.GetID())
+    choose(panel.ui.modelSelector, "vae")
+    shell.ui.applyButton.click()
+    shell.exit()
+    waitFor(lambda: not shell.jobs.busy)
+    result = shell.jobs.undoStack.last
+    assert visible() == ["own mask"] and composite.GetBackgroundVolumeID() == own.GetID()
+    shell.enter()
+    assert visible() == [result.segmentations[0].GetName()]
+    assert composite.GetBackgroundVolumeID() == result.volumes[0].GetID()
+    # What was removed before it could be shown is no problem.
+    shell.ui.applyButton.click()
+    shell.exit()
+    waitFor(lambda: not shell.jobs.busy)
+    shell.jobs.undoLast()
+    shell.enter()
+    assert visible() == [result.segmentations[0].GetName()]
 
 
 def test_the_same_seed_gives_the_same_case_and_later_edits_do_not_reach_a_job(shell, panel, waitFor):

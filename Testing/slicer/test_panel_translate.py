@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf
+from panelKit import blob, choose, finish, hierarchyItems, nodeIds, recordOf, tissueOf, visible
 
 
 @pytest.fixture
@@ -34,6 +34,9 @@ def test_the_result_lies_on_the_inputs_voxels_in_its_study_and_undo_removes_exac
     matrix = [[1.5 * cosine, -sine, 0, 3], [1.5 * sine, cosine, 0, 5], [0, 0, -2, 7], [0, 0, 0, 1]]
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.array(matrix)))
     panel.ui.firstInputSelector.setCurrentNode(node)
+    tissueOf(node)
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetBackgroundVolumeID(node.GetID())
     before, items = nodeIds(), hierarchyItems()
     finish(shell, waitFor)
     (made,) = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n is not node]
@@ -43,7 +46,10 @@ def test_the_result_lies_on_the_inputs_voxels_in_its_study_and_undo_removes_exac
     assert "head by" in tree.GetItemName(folder)
     assert made.GetAttribute("GenerativeAugment.packageSha256") == shell.logic.catalogue.entry("pix2pix").sha256
     assert "Doe" in recordOf(made)["patients"]
+    # What is shown over the input fits the result as well.
+    assert composite.GetBackgroundVolumeID() == made.GetID() and visible() == ["tissue"]
     shell.ui.undoButton.click()
+    assert composite.GetBackgroundVolumeID() == node.GetID()
     assert nodeIds() == before and hierarchyItems() == items
 
 

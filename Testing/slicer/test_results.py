@@ -116,6 +116,7 @@ def test_label_maps_become_segmentations_in_the_reference_geometry(scene, promis
     node, volume = imported.segmentation("brain-0000"), imported.volume("brain-0000", "T1")
     segmentation = node.GetSegmentation()
     assert segmentation.GetNumberOfLayers() == 1
+    assert not node.GetDisplayVisibility(), "it would lie over whatever the views show"
     names = [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
     assert names == list(NAMES.values())
     assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is volume

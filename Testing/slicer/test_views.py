@@ -180,6 +180,35 @@ def test_the_difference_of_a_result_is_red_where_it_is_brighter_and_blue_where_d
     assert red == blue
 
 
+def test_a_stage_fits_the_views_to_another_grid_only_and_gives_them_back(views):
+    import slicer
+    from GenerativeAugmentLib.sliceViews import Stage
+
+    own = balls(RIGHT, name="own")
+    show(views, own, RIGHT)
+    view = views.sliceWidget("Red")
+    own_view = view.mrmlSliceNode().GetFieldOfView()
+    view.mrmlSliceNode().SetFieldOfView(20, 20, 1)
+    stage = Stage()
+    same, other = balls(ANTERIOR, name="same"), balls(ANTERIOR, ijkToRAS=GRIDS["oblique"], name="other")
+    mask, _ = segmentationOf(same, (1.0, 0.0, 0.0))
+    stage.show(same, mask)
+    assert view.mrmlSliceNode().GetFieldOfView()[:2] == (20, 20)
+    stage.show(other)
+    assert view.mrmlSliceNode().GetFieldOfView()[0] > 0.9 * own_view[0] and not mask.GetDisplayVisibility()
+    views.jumpTo(ANTERIOR)
+    assert np.abs(np.subtract(brightMiddle(view), view.toPixel(ANTERIOR))).max() < 4
+    stage.giveBack()
+    views.jumpTo(RIGHT)
+    assert np.abs(np.subtract(brightMiddle(view), view.toPixel(RIGHT))).max() < 4
+    assert mask.GetDisplayVisibility()
+    # What the user has chosen meanwhile stays.
+    stage.show(other)
+    slicer.util.setSliceViewerLayers(background=same)
+    stage.giveBack()
+    assert slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0].GetBackgroundVolumeID() == same.GetID()
+
+
 def test_views_answer_as_a_layout_manager_and_leave_nothing_behind(scene):
     import slicer
     from slicerHost.views import Views, canDraw

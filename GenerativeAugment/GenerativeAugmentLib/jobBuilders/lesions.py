@@ -83,7 +83,7 @@ def lesionsJob(parameters: LesionsParameters, entry: ModelEntry | None = None, d
         yield from tissue.writing(folder / "tissue.nrrd")
 
     preparation = Preparation(writing(), cohort.bytes + tissue.bytes)
-    return PlannedJob(job, promise, before, preparation=preparation, context={"host": host.GetID(), "channel": channel})
+    return PlannedJob(job, promise, before, preparation=preparation, context={"host": host.GetID()})
 
 
 def controlPoints(node: Any) -> list[list[float]]:

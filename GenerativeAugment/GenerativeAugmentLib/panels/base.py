@@ -18,6 +18,7 @@ from GenerativeAugmentLib.errors import JobError
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
 from GenerativeAugmentLib.parameters import GenerativeAugmentParameterNode
 from GenerativeAugmentLib.pathEdits import addFileButtons, onPathEmptied, pathEdits
+from GenerativeAugmentLib.sliceViews import ResultViews
 
 UI_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 
@@ -35,6 +36,7 @@ class Services:
         changed: has the shell ask `isReady` again; call it after anything the parameters do not show.
         modelsChanged: tells every panel that models came, went or were licensed.
         openPanel: shows the panel of a name, such as "models".
+        results: shows results in the views.
         parameterNode: the scene's parameters; another object after the scene was closed, so never keep it.
     """
 
@@ -46,6 +48,7 @@ class Services:
     changed: Callable[[], None]
     modelsChanged: Callable[[], None]
     openPanel: Callable[[str], None]
+    results: ResultViews
     parameterNode: GenerativeAugmentParameterNode | None = None
 
 
@@ -192,7 +195,7 @@ class Panel:
         """The panel's own job has made a file while it goes on, such as a preview."""
 
     def onFinished(self, outcome: Outcome) -> None:
-        """The panel's own job has succeeded; what it promised is in the scene."""
+        """The panel's own job has succeeded; what it promised is in the scene, as far as nobody has removed it since."""
 
     def onFailed(self, error: JobError) -> None:
         """The panel's own job has failed or was cancelled; the shell shows why."""

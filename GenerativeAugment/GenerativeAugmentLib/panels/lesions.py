@@ -13,7 +13,7 @@ from GenerativeAugmentLib.labelMaps import nodeValues
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import LesionSource, Placement, frozen
-from GenerativeAugmentLib.sliceViews import Flicker, addDifference, showForeground, showVolume
+from GenerativeAugmentLib.sliceViews import Flicker, addDifference, jumpInto, showForeground
 
 
 class LesionsPanel(Panel):
@@ -118,10 +118,12 @@ class LesionsPanel(Panel):
     def onFinished(self, outcome: Outcome) -> None:
         """Show the result, and offer to compare it with what was there before."""
         self.ui.flickerButton.checked = self.ui.differenceButton.checked = False
-        context, case = outcome.planned.context, outcome.imported.cases[0]
-        after = outcome.imported.volume(case.id, context["channel"])
-        self._result = {"before": context["host"], "after": after.GetID()}
-        showVolume(after)
+        # Outlines only, for what is inside them is what was asked for.
+        after, lesions = self.services.results.show(outcome.imported, fill=0.0)
+        if after is not None:
+            self._result = {"before": outcome.planned.context["host"], "after": after.GetID()}
+            if lesions is not None:
+                jumpInto(lesions, after)
         self._updateResult()
 
     def onUndone(self) -> None:

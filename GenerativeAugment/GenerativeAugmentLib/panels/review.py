@@ -84,9 +84,14 @@ class ReviewPanel(Panel):
         """There is no job; the buttons say themselves whether they can be pressed."""
         return False, ""
 
+    def enter(self) -> None:
+        """The case has the views to itself."""
+        self.viewer.present()
+
     def exit(self) -> None:
-        """No effect stays active behind another panel or module."""
+        """No effect stays active behind another panel or module, and the views are the user's again."""
         self._leaveEditor()
+        self.viewer.putAside()
 
     def onSceneClosed(self) -> None:
         """The case goes with the scene; the queue is opened again where it was."""

@@ -80,7 +80,8 @@ class SynthesizePanel(Panel):
         )
 
     def onFinished(self, outcome: Outcome) -> None:
-        """Say where the cases are that the scene has no room for."""
+        """Show the first case, and say where the cases are that the scene has no room for."""
+        self.services.results.show(outcome.imported)
         made, shown = len(outcome.summary["cases"]), len(outcome.imported.cases)
         if shown < made:
             text = _("{shown} of {made} cases are in the scene, all of them in {folder}.")

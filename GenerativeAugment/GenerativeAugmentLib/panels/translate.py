@@ -10,7 +10,6 @@ from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import frozen
-from GenerativeAugmentLib.sliceViews import showVolume
 
 
 class TranslatePanel(Panel):
@@ -95,9 +94,8 @@ class TranslatePanel(Panel):
         )
 
     def onFinished(self, outcome: Outcome) -> None:
-        """Show the result over its input."""
-        case = outcome.imported.cases[0]
-        showVolume(outcome.imported.volume(case.id, next(iter(case.volumeIds))))
+        """Show the result in place of its input; what is shown over that fits it as well."""
+        self.services.results.show(outcome.imported, alone=False)
 
     def _onModelChosen(self, name: str) -> None:
         self.parameters.model = name
