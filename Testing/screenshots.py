@@ -1,4 +1,4 @@
-"""Draw every panel of the module as a user sees it, with results in the views, into Resources/Screenshots.
+"""Draw every panel of the module as a user sees it, with what Apply leaves in the views, into Resources/Screenshots.
 
     python Testing/screenshots.py                     all panels
     python Testing/screenshots.py --only lesions      one of them
@@ -83,35 +83,19 @@ class Studio:
         if ": done" not in self.shell.ui.reasonLabel.text:
             raise RuntimeError(f"{self.shell.panel.name}: {self.shell.ui.reasonLabel.text}")
 
-    def show(self, volumeNode, at=None) -> None:
-        """Show a volume in the slice views, through a point or its middle."""
-        import numpy as np
-        import slicer
+    def open(self, volumeNode, segmentationNode) -> None:
+        """Have a volume and its segmentation in the views, as a user has who has just loaded them and pressed Show 3D.
 
-        self._arrange()
+        What the module does is not helped along: call it before Apply.
+        """
+        import slicer
+        from GenerativeAugmentLib.sliceViews import MASK_FILL
+
+        self.arrange()
         slicer.util.setSliceViewerLayers(background=volumeNode)
-        for name in self.views.sliceViewNames():
-            self.views.sliceWidget(name).fitSliceToBackground()
-        if at is None:
-            bounds = np.zeros(6)
-            volumeNode.GetRASBounds(bounds)
-            at = bounds.reshape(3, 2).mean(axis=1)
-        self.views.jumpTo(tuple(at))
-
-    def showSegmentations(self, *nodes, opacity: float = 0.2, around=None) -> None:
-        """Show some of the segmentations only, in the slices and in 3D; `around` is glass in 3D."""
-        import slicer
-
-        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-            display = node.GetDisplayNode()
-            if display is None:
-                continue
-            display.SetVisibility(node in nodes or node is around)
-            display.SetVisibility2D(node is not around)
-            display.SetOpacity2DFill(opacity)
-            display.SetOpacity3D(0.12 if node is around else 1.0)
-            if display.GetVisibility():
-                node.CreateClosedSurfaceRepresentation()
+        slicer.util.resetSliceViews()
+        segmentationNode.GetDisplayNode().SetOpacity2DFill(MASK_FILL)
+        segmentationNode.CreateClosedSurfaceRepresentation()
         view = self.views.threeDWidget(0)
         view.mrmlViewNode().SetBoxVisible(False)
         view.mrmlViewNode().SetAxisLabelsVisible(False)
@@ -122,7 +106,7 @@ class Studio:
         camera.SetViewUp(0, 0, 1)
         view.resetFocalPoint()
 
-    def _arrange(self) -> int:
+    def arrange(self) -> int:
         """Give panel and views their sizes; the height of the picture."""
         import slicer
 
@@ -137,9 +121,9 @@ class Studio:
 
     def picture(self):
         """The panel beside the views, as a QImage."""
-        height = self._arrange()
+        height = self.arrange()
         # Texts that wrap need their width before they know their height.
-        height = self._arrange()
+        height = self.arrange()
         least = self.representation.minimumSizeHint.width()
         if least > PANEL_WIDTH:
             print(f"{self.shell.panel.name}: the panel needs {least} pixels and gets {PANEL_WIDTH}", file=sys.stderr)
@@ -218,8 +202,7 @@ def data(studio: Studio) -> Iterator[str]:
     from GenerativeAugmentLib.parameters import CohortSource
 
     t1, t2, tissue = loadHead()
-    studio.show(t1)
-    studio.showSegmentations(tissue)
+    studio.open(t1, tissue)
     tree = hierarchy.hierarchyNode()
     study = tree.CreateStudyItem(tree.GetSceneItemID(), "Head")
     for node in (t1, t2, tissue):
@@ -234,13 +217,12 @@ def data(studio: Studio) -> Iterator[str]:
     for column, text in enumerate(("head", "patient-1", "T1, T2")):
         studio.ui.casesTable.item(0, column).setText(text)
     yield "data"
-    slicer.mrmlScene.RemoveNode(t2)
+    for node in (t1, t2, tissue):
+        slicer.mrmlScene.RemoveNode(node)
+    studio.open(*loadCase(sampleCohort(sampleData.COHORT)))
     parameters.source = CohortSource.DISK
     parameters.cohortFolder = sampleCohort(sampleData.COHORT)
     studio.apply()
-    volume, segmentation = loadCase(sampleCohort(sampleData.COHORT))
-    studio.show(volume)
-    studio.showSegmentations(segmentation)
     yield "data-fingerprint"
 
 
@@ -250,6 +232,7 @@ def train(studio: Studio) -> Iterator[str]:
     from GenerativeAugmentLib.parameters import CohortSource, Purpose
 
     cohort = sampleCohort(sampleData.COHORT)
+    studio.open(*loadCase(cohort))
     studio.shell.selectPanel("data")
     studio.parameters.data.source = CohortSource.DISK
     studio.parameters.data.cohortFolder = cohort
@@ -265,9 +248,6 @@ def train(studio: Studio) -> Iterator[str]:
     parameters.maximumVoxels = 16 * 16 * 16
     parameters.previewEvery = 20
     studio.apply()
-    volume, segmentation = loadCase(cohort)
-    studio.show(volume)
-    studio.showSegmentations(segmentation)
     yield "train"
 
 
@@ -278,28 +258,26 @@ def synthesize(studio: Studio) -> Iterator[str]:
     parameters.count = 2
     parameters.seed = 7
     studio.apply()
-    result = studio.shell.jobs.undoStack.last
-    studio.show(result.volumes[0])
-    studio.showSegmentations(result.segmentations[0])
     yield "synthesize"
 
 
 def translate(studio: Studio) -> Iterator[str]:
     """T1 to T2."""
     t1, _t2, tissue = loadHead()
-    studio.showSegmentations()
+    studio.open(t1, tissue)
+    # In 3D only, so that the slices are seen themselves.
+    tissue.GetDisplayNode().SetVisibility2D(False)
     parameters = studio.parameters.translate
     parameters.model = studio.model("translation")
     parameters.firstInput = t1
     studio.apply()
-    studio.show(studio.shell.jobs.undoStack.last.volumes[0])
-    studio.showSegmentations(around=tissue)
     yield "translate"
 
 
 def lesions(studio: Studio) -> Iterator[str]:
     """Lesions in the white matter, then what they changed."""
     t1, _t2, tissue = loadHead()
+    studio.open(t1, tissue)
     parameters = studio.parameters.lesions
     parameters.hostVolume = t1
     parameters.tissueNode = tissue
@@ -307,29 +285,9 @@ def lesions(studio: Studio) -> Iterator[str]:
     parameters.count = 6
     parameters.seed = 5
     studio.apply()
-    result = studio.shell.jobs.undoStack.last
-    segmentation = result.segmentations[0]
-    studio.show(result.volumes[0], largestPart(segmentation, result.volumes[0]))
-    studio.showSegmentations(segmentation, opacity=0.0, around=tissue)
     yield "lesions"
     studio.ui.differenceButton.click()
-    studio.showSegmentations(segmentation, opacity=0.0, around=tissue)
     yield "lesions-difference"
-
-
-def largestPart(segmentationNode, volumeNode):
-    """RAS of the middle of the largest connected part of a segmentation's first segment."""
-    import numpy as np
-    import SimpleITK
-    import slicer
-    from GenerativeAugmentLib import exchange
-
-    key = segmentationNode.GetSegmentation().GetNthSegmentID(0)
-    mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, key, volumeNode)
-    parts = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(SimpleITK.GetImageFromArray(mask)))
-    sizes = np.bincount(parts.ravel())[1:]
-    kji = np.argwhere(parts == 1 + int(sizes.argmax())).mean(axis=0)
-    return tuple(exchange.ijkToRAS(volumeNode) @ np.append(kji[::-1], 1))[:3]
 
 
 def review(studio: Studio) -> Iterator[str]:
@@ -343,9 +301,6 @@ def review(studio: Studio) -> Iterator[str]:
     studio.ui.acceptButton.click()
     studio.ui.reasonSelector.currentIndex = 1
     studio.ui.rejectButton.click()
-    volume = studio.shell.panel.viewer.volume
-    studio.show(volume)
-    studio.showSegmentations(studio.shell.panel.viewer.segmentation)
     yield "review"
 
 
@@ -363,9 +318,7 @@ def export(studio: Studio) -> Iterator[str]:
         queue.goTo(case.id)
         if queue.state(case.id) == "unreviewed":
             queue.decide(*(("rejected", "artifact") if index == 1 else ("accepted",)))
-    volume, segmentation = loadCase(synthetic)
-    studio.show(volume)
-    studio.showSegmentations(segmentation)
+    studio.open(*loadCase(synthetic))
     parameters = studio.parameters.export
     parameters.realCohort = real
     parameters.syntheticCohorts = [synthetic]
@@ -379,16 +332,14 @@ def models(studio: Studio) -> Iterator[str]:
     """The card of a model."""
     studio.parameters.models.model = studio.model("synthesis")
     t1, _t2, tissue = loadHead()
-    studio.show(t1)
-    studio.showSegmentations(tissue)
+    studio.open(t1, tissue)
     yield "models"
 
 
 def plain(studio: Studio) -> Iterator[str]:
     """A panel without a story of its own: the sample head."""
     t1, _t2, tissue = loadHead()
-    studio.show(t1)
-    studio.showSegmentations(tissue)
+    studio.open(t1, tissue)
     yield studio.shell.panel.name
 
 
@@ -416,6 +367,7 @@ def draw(folder: Path, only: list[str], small: bool) -> list[Path]:
             try:
                 studio = Studio(widget, representation, views, small)
                 studio.shell.selectPanel(panel)
+                studio.arrange()
                 for name in STORIES.get(panel, plain)(studio):
                     path = folder / f"{name}.png"
                     if not studio.picture().save(str(path), "PNG"):
