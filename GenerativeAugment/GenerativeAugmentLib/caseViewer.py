@@ -129,6 +129,48 @@ class CaseViewer:
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(exchange.ijkToRAS(volume)))
         writeVolume(node, path, synthetic=True)
 
+    def keepMask(self, path: Path) -> None:
+        """Write the mask as it is, whatever its segments are called.
+
+        Args:
+            path: a .seg.nrrd file.
+
+        Raises:
+            JobError: "no_permission" when it cannot be written.
+        """
+        storage = slicer.vtkMRMLSegmentationStorageNode()
+        storage.SetFileName(str(path))
+        if not storage.WriteData(self.segmentation):
+            raise JobError(
+                "no_permission",
+                path.parent,
+                _("no segmentation could be written"),
+                _("a folder that can be written to, with room for it"),
+                _("Check the rights and the disk of this folder."),
+            )
+
+    def takeUpMask(self, path: Path) -> None:
+        """Change the mask to the one that `keepMask` has written.
+
+        Raises:
+            JobError: "unreadable_file"; then the mask is as it was.
+        """
+        storage = slicer.vtkMRMLSegmentationStorageNode()
+        storage.SetFileName(str(path))
+        kept = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        try:
+            if not storage.ReadData(kept):
+                raise JobError(
+                    "unreadable_file",
+                    path,
+                    _("no segmentation"),
+                    _("a mask that was changed and not stored"),
+                    _("Remove the file, and correct the mask again."),
+                )
+            self.segmentation.GetSegmentation().DeepCopy(kept.GetSegmentation())
+        finally:
+            _removeWithHelpers(kept)
+
     def clear(self) -> None:
         """Take the case out of the scene, and show what was there before the first one."""
         self._remove()

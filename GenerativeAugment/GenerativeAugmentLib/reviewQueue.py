@@ -14,6 +14,7 @@ from pathlib import Path
 from GenerativeAugmentLib.agreement import Agreement, agreement, wilsonInterval
 from GenerativeAugmentLib.blindedTest import BlindedTest, BlindedTestResult
 from GenerativeAugmentLib.cohortFiles import CaseEntry, cohortCases, manifestPath, readCohort
+from GenerativeAugmentLib.cohorts import safeName
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.files import WRITING, explained, sha256File
 from GenerativeAugmentLib.reviewLog import (
@@ -49,8 +50,8 @@ __all__ = [
 class ReviewQueue:
     """The synthetic cases of a cohort in order, and what one reviewer said about each.
 
-    Reviewers share one log. Each has their own queue through all cases, which begins where they stopped; corrected
-    label maps are everybody's.
+    Reviewers share one log. Each has their own queue through all cases, which begins where they stopped, or where a
+    change of a mask is left that they have not stored; corrected label maps are everybody's.
 
     Args:
         cohortFolder: folder with a cohort.json, or that file.
@@ -82,7 +83,8 @@ class ReviewQueue:
         self._records: dict[str, str | None] = {}
         self.reviews: list[Review] = []
         self.refresh()
-        self._index = self._firstUnreviewedIndex() or 0
+        drafts = (index for index, case in enumerate(self.cases) if self.draft(case.id).is_file())
+        self._index = next(drafts, self._firstUnreviewedIndex() or 0)
 
     @property
     def current(self) -> CaseEntry:
@@ -232,6 +234,46 @@ class ReviewQueue:
             said = (standing.decision, standing.reason, standing.comment, standing.difficulty)
             self._append(caseId, *said, corrected)
         return version
+
+    def draft(self, caseId: str) -> Path:
+        """Where a changed mask of this reviewer is kept that was not stored: a segmentation that Slicer opens."""
+        folder = _folderOf(self._case(caseId), self.path.parent)
+        return folder / f"label.unsaved-{safeName(self.reviewer)}.seg.nrrd"
+
+    def keepDraft(self, caseId: str, writer: Callable[[Path], None]) -> Path:
+        """Keep a changed mask that nobody has asked to store; it is no version, and the log does not name it.
+
+        Args:
+            caseId: which case.
+            writer: writes the segmentation to the path it is given, which ends in ".seg.nrrd".
+
+        Returns:
+            The file; a former one is replaced.
+
+        Raises:
+            JobError: "disk_full" or "no_permission", and whatever `writer` raises; a former file then stays.
+        """
+        target = self.draft(caseId)
+        temporary = target.with_name(f"{WRITING}{target.name}")
+        try:
+            writer(temporary)
+            temporary.replace(target)
+        except OSError as error:
+            raise explained(error, target) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return target
+
+    def dropDraft(self, caseId: str) -> None:
+        """The change was stored or discarded.
+
+        Raises:
+            JobError: "no_permission".
+        """
+        try:
+            self.draft(caseId).unlink(missing_ok=True)
+        except OSError as error:
+            raise explained(error, self.draft(caseId)) from error
 
     def _append(
         self, caseId: str, decision: str, reason: str, comment: str, difficulty: int | None, corrected: Review | None

@@ -243,6 +243,79 @@ def test_a_corrected_mask_is_a_new_version_that_the_worker_takes(panel, cohort):
     assert panel.queue.maskVersion(case.id) == 2
 
 
+def test_another_name_or_cohort_takes_no_changed_mask_away(panel, cohort, tmp_path):
+    panel, shell = panel
+    openQueue(panel, cohort)
+    paint(panel)
+    mask = panel.viewer.segmentation
+    for change in (
+        lambda: setattr(panel.ui.reviewerEdit, "text", "ABC"),
+        lambda: setattr(panel.ui.cohortFolderEdit, "currentPath", str(tmp_path)),
+        lambda: panel.ui.sampleButton.click(),
+    ):
+        change()
+        assert panel.viewer.segmentation is mask and panel.viewer.maskChanged and panel.queue is not None
+        assert panel.ui.reviewerEdit.text == "AB" and panel.ui.cohortFolderEdit.currentPath == str(cohort)
+        assert "store it (S)" in shell.ui.reasonLabel.text
+        shell.showStatus("")
+    panel.ui.discardButton.click()
+    panel.ui.reviewerEdit.text = "ABC"
+    assert panel.queue is None and panel.viewer.segmentation is None
+
+
+def test_a_changed_mask_outlives_the_scene_and_is_taken_up_by_the_next_review(panel, cohort):
+    import slicer
+
+    panel, shell = panel
+    openQueue(panel, cohort)
+    panel.ui.acceptButton.click()
+    case = panel.queue.current.id
+    panel.ui.editButton.click()
+    paint(panel)
+    # Not even a segment that could not be stored is lost.
+    panel.viewer.segmentation.GetSegmentation().AddEmptySegment("new", "tumor")
+    draft = panel.queue.draft(case)
+    slicer.mrmlScene.Clear(0)
+    assert draft.is_file() and str(draft) in shell.ui.reasonLabel.text and str(draft) in shell.ui.logText.plainText
+    assert len(lines(cohort / "reviews.jsonl")) == 1 and panel.queue is None
+
+    # It is nobody else's, and no version yet.
+    shell.selectPanel("review")
+    openQueue(panel, cohort, "CD")
+    assert not panel.viewer.maskChanged and "original mask" in panel.ui.caseLabel.text
+    before = panel.viewer.segmentation.GetSegmentation().GetNumberOfSegments()
+    openQueue(panel, cohort)
+    segmentation = panel.viewer.segmentation.GetSegmentation()
+    assert panel.queue.current.id == case and "not stored" in shell.ui.reasonLabel.text
+    assert panel.viewer.maskChanged and panel.ui.storeButton.enabled and panel.ui.discardButton.enabled
+    assert segmentation.GetNumberOfSegments() == before + 1 and segmentation.GetSegment("new").GetName() == "tumor"
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(panel.viewer.segmentation, "Segment_1", panel.viewer.volume)
+    assert voxels[2:6, 2:6, 2:6].all()
+    panel.ui.storeButton.click()
+    assert draft.is_file(), "the segment of another name was refused"
+    segmentation.RemoveSegment("new")
+    panel.ui.storeButton.click()
+    assert panel.queue.maskVersion(case) == 1 and not draft.exists() and not panel.viewer.maskChanged
+
+
+def test_a_change_that_was_left_can_be_discarded_and_a_broken_one_is_named(panel, cohort):
+    import slicer
+
+    panel, shell = panel
+    openQueue(panel, cohort)
+    paint(panel)
+    draft = panel.queue.draft(panel.queue.current.id)
+    slicer.mrmlScene.Clear(0)
+    shell.selectPanel("review")
+    openQueue(panel, cohort)
+    assert panel.viewer.maskChanged
+    panel.ui.discardButton.click()
+    assert not draft.exists() and not panel.viewer.maskChanged and shell.ui.reasonLabel.text.startswith("Decisions")
+    draft.write_bytes(b"")
+    openQueue(panel, cohort)
+    assert str(draft) in shell.ui.reasonLabel.text and not panel.viewer.maskChanged and panel.ui.acceptButton.enabled
+
+
 def test_a_segment_that_is_no_label_is_refused_and_nothing_is_stored(panel, cohort):
     panel, shell = panel
     openQueue(panel, cohort)

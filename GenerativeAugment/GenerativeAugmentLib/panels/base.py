@@ -195,7 +195,7 @@ class Panel:
         """The panel's own job has made a file while it goes on, such as a preview."""
 
     def onFinished(self, outcome: Outcome) -> None:
-        """The panel's own job has succeeded; what it promised is in the scene, as far as nobody has removed it since."""
+        """The panel's own job has succeeded; what it promised is in the scene, or has been removed since."""
 
     def onFailed(self, error: JobError) -> None:
         """The panel's own job has failed or was cancelled; the shell shows why."""

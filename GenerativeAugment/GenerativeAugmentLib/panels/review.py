@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,12 @@ class ReviewPanel(Panel):
         self.ui.channelSelector.connect("currentIndexChanged(int)", self._onChannel)
 
     def onParametersChanged(self) -> None:
-        """Decisions never get into the log of another cohort or under another name."""
+        """Decisions never get into the log of another cohort or under another name, and no change of a mask is lost."""
         if self.queue is not None and self._openedFor != self._wanted():
-            self._close()
+            if self._refusesToLeave():
+                self.parameters.cohortFolder, self.parameters.reviewer = self._openedFor
+            else:
+                self._close()
         self._update()
 
     def isReady(self) -> tuple[bool, str]:
@@ -95,11 +99,13 @@ class ReviewPanel(Panel):
 
     def onSceneClosed(self) -> None:
         """The case goes with the scene; the queue is opened again where it was."""
+        self._keepChange()
         self.viewer.forget()
         self._close()
 
     def cleanup(self) -> None:
         """Take the case out of the scene."""
+        self._keepChange()
         self._close()
         super().cleanup()
 
@@ -133,6 +139,22 @@ class ReviewPanel(Panel):
         self.queue = self._openedFor = None
         self._update()
 
+    def _keepChange(self) -> None:
+        """The case goes and nobody can be asked: a change of its mask that was not stored is kept in a file."""
+        if self.queue is None or not self.viewer.maskChanged or self.viewer.segmentation is None:
+            return
+        case = self.queue.current
+        try:
+            path = self.queue.keepDraft(case.id, self.viewer.keepMask)
+        except JobError as error:
+            text = error.message
+        else:
+            kept = _("The changed mask of {case} was not stored. It is kept in {path}, and taken up by the next review.")
+            text = kept.format(case=case.id, path=path)
+        logging.warning("GenerativeAugment: %s", text)
+        self.services.log(text)
+        self.services.showStatus(text)
+
     def _useSample(self) -> None:
         try:
             self.parameters.cohortFolder = sampleData.sampleFolder(sampleData.REVIEW)
@@ -158,6 +180,7 @@ class ReviewPanel(Panel):
         except JobError as error:
             self.viewer.clear()
             self.services.showStatus(error.message)
+        self._takeUpChange(case.id)
         standing = self.queue.standing(case.id)
         self._fill(
             standing.reason if standing else "",
@@ -165,6 +188,19 @@ class ReviewPanel(Panel):
             standing.comment if standing else "",
         )
         self._update()
+
+    def _takeUpChange(self, caseId: str) -> None:
+        """Go on with the change of a mask that was left."""
+        draft = self.queue.draft(caseId)
+        if self.viewer.segmentation is None or not draft.is_file():
+            return
+        try:
+            self.viewer.takeUpMask(draft)
+        except JobError as error:
+            self.services.showStatus(error.message)
+        else:
+            text = _("The mask has a change that was not stored: store it (S), or discard it (D).")
+            self.services.showStatus(text)
 
     def _fill(self, reason: str, difficulty: int, comment: str) -> None:
         self.ui.reasonSelector.currentIndex = max(0, self.ui.reasonSelector.findData(reason))
@@ -288,6 +324,7 @@ class ReviewPanel(Panel):
             self.services.showStatus(error.message)
             return
         self.viewer.watchMask()
+        self._dropDraft(case.id)
         self.services.showStatus(
             _("Stored as version {version} of the mask of {case}.").format(version=version, case=case.id)
         )
@@ -296,8 +333,15 @@ class ReviewPanel(Panel):
     def _discard(self) -> None:
         if self.queue is not None:
             self.viewer.maskChanged = False
-            self._show()
             self.services.showStatus("")
+            self._dropDraft(self.queue.current.id)
+            self._show()
+
+    def _dropDraft(self, caseId: str) -> None:
+        try:
+            self.queue.dropDraft(caseId)
+        except JobError as error:
+            self.services.log(error.message)
 
     # blinded test
 
