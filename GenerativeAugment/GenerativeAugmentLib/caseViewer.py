@@ -5,6 +5,8 @@ The nodes are the viewer's own. They are replaced by the next case's and are not
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,7 @@ class CaseViewer:
         """
         storage = slicer.vtkMRMLSegmentationStorageNode()
         storage.SetFileName(str(path))
+        storage.SetUseCompression(True)
         if not storage.WriteData(self.segmentation):
             raise JobError(
                 "no_permission",
@@ -159,11 +162,12 @@ class CaseViewer:
         storage.SetFileName(str(path))
         kept = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
         try:
-            if not storage.ReadData(kept):
+            # A file that is cut short, as by a power failure, would end the application when it is read.
+            if not _isWhole(path) or not storage.ReadData(kept):
                 raise JobError(
                     "unreadable_file",
                     path,
-                    _("no segmentation"),
+                    _("no segmentation, or one that is cut short"),
                     _("a mask that was changed and not stored"),
                     _("Remove the file, and correct the mask again."),
                 )
@@ -208,6 +212,15 @@ class CaseViewer:
         for segmentation, tag in self._observed:
             segmentation.RemoveObserver(tag)
         self._observed = []
+
+
+def _isWhole(path: Path) -> bool:
+    """Whether the compressed voxels after the header of an NRRD file are all there."""
+    try:
+        gzip.decompress(path.read_bytes().partition(b"\n\n")[2] or b"none")
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
 
 
 def labelValue(segmentId: str, name: str, labelNames: Mapping[int, str]) -> int:

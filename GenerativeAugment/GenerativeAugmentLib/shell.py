@@ -260,7 +260,7 @@ class Shell:
         self._tellOwner(jobId, lambda owner: owner.onFailed(error))
 
     def _tellOwner(self, jobId: str, tell: Callable[[Panel], None]) -> None:
-        """Tell a job's panel how it ended, once it is seen and has parameters: no views are changed under other work."""
+        """Tell a job's panel how it ended, once it is seen and has parameters: views do not change under other work."""
         owner = self._owners.pop(jobId, None)
         if owner is None or owner.widget is None:
             return

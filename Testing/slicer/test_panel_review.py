@@ -306,14 +306,17 @@ def test_a_change_that_was_left_can_be_discarded_and_a_broken_one_is_named(panel
     paint(panel)
     draft = panel.queue.draft(panel.queue.current.id)
     slicer.mrmlScene.Clear(0)
+    whole = draft.read_bytes()
     shell.selectPanel("review")
     openQueue(panel, cohort)
     assert panel.viewer.maskChanged
     panel.ui.discardButton.click()
     assert not draft.exists() and not panel.viewer.maskChanged and shell.ui.reasonLabel.text.startswith("Decisions")
-    draft.write_bytes(b"")
-    openQueue(panel, cohort)
-    assert str(draft) in shell.ui.reasonLabel.text and not panel.viewer.maskChanged and panel.ui.acceptButton.enabled
+    for content in (b"", b"NRRD", whole[: len(whole) // 2], whole[:-1]):
+        draft.write_bytes(content)
+        openQueue(panel, cohort)
+        assert str(draft) in shell.ui.reasonLabel.text and not panel.viewer.maskChanged
+        assert panel.ui.acceptButton.enabled
 
 
 def test_a_segment_that_is_no_label_is_refused_and_nothing_is_stored(panel, cohort):

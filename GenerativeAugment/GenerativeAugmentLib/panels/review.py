@@ -149,8 +149,8 @@ class ReviewPanel(Panel):
         except JobError as error:
             text = error.message
         else:
-            kept = _("The changed mask of {case} was not stored. It is kept in {path}, and taken up by the next review.")
-            text = kept.format(case=case.id, path=path)
+            text = _("The changed mask of {case} was not stored; {path} keeps it for the next review.")
+            text = text.format(case=case.id, path=path)
         logging.warning("GenerativeAugment: %s", text)
         self.services.log(text)
         self.services.showStatus(text)
