@@ -129,6 +129,15 @@ def test_an_averaged_power_iteration_normalises_as_well():
     torch.testing.assert_close(layer.weight, whole)
 
 
+def test_a_generator_of_normalised_spectra_hears_its_noise():
+    """Where the noise is no louder than the bias of the layer that takes it, all cases end as one."""
+    torch.manual_seed(0)
+    signature = Signature(2, (48, 64), 1, 3, 0)
+    first = build_system(Network(kind="attention_generator"), signature).up.first
+    heard = first(torch.randn(64, 64, generator=seeded()))
+    assert heard.std(dim=0).mean() > 3 * first.bias.std()
+
+
 def test_attention_adds_nothing_at_first_and_does_not_care_where_places_are():
     attention = SelfAttention(8, 2)
     x = torch.randn(2, 8, 4, 4, generator=seeded())

@@ -42,7 +42,9 @@ class SelfAttention(nn.Module):
 class AttentionGenerator(LatentGenerator):
     """The GANs' generator with self-attention on its coarsest maps and normalised spectra.
 
-    The layer that makes the image keeps its weights as they are: it starts at zero, which has no spectrum.
+    The layer that makes the image keeps its weights as they are: it starts at zero, which has no spectrum. So does the
+    one that takes the noise: with a norm of one it is hardly louder than its own bias, and where no batch normalisation
+    restores how much cases differ, as it does in the paper, the generator soon draws the same case for any noise.
     """
 
     def __init__(
@@ -59,7 +61,6 @@ class AttentionGenerator(LatentGenerator):
         attention = SelfAttention(channels[0], signature.dimension)
         layers = list(self.up.layers)
         self.up.layers = nn.Sequential(*layers[:blocks], attention, *layers[blocks:])
-        normalize_spectrum(self.up.first)
         normalize_spectrum(self.up.layers)
 
 
