@@ -106,7 +106,7 @@ def tiny(recipe: str) -> dict[str, Any]:
             for key, terms in stage.critic_loss.items()
         }
         stages[name] = {"network": {"options": dict(TINY_NETWORKS[stage.network.kind])}}
-        if "attention" in stage.network.options:
+        if isinstance(stage.network.options.get("attention"), list):
             stages[name]["network"]["options"]["attention"] = [False, True]
         stages[name] |= {"critics": critics, "loss": late, "critic_loss": late_critics}
     # A model of few noise levels is drawn at those.
