@@ -17,7 +17,7 @@ from genaug.progress import Silent
 from genaug.recipe import Network, Sampler
 from genaug.record import Record
 from genaug.tensors import Roles, StoreWriter, TensorStore, neighbours
-from genaug.training import train
+from genaug.training import make_plan, train
 from genaug.translation import remake, translate
 
 SIGNATURE = Signature(2, (32, 32), 1, 0, 1)
@@ -164,6 +164,22 @@ def test_where_source_and_target_are_one_channel_the_label_tells_them_apart(tmp_
     bright = [float(store.batch([item], np.random.default_rng(0)).target.amax()) for item in range(len(store))]
     sources = store.batch([0] * 20, np.random.default_rng(0)).source
     assert max(bright) < sources.amax((1, 2, 3)).min(), "no target shows the sphere, every source does"
+
+
+def test_a_window_that_nobody_asked_for_is_that_of_the_typical_case(tmp_path):
+    """One case is three times as wide: a window of its size would be padding to all others."""
+    cases = []
+    for number, size in enumerate((32, 32, 32, 96)):
+        one = blob_cohort(tmp_path / f"{number}", 1, size, flat=True, seed=number)
+        (case,) = one.cases
+        cases.append(case.model_copy(update={"id": f"case{number}", "patient": f"patient{number}"}))
+    cohort = Cohort(name="four", channels=dict.fromkeys("ABC", "MR"), label_names={1: "sphere"}, cases=cases)
+    sizes = {}
+    for window in (None, (64, 64, 64), (128, 128, 128)):
+        options = tiny_options("cyclegan", 1, window=window)
+        plan = make_plan(cohort, options, tmp_path / f"plan {window}", Silent())
+        sizes[window] = plan.grid.size
+    assert sizes == {None: (32, 32), (64, 64, 64): (64, 64), (128, 128, 128): (96, 96)}
 
 
 def test_one_side_alone_is_refused_with_what_to_do(tmp_path, flat):

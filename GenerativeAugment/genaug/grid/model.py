@@ -93,6 +93,7 @@ class Grid(Frozen):
         multiple_of: int = 8,
         max_voxels: int | None = None,
         window: Sequence[int] | None = None,
+        typical: bool = False,
     ) -> Grid:
         """A grid that holds every volume of a cohort whole.
 
@@ -109,12 +110,15 @@ class Grid(Frozen):
             max_voxels: limit for the product of the sizes; the spacing is coarsened until it holds, nothing is cropped.
             window: size of the patches of a network that is applied by sliding windows; replaces `size`, and is reduced
                 where no volume is that large.
+            typical: reduce `window` already where the median volume is not that large.
 
         Raises:
             GenaugError: EMPTY_COHORT, FIELD_OF_VIEW or BAD_PARAMETER, see plan.plan_geometry.
         """
         orientation = orientation or orientation_for(headers, dimension)
-        planned = plan_geometry(headers, dimension, orientation, spacing, size, multiple_of, max_voxels, window)
+        planned = plan_geometry(
+            headers, dimension, orientation, spacing, size, multiple_of, max_voxels, window, typical
+        )
         fitted = fitted or {}
         return cls(
             dimension=dimension,

@@ -83,6 +83,7 @@ def plan_geometry(
     multiple_of: int,
     max_voxels: int | None,
     window: Sequence[int] | None,
+    typical: bool = False,
 ) -> Geometry:
     """Spacing, size and field of view for volumes with these headers; see Grid.plan for the arguments.
 
@@ -101,10 +102,14 @@ def plan_geometry(
     budget = None if window is not None or size is not None else max_voxels
     if budget is not None:
         chosen = _coarsened(shapes, spacings, chosen, dimension, multiple_of, budget)
-    content = _content(shapes, spacings, chosen, dimension)
+    sizes = _sizes(shapes, spacings, chosen, dimension)
+    content = _largest(sizes)
     needed = tuple(round_up(n, multiple_of) for n in content)
     if window is not None:
-        final = tuple(min(a, b) for a, b in zip(_checked("window", window, dimension, multiple_of, max_voxels), needed))
+        bounds = needed
+        if typical:
+            bounds = tuple(round_up(int(np.ceil(n)), multiple_of) for n in np.median(sizes, axis=0))
+        final = tuple(min(a, b) for a, b in zip(_checked("window", window, dimension, multiple_of, max_voxels), bounds))
     elif size is not None:
         final = _checked("size", size, dimension, multiple_of, max_voxels)
         _require_room(final, content, chosen)
@@ -131,13 +136,17 @@ def _oriented(headers: Sequence[Header], orientation: str) -> tuple[AnyArray, An
     return np.array(shapes, dtype=np.int64), np.array(spacings, dtype=np.float64)
 
 
-def _content(shapes: AnyArray, spacings: AnyArray, chosen: AnyArray, dimension: int) -> tuple[int, ...]:
-    """The largest size after resampling along each axis of the network."""
+def _sizes(shapes: AnyArray, spacings: AnyArray, chosen: AnyArray, dimension: int) -> AnyArray:
+    """Every volume's size after resampling along each axis of the network, (volumes, dimension)."""
     sizes = [
         [resampled_size(n, r) for n, r in zip(shape, ratios_to(old, chosen, dimension), strict=True)]
         for shape, old in zip(shapes.tolist(), spacings, strict=True)
     ]
-    return tuple(int(n) for n in np.max(sizes, axis=0)[:dimension])
+    return np.array(sizes)[:, :dimension]
+
+
+def _largest(sizes: AnyArray) -> tuple[int, ...]:
+    return tuple(int(n) for n in sizes.max(axis=0))
 
 
 def _coarsened(
@@ -162,7 +171,7 @@ def _coarsened(
         return grown
 
     def fits(length: float) -> bool:
-        content = _content(shapes, spacings, at_least(length), dimension)
+        content = _largest(_sizes(shapes, spacings, at_least(length), dimension))
         return int(np.prod([round_up(n, multiple_of) for n in content])) <= budget
 
     low, high = 0.0, float((shapes * spacings).max())
