@@ -66,6 +66,6 @@ def _seen(recipe: Recipe, first: str, stage: Stage, autoencoder: System, window:
     seen = stage_view(batch, stage, roles)
     if stage.space == "voxel" or not isinstance(autoencoder, Autoencoder):
         inside = torch.zeros(len(batch.target), 1, *window, device="meta")
-        return replace(seen, inside=inside)
+        return replace(seen, inside=inside, source_inside=inside if roles.unpaired else None)
     with torch.no_grad():
         return at_codes(seen, autoencoder.codes(stage_view(batch, recipe.stages[first], roles)))

@@ -156,12 +156,13 @@ class TensorStore:
             len(self.roles.target),
             len(self.roles.target) + len(self.roles.source) * len(self.roles.offsets),
         )
-        cuts = _Cuts.empty(len(chosen), count, self.window, bool(self._labels), marked=not self.roles.source)
+        fields = 2 if self.roles.unpaired else int(not self.roles.source)
+        cuts = _Cuts.empty(len(chosen), count, self.window, bool(self._labels), fields)
         for place, one in enumerate(chosen):
             self._cut(*one, rng, cuts.at(place, slice(targets if self.roles.unpaired else count)))
         if self.roles.unpaired:
             for place, one in enumerate(given):
-                self._cut(*one, rng, cuts.at(place, slice(targets, count)))
+                self._cut(*one, rng, cuts.at(place, slice(targets, count), field=1))
         # What is known of a translation is known of what it is made from.
         cases = [entry for entry, _ in given]
         available = self._draw_available(cases, rng) if self.roles.missing else None
@@ -253,9 +254,10 @@ class _Cuts:
     Attributes:
         images: (B, channels, *window), int16, see SCALE.
         labels: (B, *window), indices into the roles' values.
-        inside: (B, 1, *window), 1 where something was scanned. None for a translation: its source is carried on beyond
-            its border as its target is, and there the mapping holds too, which is needed for volumes that show a little
-            more than those it learns from.
+        inside: (B, fields, *window), 1 where something was scanned; of an unpaired translation the target's field of
+            view and then the source's. None for a paired one: its source is carried on beyond its border as its target
+            is, and there the mapping holds too, which is needed for volumes that show a little more than those it
+            learns from.
     """
 
     images: npt.NDArray[np.int16]
@@ -263,20 +265,20 @@ class _Cuts:
     inside: npt.NDArray[np.float32] | None
 
     @classmethod
-    def empty(cls, count: int, channels: int, window: tuple[int, ...], labelled: bool, marked: bool) -> _Cuts:
+    def empty(cls, count: int, channels: int, window: tuple[int, ...], labelled: bool, fields: int) -> _Cuts:
         """Room for a batch."""
         return cls(
             np.empty((count, channels, *window), dtype=np.int16),
             np.empty((count, *window), dtype=np.uint8) if labelled else None,
-            np.empty((count, 1, *window), dtype=np.float32) if marked else None,
+            np.empty((count, fields, *window), dtype=np.float32) if fields else None,
         )
 
-    def at(self, place: int, channels: slice) -> _Cuts:
-        """The room of one item, and of some of its channels."""
+    def at(self, place: int, channels: slice, field: int = 0) -> _Cuts:
+        """The room of one item, of some of its channels, and of one field of view."""
         return _Cuts(
             self.images[place, channels],
             None if self.labels is None else self.labels[place],
-            None if self.inside is None else self.inside[place],
+            None if self.inside is None else self.inside[place, field : field + 1],
         )
 
 
@@ -338,13 +340,14 @@ def _assemble(
         has = torch.from_numpy(available).float()
         parts.append(has)
         source = source * has.repeat_interleave(len(roles.offsets), dim=1).view(*source.shape[:2], *[1] * len(size))
-    whole = cuts.inside is None or bool(cuts.inside.all())
+    inside = None if cuts.inside is None or cuts.inside.all() else torch.from_numpy(cuts.inside)
     return Batch(
         target=target,
         source=source,
         label_map=one_hot if roles.given_labels else None,
         vector=torch.cat(parts, dim=1) if parts else None,
-        inside=None if whole else torch.from_numpy(cuts.inside),
+        inside=None if inside is None else inside[:, :1],
+        source_inside=inside[:, 1:] if inside is not None and roles.unpaired else None,
     )
 
 

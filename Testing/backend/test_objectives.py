@@ -2,6 +2,7 @@ import pytest
 import torch
 from genaug.networks import Batch, Signature
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
+from genaug.objectives.base import field_of, judged
 from torch import nn
 
 SIGNATURE = Signature(2, (8, 8), 1, 2, 0)
@@ -218,3 +219,15 @@ def test_a_full_field_of_view_is_the_plain_term(name):
     raw = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     outputs = {"raw": raw, "generated": raw}
     torch.testing.assert_close(LOSSES[name](outputs, whole, play()), LOSSES[name](outputs, Batch(batch.target), play()))
+
+
+@pytest.mark.parametrize("name", ["generated", "reversed", "target", "source", "cycle_source", "step_fake"])
+def test_where_source_and_target_are_of_one_case_they_have_one_field_of_view_or_none(name):
+    """So what a critic sees there is not touched, and nothing is multiplied where there is no mask."""
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    batch = masked_batch()
+    assert field_of(name, batch) is batch.inside
+    assert torch.equal(judged(x, batch, name), x * batch.inside)
+    paired = Batch(batch.target, source=x[:, :1])
+    assert field_of(name, paired) is None
+    assert torch.equal(judged(x, paired, name), torch.cat([x, x[:, :1]], dim=1))

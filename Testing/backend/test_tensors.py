@@ -50,8 +50,34 @@ def test_without_padding_there_is_no_mask(tmp_path):
     assert TensorStore(tmp_path, (8, 8, 8)).batch([0], np.random.default_rng(0)).inside is None
 
 
+@pytest.mark.parametrize("padded", [True, False])
+def test_each_side_of_an_unpaired_translation_has_a_field_of_view_of_its_own(tmp_path, padded):
+    """Of 8 x 8 x 8 the target shows 4 x 8 x 8 and the source 8 x 5 x 8; images are positive where they were scanned."""
+    fields = [((2, 0, 0), (4, 8, 8)), ((0, 1, 0), (8, 5, 8))] if padded else [((0, 0, 0), (8, 8, 8))] * 2
+    writer = StoreWriter(tmp_path, Roles(target=["B"], source=["A"], unpaired=True), 3)
+    for side, ((i, j, k), (a, b, c)) in zip(("target", "source"), fields, strict=True):
+        image = np.full((1, 8, 8, 8), -0.5, np.float32)
+        image[:, i : i + a, j : j + b, k : k + c] = 0.5
+        writer.add(side, image, None, ((i, j, k), (a, b, c)), side=side)
+    writer.finish()
+    store = TensorStore(tmp_path, (8, 8, 8), shift=1, flip=True)
+    for seed in range(8 if padded else 0):
+        batch = store.batch([0], np.random.default_rng(seed))
+        # Where a shift has brought in the edge that is carried on, the image is as before and the mark is not.
+        assert batch.inside.shape == batch.source_inside.shape == (1, 1, 8, 8, 8)
+        for image, inside in ((batch.target, batch.inside), (batch.source, batch.source_inside)):
+            assert 0 < inside.mean() < 1 and (image > 0)[inside > 0].all()
+    batch = TensorStore(tmp_path, (8, 8, 8)).batch([0], np.random.default_rng(0))
+    if padded:
+        assert torch.equal((batch.target > 0).float(), batch.inside)
+        assert torch.equal((batch.source > 0).float(), batch.source_inside)
+    else:
+        assert batch.inside is None and batch.source_inside is None
+
+
 def test_a_translation_learns_beyond_the_field_of_view(tmp_path):
     writer = StoreWriter(tmp_path, Roles(target=["B"], source=["A"]), 3)
     writer.add("case", np.zeros((2, 8, 8, 8), np.float32), None, ((2, 1, 0), (4, 6, 8)))
     writer.finish()
-    assert TensorStore(tmp_path, (8, 8, 8)).batch([0], np.random.default_rng(0)).inside is None
+    batch = TensorStore(tmp_path, (8, 8, 8)).batch([0], np.random.default_rng(0))
+    assert batch.inside is None and batch.source_inside is None

@@ -96,6 +96,88 @@ def test_only_a_critic_that_remembers_can_be_reminded():
         CRITIC_LOSSES["remembering"](critic, {"generated": images()}, Batch(images()), play())
 
 
+class Seeing(torch.nn.Module):
+    """Adds up the image that it is shown, without what that was made for, and keeps it."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = []
+
+    def forward(self, x):
+        self.shown.append(x[:, :1].detach())
+        return x[:, :1].flatten(1).sum(1, keepdim=True)
+
+
+def sides():
+    """A batch whose two sides were scanned in fields of view that overlap, and where which of them was."""
+    target, source = torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 32, 32)
+    target[:, :, 4:28], source[:, :, :, 8:20] = 1, 1
+    batch = Batch(images(), source=images(seed=1), inside=target, source_inside=source)
+    return batch, {"source": source, "target": target, "both": source * target}
+
+
+SEEN = {"generated": "both", "reversed": "both", "cycle_source": "source", "cycle_target": "target"}
+SEEN |= {"identity_source": "source", "identity_target": "target"}
+"""Where what a cycle leaves is looked at."""
+
+
+@pytest.mark.parametrize(
+    ("term", "options"),
+    [
+        ("cycle", {}),
+        ("identity", {}),
+        ("adversarial", {}),
+        ("adversarial", {"fake": "reversed"}),
+        ("perceptual", {"fake": "cycle_source", "real": "source"}),
+    ],
+)
+def test_padding_of_either_side_of_a_cycle_changes_no_term(term, options):
+    """Whatever is made there, and whatever was carried on there, the loss and its gradient are the same."""
+    batch, fields = sides()
+    made = {name: images(seed=number) for number, name in enumerate(SEEN)}
+    losses, gradients = [], []
+    for beyond in (0.0, 5.0):
+        noisy = {name: x + beyond * (1 - fields[SEEN[name]]) for name, x in made.items()}
+        outputs = {name: x.requires_grad_(True) for name, x in noisy.items()}
+        carried = {side: getattr(batch, side) + beyond * (1 - fields[side]) for side in ("source", "target")}
+        seen = Batch(**carried, inside=batch.inside, source_inside=batch.source_inside)
+        judge = Seeing() if term == "adversarial" else None
+        value = LOSSES[term](outputs, seen, play(critics={"critic": judge}), **options)
+        losses.append(value.detach())
+        asked = torch.autograd.grad(value, list(outputs.values()), allow_unused=True)
+        gradients.append({name: one for name, one in zip(outputs, asked, strict=True) if one is not None})
+    torch.testing.assert_close(losses[0], losses[1])
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name])
+        assert gradient.abs().max() > 0
+        assert (gradient * (1 - fields[SEEN[name]])).abs().max() == 0
+
+
+def test_a_cycles_error_is_a_mean_over_what_was_scanned_of_each_side():
+    batch, fields = sides()
+    off = {f"cycle_{side}": getattr(batch, side) + 0.5 * fields[side] for side in ("source", "target")}
+    assert LOSSES["cycle"](off, batch, play()).item() == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("fake", "real"), [("generated", "target"), ("reversed", "source")])
+@pytest.mark.parametrize("term", ["adversarial", "gradient_penalty"])
+def test_a_critic_of_an_unpaired_side_sees_real_and_made_through_the_same_field(term, fake, real):
+    batch, fields = sides()
+    critic = Seeing()
+    outputs = {"generated": images(seed=2), "reversed": images(seed=3)}
+    CRITIC_LOSSES[term](critic, outputs, batch, play(), fake=fake, real=real)
+    assert critic.shown
+    for shown in critic.shown:
+        assert torch.equal((shown != 0).float(), fields["both"])
+
+
+def test_a_critic_remembers_fakes_without_their_padding():
+    batch, fields = sides()
+    critic = build_critic(tiny_network("pool_critic", pool=2), SIGNATURE)
+    CRITIC_LOSSES["remembering"](critic, {"generated": images(seed=2)}, batch, play())
+    assert torch.equal((critic.pool != 0).float(), fields["both"])
+
+
 # Unpaired cases
 
 
@@ -179,6 +261,16 @@ def test_a_window_that_nobody_asked_for_is_that_of_the_typical_case(tmp_path):
         options = tiny_options("cyclegan", 1, window=window)
         plan = make_plan(cohort, options, tmp_path / f"plan {window}", Silent())
         sizes[window] = plan.grid.size
+        shares = [
+            float(batch.inside.mean()) if batch.inside is not None else 1.0
+            for batch in (
+                TensorStore(tmp_path / f"plan {window}" / "tensors", plan.grid.size).batch(
+                    [item], np.random.default_rng(0)
+                )
+                for item in range(4)
+            )
+        ]
+        assert (min(shares) == 1) == (window is None)
     assert sizes == {None: (32, 32), (64, 64, 64): (64, 64), (128, 128, 128): (96, 96)}
 
 

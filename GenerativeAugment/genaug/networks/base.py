@@ -25,6 +25,8 @@ class Batch:
         label_map: condition labels, one-hot 0/1, (B, L, *S).
         vector: what is known of the case as numbers, see `covariates`, and which sources it has; (B, V).
         inside: 1 where something was scanned, 0 where its edge was carried on, (B, 1, *S); None without padding.
+        source_inside: the same of the source, where source and target are of different cases; `inside` is the target's
+            alone then. Both are None without padding.
     """
 
     target: Tensor
@@ -32,6 +34,7 @@ class Batch:
     label_map: Tensor | None = None
     vector: Tensor | None = None
     inside: Tensor | None = None
+    source_inside: Tensor | None = None
 
     @property
     def condition(self) -> Tensor | None:

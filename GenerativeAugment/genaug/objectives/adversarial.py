@@ -67,8 +67,8 @@ def critic_adversarial(
     real: str = "target",
 ) -> Tensor:
     """What the critic minimises in the same game; its fakes carry no gradient to the network."""
-    true: Tensor = critic(judged(named(real, outputs, batch), batch))
-    false: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch))
+    true: Tensor = critic(judged(named(real, outputs, batch), batch, fake))
+    false: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch, fake))
     of_real, of_fake = _costs(game)
     return of_real(true).mean() + of_fake(false).mean()
 
@@ -84,7 +84,7 @@ def mismatched(
     vector = named("vector", outputs, batch)
     others = vector.roll(1, dims=0)
     other = (others != vector).any(dim=1).float()
-    scores: Tensor = critic(judged(named(real, outputs, batch), replace(batch, vector=others)))
+    scores: Tensor = critic(judged(named(real, outputs, batch), replace(batch, vector=others), real))
     _, of_fake = _costs(game)
     costs = of_fake(scores).reshape(len(vector), -1).mean(dim=1)
     return torch.dot(costs, other) / other.sum().clamp(min=1)
@@ -107,14 +107,14 @@ def gradient_penalty(
     true, false = named(real, outputs, batch), named(fake, outputs, batch).detach()
     mix = torch.rand(len(true), generator=play.generator).to(true).view(-1, *[1] * (true.ndim - 1))
     between = (mix * true + (1 - mix) * false).requires_grad_(True)
-    scores = _scores(critic, between, batch)
+    scores = _scores(critic, between, batch, fake)
     return ((_gradient_norm(scores.reshape(len(between), -1).mean(1), between) - 1) ** 2).mean()
 
 
 def r1(critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, real: str = "target") -> Tensor:
     """Half the squared gradient of the critic at the real cases (Mescheder 2018), of patches that of their sum."""
     true = named(real, outputs, batch).detach().requires_grad_(True)
-    return 0.5 * (_gradient_norm(_scores(critic, true, batch), true) ** 2).mean()
+    return 0.5 * (_gradient_norm(_scores(critic, true, batch, real), true) ** 2).mean()
 
 
 def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "critic") -> Tensor:
@@ -122,15 +122,15 @@ def feature_matching(outputs: Outputs, batch: Batch, play: Play, critic: str = "
     judge = play.critics[critic]
     with torch.no_grad():
         # Without the scores.
-        real = layers_of(judge, judged(batch.target, batch))[:-1]
+        real = layers_of(judge, judged(batch.target, batch, "generated"))[:-1]
     fake = play.judgement(critic, "generated", outputs, batch)[:-1]
     return torch.stack([F.l1_loss(f, r) for f, r in zip(fake, real, strict=True)]).mean()
 
 
-def _scores(critic: nn.Module, at: Tensor, batch: Batch) -> Tensor:
+def _scores(critic: nn.Module, at: Tensor, batch: Batch, beside: str) -> Tensor:
     # Fabric's wrapper forbids every backward pass but its own, and this inner one is not the training's.
     judge = cast(nn.Module, critic.module) if is_wrapped(critic) else critic
-    return torch.as_tensor(judge(judged(at, batch)))
+    return torch.as_tensor(judge(judged(at, batch, beside)))
 
 
 def _gradient_norm(scores: Tensor, at: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def auxiliary(
         fake: which output it looks at.
         vector: an output, where something else than the batch's own vector was asked for.
     """
-    answer = play.critics[critic](judged(named(fake, outputs, batch), batch), answer="vector")
+    answer = play.critics[critic](judged(named(fake, outputs, batch), batch, fake), answer="vector")
     return vector_errors(answer, named(vector, outputs, batch), play.signature)
 
 
@@ -46,10 +46,11 @@ def critic_auxiliary(
     Without them nobody can agree with the network on a sign that stands for a class and is no part of real cases.
     """
     wanted = named("vector", outputs, batch)
-    errors = vector_errors(critic(judged(named(real, outputs, batch), batch), answer="vector"), wanted, play.signature)
+    seen = judged(named(real, outputs, batch), batch, fake)
+    errors = vector_errors(critic(seen, answer="vector"), wanted, play.signature)
     if not fakes:
         return errors
-    shown = judged(named(fake, outputs, batch).detach(), batch)
+    shown = judged(named(fake, outputs, batch).detach(), batch, fake)
     return errors + vector_errors(critic(shown, answer="vector"), wanted, play.signature)
 
 

@@ -40,7 +40,7 @@ class Play:
     def judgement(self, critic: str, fake: str, outputs: Outputs, batch: Batch) -> list[Tensor]:
         """What every layer of a critic makes of a fake, its scores last; the scores alone where it shows no layers."""
         if (critic, fake) not in self.judgements:
-            judge, seen = self.critics[critic], judged(named(fake, outputs, batch), batch)
+            judge, seen = self.critics[critic], judged(named(fake, outputs, batch), batch, fake)
             self.judgements[critic, fake] = layers_of(judge, seen) if _shows_layers(judge) else [judge(seen)]
         return self.judgements[critic, fake]
 
@@ -60,15 +60,40 @@ CriticTerm = Callable[..., Tensor]
 """(critic, outputs, batch, play, **options) -> scalar, minimised by the critic."""
 
 
-def judged(x: Tensor, batch: Batch) -> Tensor:
+OF_THE_SOURCE = frozenset({"source", "cycle_source", "identity_source"})
+"""What shows as much as the source does, where source and target are of different cases."""
+
+ACROSS = frozenset({"generated", "reversed"})
+"""What was made of the one side, there, and is judged beside the other."""
+
+
+def field_of(name: str, batch: Batch) -> Tensor | None:
+    """Where something was scanned of what `name` names, (B, 1, *S); None without padding.
+
+    What crosses from one side to the other is looked at where both were scanned.
+    """
+    if batch.inside is None or batch.source_inside is None:
+        return batch.inside
+    if name in ACROSS:
+        return batch.inside * batch.source_inside
+    return batch.source_inside if name in OF_THE_SOURCE else batch.inside
+
+
+def judged(x: Tensor, batch: Batch, beside: str) -> Tensor:
     """What a critic sees: a real or generated tensor, joined with its condition where there is one.
 
     Real and generated are blanked outside the same fields of view, so nobody can be told by what no scanner saw.
+
+    Args:
+        x: (B, C, *S).
+        batch: with the conditions and the fields of view.
+        beside: the name of the fake that `x` is, or that it is judged beside; of a real case judged alone its own.
     """
     if x.shape[2:] != batch.target.shape[2:]:
         # A code has no place in the field of view, nor the conditions' maps.
         return x
-    seen = x if batch.inside is None else x * batch.inside
+    inside = field_of(beside, batch)
+    seen = x if inside is None else x * inside
     return seen if batch.condition is None else torch.cat([seen, batch.condition], dim=1)
 
 
@@ -110,6 +135,7 @@ __all__ = [
     "LossTerm",
     "Outputs",
     "Play",
+    "field_of",
     "judged",
     "layers_of",
     "mean_inside",

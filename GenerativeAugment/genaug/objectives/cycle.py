@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from genaug.networks.pool import PoolCritic
 from genaug.objectives.adversarial import Game, critic_adversarial
-from genaug.objectives.base import Batch, Lacking, Outputs, Play, named
+from genaug.objectives.base import Batch, Lacking, Outputs, Play, field_of, mean_inside, named
 
 
 def cycle(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
-    """Mean absolute error after there and back again, of source and target together (Zhu 2017, arXiv:1703.10593)."""
+    """Mean absolute error after there and back again, of source and target together (Zhu 2017, arXiv:1703.10593).
+
+    Each side counts where it was scanned.
+    """
     return _errors("cycle", outputs, batch)
 
 
@@ -25,7 +28,10 @@ def identity(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
 
 
 def _errors(name: str, outputs: Outputs, batch: Batch) -> Tensor:
-    sides = [F.l1_loss(outputs[f"{name}_{side}"], named(side, {}, batch)) for side in ("source", "target")]
+    sides = []
+    for side in ("source", "target"):
+        errors = F.l1_loss(outputs[f"{name}_{side}"], named(side, {}, batch), reduction="none")
+        sides.append(mean_inside(errors, batch, field_of(side, batch)))
     return torch.stack(sides).sum()
 
 
@@ -45,5 +51,7 @@ def critic_remembering(
     judge = cast(nn.Module, critic.module) if is_wrapped(critic) else critic
     if not isinstance(judge, PoolCritic):
         raise Lacking(f"a {type(judge).__name__} remembers no fakes; use a pool_critic")
-    shown = judge.recall(named(fake, outputs, batch).detach(), play.generator)
+    made, inside = named(fake, outputs, batch).detach(), field_of(fake, batch)
+    # Blanked before it is kept: the batch that it is shown beside later has other fields of view.
+    shown = judge.recall(made if inside is None else made * inside, play.generator)
     return critic_adversarial(critic, {**outputs, fake: shown}, batch, play, game, fake, real)

@@ -23,7 +23,7 @@ def origin(
         fake: which output it looks at.
         of: which output tells the truth.
     """
-    answer = play.critics[critic](judged(named(fake, outputs, batch), batch))
+    answer = play.critics[critic](judged(named(fake, outputs, batch), batch, fake))
     return F.cross_entropy(answer.float(), outputs[of])
 
 
@@ -31,5 +31,5 @@ def critic_origin(
     critic: nn.Module, outputs: Outputs, batch: Batch, play: Play, fake: str = "generated", of: str = "origin"
 ) -> Tensor:
     """What the critic minimises: it should tell which generator made each fake. Real cases have no answer."""
-    answer: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch))
+    answer: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch, fake))
     return F.cross_entropy(answer.float(), outputs[of])

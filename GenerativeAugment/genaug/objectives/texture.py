@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.evaluation.convolutional import feature_maps
-from genaug.objectives.base import Batch, Outputs, Play, judged, layers_of, named
+from genaug.objectives.base import Batch, Outputs, Play, field_of, judged, layers_of, named
 
 SEED = 20_251_125
 """Of the random features; any but those of the evaluation."""
@@ -72,16 +72,20 @@ def _pairs(
     """Features of the fake and of the real one at every level; gradients reach the fake alone."""
     false, true = named(fake, outputs, batch), named(real, outputs, batch)
     with torch.no_grad():
-        wanted = list(_features(true, batch, play, critic))
-    made = _features(false, batch, play, None) if critic is None else play.judgement(critic, fake, outputs, batch)[:-1]
+        wanted = list(_features(true, batch, play, critic, fake))
+    made = (
+        _features(false, batch, play, None, fake)
+        if critic is None
+        else play.judgement(critic, fake, outputs, batch)[:-1]
+    )
     return zip(made, wanted, strict=True)
 
 
-def _features(x: Tensor, batch: Batch, play: Play, critic: str | None) -> Iterable[Tensor]:
+def _features(x: Tensor, batch: Batch, play: Play, critic: str | None, fake: str) -> Iterable[Tensor]:
     if critic is not None:
         # Without the scores.
-        return layers_of(play.critics[critic], judged(x, batch))[:-1]
-    images = play.images(x).float()
-    seen = images if batch.inside is None else images * batch.inside
+        return layers_of(play.critics[critic], judged(x, batch, fake))[:-1]
+    images, inside = play.images(x).float(), field_of(fake, batch)
+    seen = images if inside is None else images * inside
     maps = feature_maps(seen.flatten(0, 1)[:, None], play.signature.dimension, SEED)
     return [level.reshape(len(x), -1, *level.shape[2:]) for level in maps]
