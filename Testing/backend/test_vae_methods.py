@@ -12,7 +12,7 @@ from genaug.networks.made import Made
 from genaug.networks.metric import Metric, uniform
 from genaug.networks.riemannian import generalised_leapfrog
 from genaug.objectives import LOSSES, Play
-from genaug.recipe import Network
+from genaug.recipe import Network, load_recipe
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 FLAT = Signature(2, (8, 8), 1, 2, 0)
@@ -210,6 +210,14 @@ def test_hamiltonian_steps_bring_codes_to_where_they_explain_the_case():
         start = system.encode(batch)
         first = start[0] + (0.5 * start[1]).exp() * torch.randn(4, 4, generator=seeded())
         assert system.potential(outputs["code"], batch).mean() < system.potential(first, batch).mean()
+
+
+@pytest.mark.parametrize("name", ["hvae", "rhvae"])
+def test_dynamics_climb_what_the_objective_asks_for(name):
+    stage = load_recipe(name).stages["vae"]
+    options, loss = stage.network.options, stage.loss
+    assert options["labels"] == loss["cross_entropy"].weight
+    assert options["likelihood"] == pytest.approx(options["latent"] / loss["sampled_kl"].weight)
 
 
 def test_hamiltonian_posterior_without_steps_is_the_gaussian_one():
