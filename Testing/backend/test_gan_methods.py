@@ -26,7 +26,7 @@ from genaug.objectives.auxiliary import vector_errors
 from genaug.package import load_package
 from genaug.parameters import TranslationParameters
 from genaug.progress import Silent
-from genaug.recipe import Network, Sampler
+from genaug.recipe import Network, Sampler, load_recipe
 from genaug.record import Record
 from genaug.tensors import TensorStore
 from genaug.training import train, training_folder
@@ -440,6 +440,27 @@ def test_noise_matters_in_the_hole_and_nowhere_else_is_judged_by_the_critic_of_h
     elsewhere, inside = batch.target + (1 - hole), batch.target + hole
     scores = [critic(torch.cat([x, batch.condition], dim=1)) for x in (batch.target, elsewhere, inside)]
     assert torch.equal(scores[0], scores[1]) and not torch.allclose(scores[0], scores[2])
+
+
+@pytest.mark.parametrize(("name", "stage", "labels"), [("mcgan", "filler", 2), ("cae-acgan", "translator", 0)])
+def test_covariates_reach_what_is_made_and_not_by_the_edge_of_the_window_alone(name, stage, labels):
+    signature = Signature(2, (32, 32), 1, 0, 1 + labels + 5, KNOWN)
+    torch.manual_seed(0)
+    system = shaken(build_system(load_recipe(name).resolve(2).stages[stage].network, signature), 0.02)
+    for module in system.modules():
+        if isinstance(module, nn.Conv2d):
+            # Without an edge: zeros beyond it would show where a constant channel is.
+            module.padding_mode = "circular"
+            module._reversed_padding_repeated_twice = [n for n in reversed(module.padding) for _ in range(2)]
+    batch = batch_for(signature, labels=labels)
+    batch.source = torch.rand(2, 1, 32, 32, generator=seeded(1)) * 2 - 1
+    base = batch.source if getattr(system, "translator", system).from_source else 0
+    noise = torch.randn(2, *system.noise_shape(), generator=seeded())
+    with torch.no_grad():
+        made, others = (
+            system.generate(noise, replace(batch, vector=vector)) for vector in (batch.vector, batch.vector.flip(0))
+        )
+    assert (made - others).abs().mean() > 0.1 * (made - base).std()
 
 
 # Fields

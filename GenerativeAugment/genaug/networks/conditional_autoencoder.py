@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Signature
 from genaug.networks.haar import Haar, band_channels, to_features
-from genaug.networks.translators import ImageToImage, required
-
-NORM = ("instance", {"affine": True})
+from genaug.networks.translators import ImageToImage, norm_of, required
 
 
 class CodeTranslator(ImageToImage):
@@ -27,6 +25,7 @@ class CodeTranslator(ImageToImage):
         channels: of the encoder, from fine to coarse; each but the first halves the size, and the decoder goes back.
         haar_levels: finest levels that are the Haar transform instead of convolutions.
         from_source: see ImageToImage.
+        norm: "instance", or "group", which lets the vector be heard, see `norm_of`.
 
     Raises:
         ValueError: for a window that does not divide.
@@ -38,19 +37,20 @@ class CodeTranslator(ImageToImage):
         channels: Sequence[int] = (32, 64, 128),
         haar_levels: int = 1,
         from_source: bool = False,
+        norm: str = "instance",
     ) -> None:
         super().__init__(signature, from_source)
-        d = signature.dimension
+        d, normed = signature.dimension, norm_of(norm)
         # For the refusal of windows that do not divide.
         signature.reduced(2 ** (len(channels) - 1 + haar_levels))
         layers: list[nn.Module] = [to_features(signature.condition_channels, channels[0], d, haar_levels)]
         for before, after in pairwise(channels):
-            layers.append(ResidualUnit(d, before, after, strides=2, norm=NORM, act="leakyrelu"))
-        layers.append(ResidualUnit(d, channels[-1], channels[-1], norm=NORM, act="leakyrelu"))
+            layers.append(ResidualUnit(d, before, after, strides=2, norm=normed, act="leakyrelu"))
+        layers.append(ResidualUnit(d, channels[-1], channels[-1], norm=normed, act="leakyrelu"))
         for before, after in pairwise(reversed(channels)):
             layers += [
                 nn.Upsample(scale_factor=2, mode="nearest"),
-                ResidualUnit(d, before, after, norm=NORM, act="leakyrelu"),
+                ResidualUnit(d, before, after, norm=normed, act="leakyrelu"),
             ]
         self.layers = nn.Sequential(*layers)
         self.head = Conv[Conv.CONV, d](channels[0], band_channels(signature.channels, d, haar_levels), 1)

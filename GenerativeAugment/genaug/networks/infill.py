@@ -24,15 +24,20 @@ class HoleFiller(OnePass):
         signature: its condition is the image with its hole, the label map of what was there, and the vector.
         features: see Translator.
         noise_channels: how many maps of noise.
+        norm: see Translator; "group" lets the vector be heard.
     """
 
     def __init__(
-        self, signature: Signature, features: Sequence[int] = (32, 32, 64, 128, 256, 32), noise_channels: int = 2
+        self,
+        signature: Signature,
+        features: Sequence[int] = (32, 32, 64, 128, 256, 32),
+        noise_channels: int = 2,
+        norm: str = "instance",
     ) -> None:
         super().__init__(signature)
         self.noise_channels = noise_channels
         wider = replace(signature, condition_channels=signature.condition_channels + noise_channels)
-        self.translator = Translator(wider, features, from_source=True)
+        self.translator = Translator(wider, features, norm, from_source=True)
 
     def noise_shape(self) -> tuple[int, ...]:
         """(noise_channels, *window / 4)."""

@@ -68,7 +68,7 @@ class Translator(ImageToImage):
 
     Args:
         features: channels by level, and before the last layer.
-        norm: "instance" or "batch".
+        norm: "instance", "batch", or "group", see `norm_of`.
         dropout: share of values dropped while training.
         attention: self-attention at the bottleneck, where every place is compared with every other (Zhang 2019).
         from_source: see ImageToImage.
@@ -122,7 +122,7 @@ def unet(
         inputs: channels.
         outputs: channels.
         features: see Translator, as norm, dropout and attention.
-        norm: also "group", of four groups, which is content with one voxel at the bottleneck.
+        norm: "group" is content with one voxel at the bottleneck.
         dropout: see Translator.
         attention: see Translator.
         halved: how often the window has been halved before it gets here.
@@ -144,7 +144,7 @@ def unet(
         in_channels=inputs,
         out_channels=outputs,
         features=tuple(features),
-        norm=(norm, {"num_groups": 4} if norm == "group" else {"affine": True}),
+        norm=norm_of(norm),
         dropout=dropout,
         upsample="nontrainable",
     )
@@ -158,6 +158,15 @@ def unet(
         for parameter in network.final_conv.parameters():
             nn.init.zeros_(parameter)
     return network
+
+
+def norm_of(name: str) -> tuple[str, dict[str, int | bool]]:
+    """A norm as MONAI wants it: "instance", "batch", or "group", of four groups.
+
+    Instance norms take from every map its level, and with it what a constant channel has told: a network that is to
+    hear the vector of class and numbers needs another norm.
+    """
+    return name, {"num_groups": 4} if name == "group" else {"affine": True}
 
 
 def required(batch: Batch) -> Tensor:
