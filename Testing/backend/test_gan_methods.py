@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_data import blob_cohort, tiny_options
+from engine_data import blob_cohort, tiny, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError
 from genaug.networks import Batch, Signature, build_critic, build_system
@@ -245,6 +245,29 @@ def test_the_critic_of_codes_sees_codes_and_its_game_reaches_the_encoder():
     assert system.posterior.weight.grad.any()
     CRITIC_LOSSES["adversarial"](judge, outputs, batch, play(TOLD), real="prior", **options)
     assert judge.seen == [(2, 4)] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "reaches"),
+    [("vae-gan", "vae", False), ("alpha-gan", "gan", False), ("alpha-wgan-gp", "gan", True)],
+)
+def test_the_game_of_reconstructions_is_the_decoders_alone_where_the_paper_has_it_so(name, stage, reaches):
+    part = load_recipe(name).resolve(2, tiny(name)).stages[stage]
+    system = shaken(build_system(part.network, PLAIN))
+    critics = {key: shaken(build_critic(one, PLAIN)) for key, one in part.critics.items()}
+    batch = batch_for(PLAIN)
+    outputs = system(batch, seeded())
+    assert torch.equal(outputs.get("shown", outputs["generated"]), outputs["generated"])
+    learns = {}
+    for key, term in part.loss.items():
+        system.zero_grad()
+        loss = LOSSES[term.kind or key](outputs, batch, play(PLAIN, critics), **term.options)
+        loss.backward(retain_graph=True)
+        players = system.posterior.weight, system.up.first.weight
+        learns[key] = tuple(one.grad is not None and bool(one.grad.any()) for one in players)
+    assert learns["adversarial"] == (reaches, True) and learns["sampled"] == (False, True)
+    assert learns["l1"] == (True, True)
+    assert learns.get("feature_matching", (True, True)) == (True, True)
 
 
 def test_a_code_is_the_encoders_answer_or_drawn_from_its_posterior():
@@ -563,7 +586,7 @@ def discrepancy(x: Tensor, y: Tensor) -> float:
 
 
 def test_an_autoencoder_between_critics_comes_nearer_to_the_cohort_than_its_mean(flat, tmp_path):
-    options = tiny_options("alpha-gan", 500, learning_rate=1e-3, batch_size=8, with_labels=False)
+    options = tiny_options("alpha-gan", 1000, learning_rate=1e-3, batch_size=8, with_labels=False)
     package = train(flat, options, tmp_path / "package", "cpu", Silent())
     system = load_package(package).system
     assert isinstance(system, AdversarialAutoencoder)

@@ -8,20 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from genaug.networks.autoencoders import VectorAutoencoder
-from genaug.networks.base import Batch, Outputs, Signature, activate, draw, posterior_draw
+from genaug.networks.base import Batch, Outputs, Signature, draw, posterior_draw
 
 
 class AdversarialAutoencoder(VectorAutoencoder):
     """The vector autoencoder with everything that a critic may look at.
 
     Besides the outputs of the autoencoder: `code` (B, latent) of the batch's cases, `prior` as many normal vectors, and
-    `sampled`, the cases that are decoded from those.
+    `sampled`, the cases that are decoded from those. With `decoder_alone` there is also `shown`: the reconstructions,
+    decoded once more from codes that carry no gradient. What a critic says of these teaches the decoder and not the
+    encoder, which then has its likeness and its prior alone to please.
 
     Args:
         signature: shapes to build for.
         stochastic: whether codes are drawn from a posterior, as in VAE-GAN (Larsen 2016, arXiv:1512.09300), or are the
             encoder's answer itself, whose distribution a critic of codes holds to the prior, as in alpha-GAN (Rosca
             2017, arXiv:1706.04987).
+        decoder_alone: whether there are reconstructions that teach the decoder alone; costs a second decoding.
         latent, start, channels, blocks, haar_levels, encoder_channels: see VectorAutoencoder.
     """
 
@@ -35,25 +38,27 @@ class AdversarialAutoencoder(VectorAutoencoder):
         blocks: int = 1,
         haar_levels: int = 1,
         encoder_channels: Sequence[int] = (32, 64, 64, 64),
+        decoder_alone: bool = False,
     ) -> None:
         super().__init__(signature, latent, start, channels, blocks, haar_levels, encoder_channels)
-        self.stochastic = stochastic
+        self.stochastic, self.decoder_alone = stochastic, decoder_alone
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Reconstructions of the batch's cases, and new ones from the prior."""
         mean, log_variance = self.encode(batch)
         code = posterior_draw(mean, log_variance, generator) if self.stochastic else mean
         prior = draw(tuple(mean.shape), mean, generator)
-        raw = self.generate(code, batch)
-        return {
-            "raw": raw,
-            "generated": activate(raw, self.signature.image_channels),
+        outputs = {
+            **self.made(code, batch),
             "mean": mean,
             "log_variance": log_variance,
-            "code": code,
             "prior": prior,
-            "sampled": activate(self.generate(prior, batch), self.signature.image_channels),
+            "sampled": self.made(prior, batch)["generated"],
         }
+        if self.decoder_alone:
+            again = self.made(code.detach(), batch) if torch.is_grad_enabled() else outputs
+            outputs["shown"] = again["generated"]
+        return outputs
 
 
 class CodeCritic(nn.Module):
