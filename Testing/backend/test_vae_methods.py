@@ -311,6 +311,32 @@ def test_introspection_gives_each_player_its_own_gradient():
     torch.testing.assert_close(outputs["fake_mean"], outputs["fooled_mean"])
 
 
+def test_the_judging_encoder_sees_what_was_scanned_alone(monkeypatch):
+    """Neither of a real case nor of a fake: the edges carried on beyond a real one would tell the two apart."""
+    system = shaken(build("introspective_autoencoder", latent=4))
+    inside = torch.zeros(4, 1, 8, 8)
+    inside[:, :, 1:7, 2:6] = 1
+    generate, made = system.generate, []
+
+    def kept(noise, batch):
+        made.append(generate(noise, batch))
+        return made[-1]
+
+    monkeypatch.setattr(system, "generate", kept)
+    terms = load_recipe("introvae").stages["vae"].loss
+    found = []
+    for beyond in (-1.0, 1.0):
+        batch = cases()
+        batch = Batch(batch.target * inside + beyond * (1 - inside), inside=inside)
+        outputs = system(batch, seeded())
+        found.append({name: LOSSES[name](outputs, batch, play(), **term.options) for name, term in terms.items()})
+    torch.testing.assert_close(found[0], found[1])
+    fakes = made[-2]
+    slope = torch.autograd.grad(outputs["fooled_mean"].square().sum(), fakes)[0]
+    beyond = 1 - torch.cat([inside] * 2)
+    assert slope.abs().sum() > 0 and (slope * beyond).abs().max() == 0
+
+
 def test_the_margin_is_a_tug_of_war():
     def outputs(level):
         far = torch.full((2, 4), math.sqrt(2 * level))

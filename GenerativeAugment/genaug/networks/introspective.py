@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from genaug.networks.autoencoders import VectorAutoencoder
-from genaug.networks.base import Batch, Outputs, activate, draw, posterior_draw
+from genaug.networks.base import Batch, Outputs, activate, draw, join, posterior_draw
 
 
 class IntrospectiveAutoencoder(VectorAutoencoder):
@@ -18,7 +18,16 @@ class IntrospectiveAutoencoder(VectorAutoencoder):
     Encoder and decoder are two players, and yet they take their steps together with one optimiser: the encoder is shown
     fakes that carry no gradient, which is its own game, and a copy of it that carries none judges the same fakes for
     the decoder. So each weight gets the gradient of its own player's loss and of no other.
+
+    Real cases and fakes are blanked outside the same fields of view, as for every critic: the edges that are carried on
+    beyond a real one would tell it from a fake.
     """
+
+    @staticmethod
+    def seen(batch: Batch) -> Tensor:
+        """The cases within their fields of view and what is known of them as the encoder's channels."""
+        within = batch if batch.inside is None else replace(batch, target=batch.target * batch.inside)
+        return VectorAutoencoder.seen(within)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Reconstruction by one draw, and the posteriors of fakes as the encoder and as the decoder must see them.
@@ -28,9 +37,7 @@ class IntrospectiveAutoencoder(VectorAutoencoder):
         mean, log_variance = self.encode(self.corrupted(batch, generator))
         code = posterior_draw(mean, log_variance, generator)
         free = torch.cat([draw(tuple(code.shape), code, generator), code.detach()])
-        twice = Batch(
-            target=torch.cat([batch.target] * 2), vector=None if batch.vector is None else torch.cat([batch.vector] * 2)
-        )
+        twice = join([replace(batch, source=None, label_map=None)] * 2)
         fakes = activate(self.generate(free, twice), self.signature.image_channels)
         fake_mean, fake_log_variance = self.encode(replace(twice, target=fakes.detach()))
         fooled_mean, fooled_log_variance = self.judged(replace(twice, target=fakes))
