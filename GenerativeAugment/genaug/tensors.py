@@ -283,8 +283,15 @@ class _Cuts:
 
 
 def neighbours(images: npt.NDArray[Any], plane: int, offsets: Sequence[int]) -> npt.NDArray[Any]:
-    """Planes of images (C, I, J, K) at `plane` + offsets, as channels (C * offsets, I, J); beyond the end the last."""
-    positions = np.clip(np.asarray(offsets) + plane, 0, images.shape[-1] - 1)
+    """Planes of images (C, I, J, K) at `plane` + offsets, as channels (C * offsets, I, J); beyond the end the last.
+
+    A plane that is to be made from others is not among them: where it is the last one itself, those on its other side
+    stand in, so that the first plane is foretold from the three after it. Only a volume of one plane has no other.
+    """
+    steps, last = np.asarray(offsets), images.shape[-1] - 1
+    positions = np.clip(plane + steps, 0, last)
+    if 0 not in offsets:
+        positions = np.where(positions == plane, np.clip(plane - steps, 0, last), positions)
     taken = np.moveaxis(images[..., positions], -1, 1)
     return taken.reshape(-1, *images.shape[1:-1])
 

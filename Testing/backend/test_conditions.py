@@ -151,7 +151,16 @@ def test_a_package_does_not_tell_whose_covariates_it_has_seen(package, data):
 def test_neighbouring_planes_stop_at_the_end():
     images = np.arange(5, dtype=np.int16)[None, None, None] + np.zeros((1, 2, 2, 1), np.int16)
     assert neighbours(images, 0, (-1, 0, 1))[:, 0, 0].tolist() == [0, 0, 1]
-    assert neighbours(images, 4, (-2, 1))[:, 0, 0].tolist() == [2, 4]
+    assert neighbours(images, 4, (-2, 0, 1))[:, 0, 0].tolist() == [2, 4, 4]
+
+
+@pytest.mark.parametrize("offsets", [(-3, -2, -1), (-1, 1), (1, 2)])
+def test_a_plane_that_is_foretold_is_not_shown(offsets):
+    images = np.arange(5, dtype=np.int16)[None, None, None] + np.zeros((1, 2, 2, 1), np.int16)
+    shown = [neighbours(images, plane, offsets)[:, 0, 0].tolist() for plane in range(5)]
+    assert all(plane not in planes for plane, planes in enumerate(shown))
+    if offsets == (-3, -2, -1):
+        assert shown == [[3, 2, 1], [0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]]
 
 
 def test_a_hole_shows_nothing_of_what_it_covers():
