@@ -91,7 +91,11 @@ def shapes_batch(roles: Roles, size: Sequence[int], cases: int) -> Batch:
 def _noise(cases: int) -> Callable[[Sequence[int], torch.device], Noise]:
     def of(shape: Sequence[int], device: torch.device) -> Noise:
         # Stacked, as `samplers.CaseNoise` does it.
-        return lambda: torch.stack([torch.empty(tuple(shape), device=device) for _ in range(cases)])
+        def drawn(other: Sequence[int] | None = None) -> Tensor:
+            asked = tuple(shape if other is None else other)
+            return torch.stack([torch.empty(asked, device=device) for _ in range(cases)])
+
+        return drawn
 
     return of
 

@@ -319,6 +319,29 @@ def test_windows_see_the_same_noise_where_they_overlap():
     assert style.shape == (2, 5) and torch.equal(style[0], style[1])
 
 
+def test_the_windows_of_a_case_are_drawn_by_the_same_z():
+    system = stirred(DiffusionGan(shapes(2, source=1), latent=3, levels=4, **TINY, schedule={"kind": "linear"}))
+    windows = plan_windows((12, 8), (8, 8), 0.5)
+    seen = []
+
+    def drawn(noised, timesteps, z, batch):
+        seen.append(z)
+        return DiffusionGan.drawn(system, noised, timesteps, z, batch)
+
+    system.drawn = drawn
+    sampler, empty = Sampler(name="posterior", steps=4), torch.zeros(2, 1, 8, 8)
+    noise = WindowNoise(torch.Generator().manual_seed(3), (12, 8), windows, system.noise_shape())
+    with torch.no_grad():
+        system.sample(noise, Batch(empty, source=empty), sampler)
+        assert len(seen) == 4 and all(torch.equal(*z) for z in seen) and not torch.equal(seen[0], seen[1])
+        cases = [
+            system.sample(CaseNoise.from_seeds(seeds, system.noise_shape()), Batch(like, source=like), sampler)
+            for seeds, like in (([5, 6], empty), ([6], empty[:1]))
+        ]
+    torch.testing.assert_close(cases[0][1:], cases[1])
+    assert not torch.equal(seen[4][0], seen[4][1])
+
+
 class Echo(DenoisingSystem):
     """Makes the noise itself."""
 

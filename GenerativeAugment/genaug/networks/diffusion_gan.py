@@ -29,9 +29,6 @@ class DiffusionGan(DenoisingSystem):
         latent: length of z, which is told as a vector of covariates is.
         levels: number of steps.
         channels, attention, res_blocks, head_channels, groups, haar_levels, schedule: see DenoisingSystem.
-
-    Raises:
-        ValueError: for a z that is longer than a case has voxels, as which it is drawn.
     """
 
     def __init__(
@@ -55,8 +52,6 @@ class DiffusionGan(DenoisingSystem):
         super().__init__(
             told, channels, attention, res_blocks, head_channels, groups, haar_levels, schedule, "x0", None, levels
         )
-        if latent > math.prod(self.noise_shape()):
-            raise ValueError(f"a latent of {latent} numbers is more than a case of {self.noise_shape()} has")
         self.signature, self.latent = signature, latent
         self.template: Tensor
         self.register_buffer("template", torch.zeros(self.noise_shape()))
@@ -106,10 +101,10 @@ class DiffusionGan(DenoisingSystem):
         return table[timesteps.cpu() + 1].to(like.device, like.dtype).view(-1, *[1] * (like.ndim - 1))
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
-        """Run the sampler, with a z of its own for every step."""
+        """Run the sampler, with a z of its own for every step, which is one for all windows of a case."""
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
-            z = noise().flatten(1)[:, : self.latent].to(x)
+            z = noise((self.latent,)).to(x)
             timesteps = torch.full((len(x),), self.schedule.timestep_of(sigma), device=x.device)
             raw = self.drawn(x / math.sqrt(1 + sigma**2), timesteps, z, batch)
             return activate(raw.to(x.dtype), self.signature.image_channels)

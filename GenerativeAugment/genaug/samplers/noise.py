@@ -34,9 +34,10 @@ class CaseNoise:
         """Fresh generators; the seeds are those of `record.case_seed`."""
         return cls([torch.Generator().manual_seed(seed) for seed in seeds], shape, device)
 
-    def __call__(self) -> Tensor:
-        """The next draw, (B, *shape) float32."""
-        draws = [torch.randn(self._shape, generator=generator) for generator in self._generators]
+    def __call__(self, shape: Sequence[int] | None = None) -> Tensor:
+        """The next draw, (B, *shape) float32, of the shape that was given first where none is given here."""
+        own = self._shape if shape is None else tuple(shape)
+        draws = [torch.randn(own, generator=generator) for generator in self._generators]
         return torch.stack(draws).to(self._device)
 
 
@@ -65,13 +66,14 @@ class WindowNoise:
         self._generator, self._size, self._windows = generator, tuple(size), list(windows)
         self._shape, self._device = tuple(shape), device
 
-    def __call__(self) -> Tensor:
-        """The next draw, (windows, *shape) float32."""
+    def __call__(self, shape: Sequence[int] | None = None) -> Tensor:
+        """The next draw, (windows, *shape) float32, of the shape that was given first where none is given here."""
+        asked = self._shape if shape is None else tuple(shape)
         own = tuple(at.stop - at.start for at in self._windows[0])
-        if self._shape[1:] != own:
-            draw = torch.randn(self._shape, generator=self._generator)
-            return draw.expand(len(self._windows), *self._shape).to(self._device)
-        whole = torch.randn((self._shape[0], *self._size), generator=self._generator)
+        if asked[1:] != own:
+            draw = torch.randn(asked, generator=self._generator)
+            return draw.expand(len(self._windows), *asked).to(self._device)
+        whole = torch.randn((asked[0], *self._size), generator=self._generator)
         return torch.stack([whole[(slice(None), *at)] for at in self._windows]).to(self._device)
 
 

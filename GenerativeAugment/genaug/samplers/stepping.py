@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
-Noise: TypeAlias = Callable[[], Tensor]
-"""A fresh standard normal tensor of x's shape, type and device at every call."""
+
+class Noise(Protocol):
+    """Where a sampler's random numbers come from."""
+
+    def __call__(self, shape: Sequence[int] | None = None, /) -> Tensor:
+        """A fresh standard normal tensor of x's shape, type and device, or (B, *shape) where a network draws others."""
+
 
 Callback: TypeAlias = Callable[[int, int], None]
 """(steps done, steps in all). Raising from it, as a Reporter does when the job should stop, ends the sampling."""
