@@ -105,6 +105,18 @@ def test_training_noise_comes_from_the_given_generator_alone():
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("kind", ["critic", "normed_critic", "attention_critic", "origin_critic", "step_critic"])
+def test_a_critic_of_whole_volumes_takes_stacks_of_few_planes(kind):
+    options = {"generators": 2} if kind == "origin_critic" else {}
+    for window in ((32, 32, 8), (32, 32, 2), (8, 16, 16)):
+        critic = build_critic(Network(kind=kind, options=options), Signature(3, window, 1, 0, 0))
+        seen = 3 if kind == "step_critic" else 1
+        assert len(critic(torch.rand(2, seen, *window, generator=torch.Generator().manual_seed(0)))) == 2
+    cube = build_critic(Network(kind=kind, options=options), Signature(3, (32, 32, 32), 1, 0, 0))
+    strided = [layer for layer in cube.features if isinstance(layer, torch.nn.Conv3d)]
+    assert all((layer.kernel_size, layer.stride) == ((4, 4, 4), (2, 2, 2)) for layer in strided)
+
+
 @pytest.mark.parametrize(
     ("network", "window", "words"),
     [

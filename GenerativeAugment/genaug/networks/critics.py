@@ -19,7 +19,8 @@ class Critic(nn.Module):
     """One number per volume, without normalisation, as the gradient penalty demands (Gulrajani 2017).
 
     The standard deviation over the batch is one more feature (Karras 2018, section 3), which lets the critic see a
-    generator that repeats itself.
+    generator that repeats itself. An axis of which one voxel is left is not halved any further: a stack of few thick
+    planes is as long across them as a volume.
     """
 
     def __init__(
@@ -34,13 +35,15 @@ class Critic(nn.Module):
         self.seen = seen_channels(signature, conditional)
         before = band_channels(self.seen, d, haar_levels)
         layers: list[nn.Module] = [Haar(haar_levels)]
+        size = [n // 2**haar_levels for n in signature.window]
         for after in channels:
-            layers += [Conv[Conv.CONV, d](before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            kernel, stride, padding = zip(*((4, 2, 1) if n > 1 else (1, 1, 0) for n in size), strict=True)
+            layers += [Conv[Conv.CONV, d](before, after, kernel, stride=stride, padding=padding), nn.LeakyReLU(0.2)]
+            size = [max(n // 2, 1) for n in size]
             before = after
         self.features = nn.Sequential(*layers)
-        factor = 2 ** (len(channels) + haar_levels)
-        size = math.prod(n // factor for n in signature.window)
-        self.last = nn.Sequential(nn.Linear(before * size + 1, before), nn.LeakyReLU(0.2), nn.Linear(before, 1))
+        features = before * math.prod(size)
+        self.last = nn.Sequential(nn.Linear(features + 1, before), nn.LeakyReLU(0.2), nn.Linear(before, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, 1) for generated or real tensors joined with their condition, (B, C, *window)."""
