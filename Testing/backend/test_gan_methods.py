@@ -371,6 +371,23 @@ def test_a_critic_that_has_not_grown_sees_no_detail(judge):
     assert not torch.allclose(critic(x), critic(blurred), atol=1e-2)
 
 
+def test_how_far_a_network_has_grown_is_kept_with_its_weights():
+    """What minutes have ended is packaged as it was trained; a package of before that was kept is whole."""
+    generator, _ = growing(2)
+    z = torch.randn(2, 4, generator=seeded())
+    whole = generator.generate(z, Batch(z))
+    weights = generator.state_dict()
+    old = {key: value for key, value in weights.items() if key != "growth._extra_state"}
+    generator.grow(0.3)
+    trained = generator.generate(z, Batch(z))
+    assert not torch.allclose(trained, whole, atol=0.1)
+    other, _ = growing(2)
+    other.load_state_dict(generator.state_dict())
+    assert torch.equal(other.generate(z, Batch(z)), trained)
+    other.load_state_dict(old)
+    assert torch.equal(other.generate(z, Batch(z)), whole)
+
+
 def test_every_level_of_a_growing_generator_is_told_the_label_map():
     generator, _ = growing(2, maps=2)
     batch = batch_for(generator.signature, labels=2)

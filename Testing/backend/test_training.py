@@ -468,6 +468,30 @@ def test_minutes_stop_a_training_early_and_keep_it_usable(cohort, tmp_path):
     assert 0 < read_info(package).stages["vae"].iterations < 100_000
 
 
+def test_what_grows_is_whole_when_its_minutes_are_over_and_its_average_grows_with_it(cohort, tmp_path):
+    reports: list[str] = []
+
+    class StopAfterThree(Silent):
+        """Asks to stop at the third report of the stage."""
+
+        def progress(self, done, total, note=""):
+            if note.startswith("gan:"):
+                reports.append(note)
+                if len(reports) == 3:
+                    raise Cancelled()
+
+    options = tiny_options("pggan", 6)
+    with pytest.raises(Cancelled):
+        train(cohort, options, tmp_path / "stopped", "cpu", StopAfterThree())
+    state = load_checkpoint(checkpoint_path(training_folder(tmp_path / "stopped"), "gan"), torch.device("cpu"))
+    position = state["network"]["growth._extra_state"]
+    assert state["progress"] == pytest.approx(2 / 6) and 0 < position < 1
+    assert position == state["average"]["module.growth._extra_state"]
+    package = train(cohort, tiny_options("pggan", 100_000, minutes=0.05), tmp_path / "minutes", "cpu", Silent())
+    assert 0 < read_info(package).stages["gan"].iterations < 50_000
+    assert load_package(package).systems["gan"].growth.position == 1
+
+
 class StopIn(Silent):
     """Asks to stop at the first report of a stage."""
 

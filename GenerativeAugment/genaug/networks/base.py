@@ -263,7 +263,10 @@ class Growing(Protocol):
     """A network that is not whole from the start of its training."""
 
     def grow(self, progress: float) -> None:
-        """Told before every iteration which share of the training is over; a network that was never told is whole."""
+        """Told before every iteration which share of the training is over; a network that was never told is whole.
+
+        What it was told last is kept with the weights.
+        """
 
 
 @runtime_checkable

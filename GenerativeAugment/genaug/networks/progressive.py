@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,12 +29,30 @@ WHOLE_AT = 0.6
 """Share of the training after which every level is there."""
 
 
-class Growth:
-    """Which levels, counted from the coarsest, are there by now; all of them until it is told otherwise."""
+class Growth(nn.Module):
+    """Which levels, counted from the coarsest, are there by now; all of them until it is told otherwise.
+
+    How far it has come belongs to the weights: a training that ends early is packaged as the network that was trained.
+    It is no buffer, which a GPU would have to be asked for in every pass.
+    """
 
     def __init__(self, levels: int) -> None:
+        super().__init__()
         self.levels = levels
         self.position = float(levels - 1)
+
+    def get_extra_state(self) -> Tensor:
+        """The position, as it is kept with the weights."""
+        return torch.tensor(self.position)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take a position that was kept."""
+        self.position = float(state)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Packages of before positions were kept hold whole networks.
+        state_dict.setdefault(f"{prefix}_extra_state", torch.tensor(float(self.levels - 1)))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def grow(self, progress: float) -> None:
         """Told which share of the training is over."""

@@ -77,6 +77,8 @@ class StageRun:
     """The averaged network of the stage that this one follows."""
     iteration: int = 0
     seconds: float = 0.0
+    progress: float = 0.0
+    """Share of the training that is over, by iterations or by minutes, whichever says more; it never falls."""
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
     average: Average = field(init=False)
 
@@ -95,7 +97,7 @@ class StageRun:
             )
             self._players[name], self.optimizers[name] = fabric.setup(module, optimizer)
         self._rates = rates
-        self._saved_at = time.monotonic()
+        self._begun = self._saved_at = time.monotonic()
 
     def train(self) -> System:
         """Run to the last iteration, from the last checkpoint if there is one; returns the averaged network.
@@ -153,9 +155,10 @@ class StageRun:
         # The network is judged by the critics themselves, not by their distributed wrappers, which would wait for
         # gradients that this step does not give them.
         play = Play(self.system.signature, self.critics, generator, self.iteration, self.teacher)
-        for module in (self._plain, *self.critics.values()):
+        self.progress = self._progress()
+        for module in (self._plain, self.averaged(), *self.critics.values()):
             if isinstance(module, Growing):
-                module.grow(self.iteration / self.stage.training.iterations)
+                module.grow(self.progress)
         losses: dict[str, float | Tensor] = {}
         for update in range(1, self._batches()):
             losses.update(self._update_critics(self.batch(update), play))
@@ -326,6 +329,16 @@ class StageRun:
             f"Lower the batch size to {max(1, t.batch_size // 2)}, or the window, or the network's channels.",
         )
 
+    def _progress(self) -> float:
+        """The share that is over now, the same in every process."""
+        progress = max(self.progress, self.iteration / self.stage.training.iterations)
+        if self.setting.deadline is None:
+            return progress
+        # What minutes will end has to be whole by then.
+        minutes = max(self.setting.deadline - self._begun, 1e-3)
+        progress = max(progress, min(1.0, (time.monotonic() - self._begun) / minutes))
+        return float(self.setting.fabric.broadcast(progress))
+
     def _out_of_time(self) -> bool:
         return self.setting.deadline is not None and time.monotonic() > self.setting.deadline
 
@@ -337,6 +350,7 @@ class StageRun:
             "iteration": self.iteration,
             "codes_of": self.setting.codes_of,
             "seconds": self.seconds,
+            "progress": self.progress,
             "network": self._plain.state_dict(),
             "average": self.average.state_dict(),
             "critics": {name: critic.state_dict() for name, critic in self.critics.items()},
@@ -361,6 +375,7 @@ class StageRun:
             self.setting.reporter.log(f"{self.name}: begun anew, because the stage before it has changed")
             return False
         self.iteration, self.seconds = int(state["iteration"]), float(state["seconds"])
+        self.progress = float(state.get("progress", 0.0))
         self._plain.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         for name, critic in self.critics.items():
