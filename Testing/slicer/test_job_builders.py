@@ -120,7 +120,7 @@ def test_insertion_is_accepted_with_every_setting(scene):
     from genaug.imageio import read_volume
 
     assert read_volume(task.input("tissue"), LABEL).array.max() == 1
-    assert planned.context == {"host": host.GetID(), "channel": "image"}
+    assert planned.context == {"host": host.GetID()}
 
 
 def test_a_bank_needs_annotated_images_of_the_hosts_modality(scene, trained):
