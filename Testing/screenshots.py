@@ -228,6 +228,7 @@ def data(studio: Studio) -> Iterator[str]:
 
 def train(studio: Studio) -> Iterator[str]:
     """A short training of the sample cohort on the advice of the Data panel, with its curve and picture."""
+    import slicer
     from GenerativeAugmentLib import sampleData
     from GenerativeAugmentLib.parameters import CohortSource, Purpose
 
@@ -248,6 +249,9 @@ def train(studio: Studio) -> Iterator[str]:
     parameters.maximumVoxels = 16 * 16 * 16
     parameters.previewEvery = 20
     studio.apply()
+    # Training puts nothing into the views; its curves make the panel, and with it the picture, higher.
+    studio.arrange()
+    slicer.util.resetSliceViews()
     yield "train"
 
 
@@ -318,6 +322,7 @@ def export(studio: Studio) -> Iterator[str]:
         queue.goTo(case.id)
         if queue.state(case.id) == "unreviewed":
             queue.decide(*(("rejected", "artifact") if index == 1 else ("accepted",)))
+    tissue.GetDisplayNode().SetVisibility(False)
     studio.open(*loadCase(synthetic))
     parameters = studio.parameters.export
     parameters.realCohort = real

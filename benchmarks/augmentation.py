@@ -8,6 +8,7 @@ The generators are trained on the same real cases that the segmenter is given, a
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def _made(name: str, cohort: Cohort, row: str, count: int, minutes: float, conso
     package = train_row(row, recipe, suite, plan_for(row, recipe, suite, minutes, console).iterations, 1, console)
     given = cohort.with_cases(cohort.part("train")) if recipe.task == "label_to_image" else None
     output: Path = WORK / "cases" / row
+    shutil.rmtree(output, ignore_errors=True)
     return synthesize(package, output, SynthesisParameters(count=count, prefix=row), 1, "cpu", console, given)
 
 

@@ -1,4 +1,4 @@
-"""Whom a node of the scene shows, without his name: DICOM patients get pseudonyms before anything is written of them.
+"""Whom a node of the scene shows, without their name: DICOM patients get pseudonyms before anything is written of them.
 
 A pseudonym is a keyed hash of the patient's id. The key is drawn once and stays in the user's settings, so that a
 patient has the same pseudonym in every session of this user on this machine, and nobody else can find the id by trying
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ DIGITS = 12
 def tablePath() -> Path:
     """The file that says who is who."""
     return Path(slicer.app.slicerUserSettingsFilePath).parent / TABLE
+
+
+def isPseudonym(patient: str) -> bool:
+    """Whether a patient is called as `patientOf` calls those of DICOM."""
+    return re.fullmatch(f"{PREFIX}[0-9a-f]{{{DIGITS}}}", patient) is not None
 
 
 def patientOf(node: Any) -> str:
@@ -73,7 +79,7 @@ def pseudonym(subject: int) -> str:
     """Of a DICOM patient; noted in the table. Raises as `patientOf`."""
     tree, constants = hierarchy.hierarchyNode(), slicer.vtkMRMLSubjectHierarchyConstants
     name = tree.GetItemAttribute(subject, constants.GetDICOMPatientNameAttributeName()) or tree.GetItemName(subject)
-    # The id alone, by which the hierarchy, too, tells patients apart; who has none is known by his name.
+    # The id alone, by which the hierarchy, too, tells patients apart; who has none is known by the name.
     identity = tree.GetItemAttribute(subject, constants.GetDICOMPatientIDAttributeName()) or tree.GetItemUID(
         subject, constants.GetDICOMUIDName()
     )

@@ -225,6 +225,8 @@ def test_the_panel_says_where_it_stands_who_a_pseudonym_is(panel):
     select(panel, subject)
     panel.ui.addCasesButton.click()
     assert "DOE" not in str(table(panel)) and str(pseudonyms.tablePath()) in panel.ui.patientsLabel.text
+    # What a user calls a patient, for instance by a number, is none.
+    assert not pseudonyms.isPseudonym("patient-1") and not pseudonyms.isPseudonym("patient-0123456789ab-x")
     # Whoever types a patient has him as he is typed.
     panel.ui.casesTable.item(0, 1).setText("Jane")
     assert panel.drafts[0].patient == "Jane" and not panel.ui.patientsLabel.visible

@@ -289,7 +289,7 @@ class DataPanel(Panel):
 
     def _showPatients(self) -> None:
         """Where it says whom the pseudonyms stand for, when there are some in the list."""
-        shown = any(draft.patient.startswith(pseudonyms.PREFIX) for draft in self.drafts)
+        shown = any(pseudonyms.isPseudonym(draft.patient) for draft in self.drafts)
         text = _("DICOM patients go by pseudonyms. Who is who stands in {file} only, which no job carries along.")
         self.ui.patientsLabel.text = text.format(file=pseudonyms.tablePath()) if shown else ""
         self.ui.patientsLabel.setVisible(shown)
