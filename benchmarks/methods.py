@@ -114,7 +114,7 @@ def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: C
     path, asked = WORK / "plans" / f"{name}-{minutes:g}.json", recipe.model_dump(mode="json")
     kept = read_kept(path)
     # What was probed with another recipe of this name tells nothing.
-    if kept is None or kept["recipe"] != asked:
+    if kept is None or kept.get("recipe") != asked:
         console.log(f"{recipe.name}: what an iteration costs")
         probed = WORK / "packages" / f"{name}-probe"
         for folder in (probed, training_folder(probed)):
