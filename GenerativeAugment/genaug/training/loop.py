@@ -155,10 +155,11 @@ class StageRun:
         # The network is judged by the critics themselves, not by their distributed wrappers, which would wait for
         # gradients that this step does not give them.
         play = Play(self.system.signature, self.critics, generator, self.iteration, self.teacher)
-        self.progress = self._progress()
-        for module in (self._plain, self.averaged(), *self.critics.values()):
-            if isinstance(module, Growing):
-                module.grow(self.progress)
+        growing = [m for m in (self._plain, self.averaged(), *self.critics.values()) if isinstance(m, Growing)]
+        if growing:
+            self.progress = self._progress()
+        for module in growing:
+            module.grow(self.progress)
         losses: dict[str, float | Tensor] = {}
         for update in range(1, self._batches()):
             losses.update(self._update_critics(self.batch(update), play))
