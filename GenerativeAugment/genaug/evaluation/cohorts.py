@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from genaug.case import Case
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.evaluation.arrays import CaseArrays, PairArrays
-from genaug.evaluation.scores import Evaluation
+from genaug.evaluation.scores import Evaluation, first_names
 from genaug.evaluation.synthesis import evaluate_synthesis
 from genaug.evaluation.translation import evaluate_translation
 from genaug.grid import Grid, IntensityMap
@@ -141,7 +141,7 @@ def _require_unseen(real: Cohort, ancestors: Mapping[str, set[str]], parts: Coll
             Reason.LEAK,
             "synthetic cases",
             f"{len(cases)} of {len(ancestors)} cases, such as {cases[0]}, that descend from {len(seen)} of the patients"
-            f" in the {' and '.join(sorted(parts))} part ({_few(seen)})",
+            f" in the {' and '.join(sorted(parts))} part ({first_names(sorted(seen))})",
             "cases that descend from none of the patients they are measured with",
             "Give the real cohort with the split that the model was trained with, or leave these cases out; if the"
             " patients are others of the same name, rename those of the real cohort.",
@@ -159,7 +159,7 @@ def _training(real: Cohort, ancestors: Mapping[str, set[str]]) -> tuple[list[Cas
     if missing:
         notes.append(
             f"{len(missing)} of {len(patients)} patients whom the synthetic cases descend from are not in the real"
-            f" cohort ({_few(missing)}): copies of these cannot be found"
+            f" cohort ({first_names(sorted(missing))}): copies of these cannot be found"
         )
     if silent:
         notes.append(
@@ -167,12 +167,6 @@ def _training(real: Cohort, ancestors: Mapping[str, set[str]]) -> tuple[list[Cas
             " from: they are taken to be made from the train part"
         )
     return training, notes
-
-
-def _few(names: Iterable[str]) -> str:
-    first, *others = sorted(names)
-    shown = [first, *others[:4]]
-    return ", ".join([*shown, "…"] if len(others) > 4 else shown)
 
 
 def case_arrays(case: Case, channel: str, grid: Grid, with_label: bool) -> CaseArrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +13,16 @@ from genaug.strict import Frozen
 
 Interval = tuple[float, float]
 
+NAMED = 5
+"""Cases, patients or labels that a note names of many."""
+
 FEW_HELD_OUT = 20
 """Held-out cases below which their 95th percentile is the largest of them."""
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first few of them, and that there are more."""
+    return ", ".join([*names[:NAMED], *(["…"] if len(names) > NAMED else [])])
 
 
 class _Finite(Frozen):

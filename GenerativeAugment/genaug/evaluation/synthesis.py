@@ -24,16 +24,13 @@ from genaug.evaluation.realism import (
     kid_score,
 )
 from genaug.evaluation.resampling import group_indices, pair_mean_interval
-from genaug.evaluation.scores import CopyCheck, Evaluation, Score
+from genaug.evaluation.scores import NAMED, CopyCheck, Evaluation, Score
 from genaug.evaluation.survey import Plan, Survey, survey
 from genaug.progress import Part, Reporter, Silent
 from genaug.volume import FloatArray
 
 FEWEST_REAL_PATIENTS = 4
 FEWEST_SYNTHETIC = 2
-
-NAMED = 5
-"""Labels that a note names."""
 
 SURVEY_SHARE = 0.8
 """Of the progress bar: reading and describing cases takes most of the time."""

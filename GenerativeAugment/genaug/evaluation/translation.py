@@ -31,7 +31,7 @@ from genaug.evaluation.paired import (
     value_range,
 )
 from genaug.evaluation.resampling import mean_interval
-from genaug.evaluation.scores import Evaluation, Score
+from genaug.evaluation.scores import Evaluation, Score, first_names
 from genaug.progress import Reporter, Silent
 from genaug.volume import AnyArray, FloatArray
 
@@ -48,9 +48,6 @@ BETTER: Mapping[str, Literal["lower", "higher", "match"]] = {
     "bone_dice": "higher",
     "dice": "higher",
 }
-
-NAMED = 5
-"""Pairs that a note names."""
 
 REPEATED = "a second real scan of the same patient against the first"
 MOVED = (
@@ -122,10 +119,9 @@ def evaluate_translation(
     notes = [f"the floor is {described}"]
     for role, tried in {"pairs": table, "repeats": floor}.items():
         if tried.flat:
-            more = ", …" if len(tried.flat) > NAMED else ""
             notes.append(
                 f"ssim and psnr left out for {len(tried.flat)} of {tried.cases} {role}, whose reference has one value"
-                f" in all of the body ({', '.join(tried.flat[:NAMED])}{more})"
+                f" in all of the body ({first_names(tried.flat)})"
             )
     return Evaluation(kind="translation", seed=seed, scores=scores, notes=notes)
 
