@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genaug.files import write_json, write_text
-from genaug.recipe import FOLDER
+from genaug.recipe import FOLDER, list_recipes
 
 from benchmarks import findings
 from benchmarks.table import between, copies, markdown, read_rows, relative, score, value
@@ -58,8 +58,7 @@ def write_tables(results: Path, document: Path = DOCUMENT) -> None:
             text, suite, markdown(SYNTHESIS_COLUMNS, _with_floor([row for row in made if row["suite"] == suite]))
         )
     text = between(text, "translation", markdown(TRANSLATION_COLUMNS, [_translation(row) for row in translated]))
-    failed = [f"- **{row['row']}**: {row['failed']}" for row in rows if "failed" in row]
-    text = between(text, "failed", "\n".join(failed) or "None.")
+    text = between(text, "failed", _not_measured(rows))
     sections = {
         "ordering": findings.ordering(good),
         "covariates": findings.covariates(results.parent / "covariates"),
@@ -73,6 +72,16 @@ def write_tables(results: Path, document: Path = DOCUMENT) -> None:
     text = between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
     write_text(document, text)
     write_json(MEASURED, {row["recipe"]: _measured(row) for row in good if row["seed"] == 1})
+
+
+def _not_measured(rows: list[dict[str, Any]]) -> str:
+    """The rows that failed, with what stopped each, and the recipes nobody has run yet."""
+    lines = [f"- **{row['row']}**: {row['failed']}" for row in rows if "failed" in row]
+    run = {row["recipe"] for row in rows}
+    waiting = [f"`{recipe.name}`" for recipe in list_recipes() if recipe.name not in run]
+    if waiting:
+        lines.append(f"- Not run yet: {', '.join(waiting)}.")
+    return "\n".join(lines) or "None."
 
 
 def _measured(row: dict[str, Any]) -> dict[str, Any]:

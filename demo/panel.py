@@ -19,6 +19,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
 from demo.planes import Plane
 
@@ -34,6 +35,8 @@ SIGNED = LinearSegmentedColormap.from_list("signed", ["#9ad8ff", "#2f8fd6", "#00
 _PAGE, _INK, _QUIET, _AMBER = "#0b0d10", "#f2f4f7", "#9aa4b2", "#ffb000"
 _SCALE_BAR_MM = 20.0
 _HEADER, _FOOTER, _MARGIN, _DPI = 44.0, 46.0, 12.0, 100
+_TITLE, _SMALLEST_TITLE = 17, 11
+"""Pixels."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +174,16 @@ def _draw_contours(axes: Axes, cell: Cell) -> None:
 
 def _draw_headings(figure: Figure, headings: Sequence[Heading], edges: Sequence[float]) -> None:
     figure_width, figure_height = figure.get_size_inches() * figure.dpi
+    middle = 1 - _HEADER * 0.5 / figure_height
     first = 0
+    titles = list[tuple[Text, float]]()
     for heading in headings:
         left = edges[first]
         first += heading.columns
         synthetic = SYNTHETIC in heading.origin
         tag = figure.text(
             (left + 7) / figure_width,
-            1 - _HEADER * 0.5 / figure_height,
+            middle,
             heading.origin,
             color="black" if synthetic else _INK,
             fontsize=_points(15),
@@ -191,15 +196,26 @@ def _draw_headings(figure: Figure, headings: Sequence[Heading], edges: Sequence[
                 "linewidth": 1.0,
             },
         )
-        end = tag.get_window_extent().x1
-        figure.text(
-            (end + 18) / figure_width,
-            1 - _HEADER * 0.5 / figure_height,
-            heading.text,
-            color=_INK,
-            fontsize=_points(17),
-            va="center",
-        )
+        start = tag.get_window_extent().x1 + 18
+        title = figure.text(start / figure_width, middle, heading.text, color=_INK, va="center")
+        if heading.text:
+            titles.append((title, edges[first] - _MARGIN - start))
+    _fit(titles)
+
+
+def _fit(titles: Sequence[tuple[Text, float]]) -> None:
+    """Write all titles in one size in which each keeps to its room, in pixels; what never does loses its front."""
+    for size in range(_TITLE, _SMALLEST_TITLE - 1, -1):
+        for title, _ in titles:
+            title.set_fontsize(_points(size))
+        if all(title.get_window_extent().width <= room for title, room in titles):
+            return
+    for title, room in titles:
+        # Ids of one cohort differ at their ends.
+        words = title.get_text()
+        while words and title.get_window_extent().width > room:
+            words = words[1:]
+            title.set_text(f"…{words}")
 
 
 def _draw_footing(figure: Figure, footing: Footing, scale: float, top: float) -> None:

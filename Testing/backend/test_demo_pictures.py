@@ -203,6 +203,19 @@ def test_synthetic_pictures_say_so_and_real_ones_do_not() -> None:
     )
 
 
+@pytest.mark.parametrize("length", [4, 16, 60])
+def test_no_title_runs_into_the_next_ones_origin(length: int) -> None:
+    plane = Volume(np.eye(48, dtype=np.float32).reshape(48, 48, 1), np.eye(4))
+    ids = [f"{'a' * (length - 1)}{number}" for number in range(6)]
+    figure = pictures.contact_sheet([pictures.Exhibit(plane, "SYNTHETIC", id_) for id_ in ids], width=1600)
+    written = [text for text in figure.texts if text.get_text() not in {"SYNTHETIC", ""}]
+    assert [text.get_text()[-1] for text in written] == list("012345"), "what tells the ids apart must be read"
+    assert len({text.get_fontsize() for text in written}) == 1
+    badges = [text.get_window_extent().x0 for text in figure.texts if text.get_text() == "SYNTHETIC"]
+    for text, following in zip(written, [*badges[1:], 1600], strict=True):
+        assert text.get_window_extent().x1 < following - 6
+
+
 def test_outlines_enclose_their_label_and_keep_their_colour() -> None:
     array = np.zeros((30, 30, 30), np.uint8)
     array[10:20, 10:20, 10:20] = 2
