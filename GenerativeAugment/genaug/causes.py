@@ -34,7 +34,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def system_error(error: OSError, subject: str | Path) -> GenaugError | None:
-    """DISK_FULL or NO_PERMISSION about `subject`; None for what the user cannot act on."""
+    """DISK_FULL, NO_PERMISSION or BAD_PARAMETER about `subject`; None for what the user cannot act on."""
     if error.errno in _FULL or _CUT_SHORT.fullmatch(str(error)):
         return GenaugError(
             Reason.DISK_FULL,
@@ -50,5 +50,13 @@ def system_error(error: OSError, subject: str | Path) -> GenaugError | None:
             (error.strerror or "access denied").lower(),
             "a readable input and a writable output",
             "Change its rights or choose another folder.",
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return GenaugError(
+            Reason.BAD_PARAMETER,
+            subject,
+            "a name that is too long for the file system",
+            "a shorter name",
+            "Choose a shorter name, or a folder nearer to the root.",
         )
     return None

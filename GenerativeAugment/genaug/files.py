@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -23,6 +24,17 @@ from genaug.causes import system_error
 from genaug.errors import GenaugError, Reason
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MOST_FAULTS = 50
+"""Keys at fault that a message names: a list of thousands of cases may have one in each."""
+
+BUSY_SECONDS = 5.0
+"""How long a file that another program has open may delay its replacement on Windows."""
+
+_REPLACES_OPEN_FILES = os.name != "nt"
+
+_KEPT = 50
+"""Characters of a name that its temporary one has too: with all of a long one it would be too long."""
 
 
 def _umask() -> int:
@@ -83,12 +95,12 @@ def writing(path: Path) -> Iterator[Path]:
         made = _missing_parents(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last, because image writers choose the format by it.
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{path.name}", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{path.name[-_KEPT:]}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         temporary.chmod(0o666 & ~_UMASK)
         yield temporary
-        temporary.replace(path)
+        _rename(temporary, path)
         complete = True
     except OSError as error:
         _raise_explained(error, path)
@@ -120,16 +132,13 @@ def writing_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             )
         made = _missing_parents(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".writing-{path.name}-", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".writing-{path.name[:_KEPT]}-", dir=path.parent))
         temporary.chmod(0o777 & ~_UMASK)
         yield temporary
         if path.exists():
-            discarded = Path(tempfile.mkdtemp(prefix=f".replaced-{path.name}-", dir=path.parent))
-            path.replace(discarded / path.name)
-            temporary.replace(path)
-            shutil.rmtree(discarded)
+            _exchange(temporary, path)
         else:
-            temporary.replace(path)
+            _rename(temporary, path)
         complete = True
     except OSError as error:
         _raise_explained(error, path)
@@ -192,12 +201,15 @@ def read_json(path: Path, model: type[Model], reason: Reason = Reason.UNREADABLE
 
 
 def invalid(error: ValidationError, subject: str | Path, expected: str, reason: Reason) -> GenaugError:
-    """A GenaugError that lists each key at fault, from pydantic's report."""
+    """A GenaugError that lists the keys at fault, from pydantic's report; of very many the first."""
     faults = [
         f"{'.'.join(str(part) for part in fault['loc']) or 'top level'}: {fault['msg'].lower()}"
         for fault in error.errors(include_url=False)
     ]
-    return GenaugError(reason, subject, "; ".join(faults), f"a valid {expected}", "Correct or remove the named keys.")
+    found = "; ".join(faults[:MOST_FAULTS])
+    if len(faults) > MOST_FAULTS:
+        found += f"; and {len(faults) - MOST_FAULTS} more"
+    return GenaugError(reason, subject, found, f"a valid {expected}", "Correct or remove the named keys.")
 
 
 def sha256_file(path: Path) -> str:
@@ -221,6 +233,43 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Rename a file or folder, on Windows as soon as nobody has the target or a file in it open.
+
+    There, whoever reads a file keeps it from being replaced: a form that draws the curves of a training, a virus
+    scanner, an indexer. They are done in a moment, and no training shall end for that.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            source.replace(target)
+        except PermissionError:
+            if _REPLACES_OPEN_FILES or time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _exchange(new: Path, path: Path) -> None:
+    """Put a folder in the place of the one at `path`, which is there again where that fails."""
+    discarded = Path(tempfile.mkdtemp(prefix=f".replaced-{path.name[:_KEPT]}-", dir=path.parent))
+    former = discarded / path.name
+    try:
+        _rename(path, former)
+        try:
+            _rename(new, path)
+        except OSError:
+            _rename(former, path)
+            raise
+    except OSError:
+        # Only when it is empty: what could not be put back stays.
+        _remove_empty([discarded])
+        raise
+    # The new one is in its place, whatever of the former one is still open.
+    shutil.rmtree(discarded, ignore_errors=True)
 
 
 def _raise_explained(error: OSError, path: Path) -> None:

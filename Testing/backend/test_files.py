@@ -1,5 +1,7 @@
 import errno
+import os
 import stat
+from pathlib import Path
 
 import pytest
 from genaug import files
@@ -48,6 +50,74 @@ def test_system_errors_become_instructions_and_leave_nothing(tmp_path, number, r
     assert caught.value.reason is reason
     assert caught.value.subject == str(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_name_that_a_file_system_takes_can_be_written(tmp_path):
+    for letter in ("a", "ü"):
+        name = letter * (251 // len(letter.encode())) + ".txt"
+        write_text(tmp_path / name, "text")
+        with writing_folder(tmp_path / name[:-4], replace=True) as temporary:
+            (temporary / "a").touch()
+        with writing_folder(tmp_path / name[:-4], replace=True) as temporary:
+            (temporary / "b").touch()
+    assert len(list(tmp_path.iterdir())) == 4
+    with pytest.raises(GenaugError, match="too long") as caught:
+        write_text(tmp_path / ("a" * 300), "text")
+    assert caught.value.reason is Reason.BAD_PARAMETER
+
+
+def refusing(monkeypatch, times):
+    """On Windows, where a rename is refused so many times because somebody reads what is to be replaced."""
+    left, replace = [times], Path.replace
+
+    def rename(source, target):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(errno.EACCES, "another process is using the file", str(target))
+        return replace(source, target)
+
+    monkeypatch.setattr(files, "_REPLACES_OPEN_FILES", False)
+    monkeypatch.setattr(Path, "replace", rename)
+
+
+def test_a_reader_delays_the_replacement_of_a_file_on_windows(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    write_text(path, "old")
+    refusing(monkeypatch, 5)
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    monkeypatch.setattr(files, "BUSY_SECONDS", 0.1)
+    refusing(monkeypatch, 1000)
+    with pytest.raises(GenaugError) as caught:
+        write_text(path, "newer")
+    assert caught.value.reason is Reason.NO_PERMISSION
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_folder_that_cannot_be_exchanged_stays(tmp_path, monkeypatch):
+    with writing_folder(tmp_path / "case") as temporary:
+        (temporary / "a").touch()
+    replace = Path.replace
+
+    def rename(source, target):
+        if ".writing-" in source.name:
+            raise OSError(errno.EIO, "no")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", rename)
+    with pytest.raises(OSError), writing_folder(tmp_path / "case", replace=True) as temporary:
+        (temporary / "b").touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["case", "case/a"]
+
+
+def test_what_is_still_open_of_a_replaced_folder_is_no_failure(tmp_path, monkeypatch):
+    with writing_folder(tmp_path / "case") as temporary:
+        (temporary / "a").touch()
+    monkeypatch.setattr(os, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "open")))
+    with writing_folder(tmp_path / "case", replace=True) as temporary:
+        (temporary / "b").touch()
+    assert [p.name for p in (tmp_path / "case").iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("write", ["file", "folder"])
