@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -36,6 +36,9 @@ STOP_SECONDS = 120.0
 
 END_SECONDS = 10.0
 """For the others to end after one has failed or the first has finished."""
+
+_GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
+"""What is said of a process that has ended; the latter on Windows, while it ends."""
 
 FABRIC = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What Fabric tells the processes that it starts; the first of them must not find it."""
@@ -87,12 +90,30 @@ def _end(child: subprocess.Popen[str]) -> None:
     """End the process and all that it started, where they have not ended by themselves."""
     if sys.platform == "win32":
         with suppress(psutil.NoSuchProcess):
-            for process in [*psutil.Process(child.pid).children(recursive=True), child]:
-                process.kill()
+            end_all(psutil.Process(child.pid).children(recursive=True))
+        child.kill()
         return
     # The session finds them all, those too whose parent is dead.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
+
+
+def end_all(processes: Iterable[psutil.Process], seconds: float = 0.0) -> None:
+    """End processes, every one of them: that another one has ended by itself meanwhile is no reason to stop.
+
+    Args:
+        processes: to be ended.
+        seconds: that they get to end in their own way, before they are killed.
+    """
+    alive = list(processes)
+    if seconds:
+        for process in alive:
+            with suppress(*_GONE):
+                process.terminate()
+        _, alive = psutil.wait_procs(alive, timeout=seconds)
+    for process in alive:
+        with suppress(*_GONE):
+            process.kill()
 
 
 def _relay(child: subprocess.Popen[str], log: IO[str], reporter: Reporter) -> None:

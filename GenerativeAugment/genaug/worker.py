@@ -33,7 +33,7 @@ from genaug.importing import collector_off
 from genaug.jobs.events import BaseEvent, Failed, Log, Queued, Ready, Started, to_line
 from genaug.jobs.kinds import KINDS, Kind
 from genaug.jobs.run import run_job
-from genaug.processes import END_SECONDS, STOP_SECONDS
+from genaug.processes import END_SECONDS, STOP_SECONDS, end_all
 from genaug.record import software_versions
 from genaug.strict import Strict
 
@@ -303,9 +303,4 @@ def _release_memory() -> None:
 
 def _end_children() -> None:
     """Processes that a job started must not outlive the worker."""
-    children = psutil.Process().children(recursive=True)
-    for child in children:
-        child.terminate()
-    _, alive = psutil.wait_procs(children, timeout=1.0)
-    for child in alive:
-        child.kill()
+    end_all(psutil.Process().children(recursive=True), seconds=1.0)

@@ -21,6 +21,7 @@ from genaug.jobs.events import BaseEvent, Failed, Finished
 from genaug.jobs.folder import build_job
 from genaug.jobs.kinds import Kind
 from genaug.jobs.schema import Task
+from genaug.processes import end_all
 from genaug.progress import Reporter
 from genaug.worker import Worker
 
@@ -304,6 +305,20 @@ def test_the_worker_takes_its_children_along(session: Session) -> None:
     session.hang_up()
     session.process.wait(timeout=5)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_child_that_has_ended_by_itself_keeps_no_other_alive(seconds: float) -> None:
+    import psutil
+
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    first, second = (subprocess.Popen(sleep) for _ in range(2))
+    children = [psutil.Process(first.pid), psutil.Process(second.pid)]
+    first.kill()
+    first.wait()
+    end_all(children, seconds)
+    second.wait(timeout=5)
+    assert not children[1].is_running()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")

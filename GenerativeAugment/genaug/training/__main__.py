@@ -21,7 +21,7 @@ import torch
 from genaug.jobs.events import EventReporter, Failed
 from genaug.jobs.failures import explain
 from genaug.parameters import TrainingOptions
-from genaug.processes import stop_with_input, tell
+from genaug.processes import end_all, stop_with_input, tell
 from genaug.progress import Silent
 from genaug.training.plan import TrainingPlan
 from genaug.training.processes import LOG
@@ -87,8 +87,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _end_the_others() -> None:
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
+    end_all(psutil.Process().children(recursive=True))
 
 
 if __name__ == "__main__":
