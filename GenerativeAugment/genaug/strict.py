@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+PathText = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
+"""A path; no system has one with a NUL in it, or an empty one."""
 
 
 class Strict(BaseModel):

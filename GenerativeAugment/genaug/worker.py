@@ -35,7 +35,7 @@ from genaug.jobs.kinds import KINDS, Kind
 from genaug.jobs.run import run_job
 from genaug.processes import END_SECONDS, STOP_SECONDS, end_all
 from genaug.record import software_versions
-from genaug.strict import Strict
+from genaug.strict import PathText, Strict
 
 GRACE_SECONDS = 5.0
 """How long a running job may take to stop after the parent is gone, before the process ends regardless."""
@@ -50,7 +50,7 @@ WARM_MODULES = ("torch", "SimpleITK", "scipy.ndimage", "genaug.training", "genau
 class Command(Strict):
     """One line of stdin."""
 
-    run: str | None = None
+    run: PathText | None = None
     id: str | None = None
     cancel: str | None = None
     quit: bool = False
@@ -66,10 +66,8 @@ class Command(Strict):
     @classmethod
     def parse(cls, line: str) -> Command:
         """A JSON object, or a plain folder path; raises BAD_JOB for anything else."""
-        if not line.startswith("{"):
-            return cls(run=line)
         try:
-            return cls.model_validate_json(line)
+            return cls.model_validate_json(line) if line.startswith("{") else cls(run=line)
         except ValidationError as error:
             raise invalid(error, line[:200], "command", Reason.BAD_JOB) from error
 

@@ -15,7 +15,7 @@ import pytest
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.files import write_text
 from genaug.jobs.estimate import Estimate
-from genaug.jobs.events import EventReporter, Failed, Finished, Log, Progress, Started, from_line, to_line
+from genaug.jobs.events import BaseEvent, EventReporter, Failed, Finished, Log, Progress, Started, from_line, to_line
 from genaug.jobs.folder import build_job
 from genaug.jobs.kinds import KINDS, Kind
 from genaug.jobs.run import run_job
@@ -92,7 +92,9 @@ def test_an_unknown_parameter_is_refused_by_name(tmp_path: Path) -> None:
         ({"inputs": {"cohort": ".", "dog": "."}}, "dog"),
         ({"inputs": {}}, "cohort"),
         ({"inputs": {"cohort": ["..", "."]}}, "cohort"),
+        ({"inputs": {"cohort": "a\0b"}}, "inputs.cohort"),
         ({"output": "."}, "output folder"),
+        ({"output": "a\0b"}, "output"),
     ],
 )
 def test_a_wrong_job_is_refused_naming_the_fault(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
@@ -217,6 +219,55 @@ def test_a_defect_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
     assert "raises_value_error" in log.read_text()
     assert isinstance(last, Failed)
     assert str(log) in last.remedy
+
+
+def names_a_file_in_latin_1(task: Task, reporter: Reporter) -> Mapping[str, Any]:
+    reporter.log(os.fsdecode(b"reading caf\xe9.nrrd"))
+    write_text(task.output / os.fsdecode(b"caf\xe9.txt"), os.fsdecode(b"made of caf\xe9.nrrd"))
+    return {}
+
+
+def test_a_name_that_is_no_text_is_told_and_written_with_escapes(tmp_path: Path) -> None:
+    events, last = run_kind(tmp_path, "names_a_file_in_latin_1")
+    assert isinstance(last, Failed)
+    assert last.reason is Reason.BAD_PARAMETER
+    assert "caf\\\\udce9" in last.found
+    for event in events:
+        assert from_line(to_line(event)) == event
+    assert "reading caf\\udce9.nrrd" in (tmp_path / "job" / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, os.fsdecode(b"caf\xe9")])
+def test_a_folder_that_cannot_be_is_a_failure_like_any_other(tmp_path: Path, name: str) -> None:
+    events: list[BaseEvent] = []
+    last = run_job(tmp_path / name, events.append)
+    assert isinstance(last, Failed)
+    assert events == [last] == [from_line(to_line(last))]
+
+
+def test_a_result_is_written_last_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(journal: Any, text: str) -> None:
+        if text.startswith("finished"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("genaug.jobs.run._Journal.write", write)
+    _, last = run_kind(tmp_path, "make_two")
+    assert isinstance(last, Failed)
+    assert last.reason is Reason.DISK_FULL
+    assert not (tmp_path / "job" / "result.json").exists()
+
+
+def test_a_failure_fits_into_a_line_however_much_is_wrong(tmp_path: Path) -> None:
+    cases = [{"id": str(number), "patient": "p", "colour": "red"} for number in range(30_000)]
+    (tmp_path / "cohort.json").write_text(json.dumps({"name": "many", "channels": {"A": "MR"}, "cases": cases}))
+    folder = build_job(tmp_path / "job", "fingerprint", inputs={"cohort": tmp_path})
+    last = run_job(folder, lambda event: None)
+    assert isinstance(last, Failed)
+    assert "cases.0.colour" in last.found
+    assert last.found.endswith("more")
+    assert len(to_line(last)) < 50_000
+    worst = Failed.of(GenaugError(Reason.INTERNAL, *["\0" * 10**6] * 4), "\0" * 10**6)
+    assert len(to_line(worst).encode()) < 1 << 20
 
 
 def never_ends(task: Task, reporter: Reporter) -> Mapping[str, Any]:

@@ -332,7 +332,17 @@ def test_a_signal_ends_the_job_cleanly(session: Session, number: signal.Signals)
 
 
 @pytest.mark.parametrize(
-    "line", ['{"run": 3}', "{", '{"stop": "x"}', '{"run": "a", "cancel": "b"}', "{}", '{"cancel": "a", "id": "b"}']
+    "line",
+    [
+        '{"run": 3}',
+        '{"run": "a\\u0000b"}',
+        "a\0b",
+        "{",
+        '{"stop": "x"}',
+        '{"run": "a", "cancel": "b"}',
+        "{}",
+        '{"cancel": "a", "id": "b"}',
+    ],
 )
 def test_a_faulty_command_is_answered_and_ignored(session: Session, line: str) -> None:
     session.send(line)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.jobs.estimate import Estimate
@@ -22,11 +22,26 @@ PROGRESS_INTERVAL_S = 0.1
 """Least time between ordinary progress events. A completed bar is sent at once, at most once after each ordinary
 event, so a stream never carries more than 20 a second."""
 
+LONGEST_TEXT = 20_000
+"""Characters of a text in an event. Nobody reads more of a message, and the caller takes a line of more than 1 MiB, in
+which every character may need six bytes, for garbage."""
+
+
+def _sendable(text: str) -> str:
+    """`text` as a line can hold it: no longer than is read, and with escapes for what UTF-8 does not have."""
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[:LONGEST_TEXT]}… ({len(text)} characters)"
+    # Names of files are bytes on some systems, and Python keeps those that are no text in characters of its own.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+Text = Annotated[str, AfterValidator(_sendable)]
+
 
 class BaseEvent(Strict):
     """What every event has."""
 
-    id: str | None = Field(default=None, description="the job it belongs to; absent outside the worker")
+    id: Text | None = Field(default=None, description="the job it belongs to; absent outside the worker")
 
 
 class Ready(BaseEvent):
@@ -50,7 +65,7 @@ class Started(BaseEvent):
 
     event: Literal["started"] = "started"
     kind: str
-    folder: str
+    folder: Text
 
 
 class Progress(BaseEvent):
@@ -59,7 +74,7 @@ class Progress(BaseEvent):
     event: Literal["progress"] = "progress"
     done: int
     total: int
-    note: str
+    note: Text
     eta_seconds: float | None
 
 
@@ -67,7 +82,7 @@ class Log(BaseEvent):
     """One line for the log; the same line is in log.txt."""
 
     event: Literal["log"] = "log"
-    message: str
+    message: Text
 
 
 class ProductMade(BaseEvent):
@@ -75,14 +90,14 @@ class ProductMade(BaseEvent):
 
     event: Literal["product"] = "product"
     role: str
-    path: str
+    path: Text
 
 
 class Finished(BaseEvent):
     """The job succeeded; `result` is its result.json."""
 
     event: Literal["finished"] = "finished"
-    result: str
+    result: Text
 
 
 class Failed(BaseEvent):
@@ -90,11 +105,11 @@ class Failed(BaseEvent):
 
     event: Literal["failed"] = "failed"
     reason: Reason
-    subject: str
-    found: str
-    expected: str
-    remedy: str
-    message: str
+    subject: Text
+    found: Text
+    expected: Text
+    remedy: Text
+    message: Text
 
     @classmethod
     def of(cls, error: GenaugError, job_id: str | None = None) -> Failed:

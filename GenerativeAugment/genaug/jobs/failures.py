@@ -35,6 +35,15 @@ def known(error: BaseException, subject: str | Path) -> GenaugError | None:
         return _out_of_memory(error, subject)
     if isinstance(error, OSError):
         return system_error(error, error.filename if isinstance(error.filename, (str, Path)) else subject)
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        name = error.object.encode("utf-8", "backslashreplace").decode("utf-8")
+        return GenaugError(
+            Reason.BAD_PARAMETER,
+            subject,
+            f"a name that is no UTF-8, in {name[:200]!r}",
+            "names of files and folders in UTF-8",
+            "Rename the file or folder whose name is shown with a \\udc.",
+        )
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("genaug"):
         return GenaugError(
             Reason.MISSING_DEPENDENCY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def _existing(folder: Path, role: str, value: str | list[str]) -> tuple[Path, ..
 
 
 def _absolute(folder: Path, text: str) -> Path:
-    return (folder / text).resolve()
+    # Not Path.resolve, which raises a RuntimeError where links go in a circle.
+    return Path(os.path.realpath(folder / text))
 
 
 def _stored(folder: Path, value: Paths) -> str | list[str]:

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.errors import Cancelled, Reason
 from genaug.files import write_json
 from genaug.jobs.events import BaseEvent, Emit, EventReporter, Failed, Finished, Log, ProductMade, Started
 from genaug.jobs.failures import explain
@@ -43,13 +43,13 @@ def run_job(
         stop: ends the job with CANCELLED at its next step when set.
         kinds: what can be run; other than the default in tests.
     """
-    folder = folder.resolve()
     try:
+        folder = folder.resolve()
         require_job(folder)
         (folder / RESULT_FILE).unlink(missing_ok=True)
         with _Journal(folder / LOG_FILE, emit) as journal:
             last = _run_logged(folder, journal, job_id, stop, kinds)
-    except (GenaugError, OSError) as error:
+    except Exception as error:
         # Before there is a log: the folder holds no job or may not be written.
         last = Failed.of(explain(_placed(error, folder), folder, folder / LOG_FILE), job_id)
     emit(last)
@@ -64,7 +64,10 @@ class _Journal:
         self.products: list[Product] = []
 
     def __enter__(self) -> _Journal:
-        self._stream: TextIO = self._path.open("w", encoding="utf-8", newline="\n", buffering=1)
+        # A name of a file need not be text, and what a failure says of it has to be written all the same.
+        self._stream: TextIO = self._path.open(
+            "w", encoding="utf-8", errors="backslashreplace", newline="\n", buffering=1
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -128,8 +131,9 @@ def _run_task(task: Task, kind: Kind, reporter: EventReporter, journal: _Journal
         versions=software_versions(),
         platform=platform.platform(),
     )
-    write_json(task.folder / RESULT_FILE, result.model_dump(mode="json"))
     journal.write(f"finished in {result.seconds:.1f} s, at most {peak.rss_bytes / 2**20:.0f} MiB")
+    # Last of all: nothing that fails may come after the proof of success.
+    write_json(task.folder / RESULT_FILE, result.model_dump(mode="json"))
     return Finished(id=job_id, result=str(task.folder / RESULT_FILE))
 
 
@@ -139,7 +143,7 @@ def _remove_former_output(task: Task) -> None:
         shutil.rmtree(task.output)
 
 
-def _placed(error: GenaugError | OSError, folder: Path) -> GenaugError | OSError:
+def _placed(error: Exception, folder: Path) -> Exception:
     """The error with a file name, where the system gave none."""
     if isinstance(error, OSError) and error.filename is None:
         error.filename = str(folder)

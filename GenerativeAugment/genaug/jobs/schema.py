@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json
-from genaug.strict import Strict
+from genaug.strict import PathText, Strict
 
 JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
@@ -32,8 +32,8 @@ class Job(Strict):
     parameters: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(0, ge=0, lt=2**63)
     device: Device = "auto"
-    inputs: dict[str, str | list[str]] = Field(default_factory=dict, description="role to path or paths")
-    output: str = Field("outputs", min_length=1)
+    inputs: dict[str, PathText | list[PathText]] = Field(default_factory=dict, description="role to path or paths")
+    output: PathText = "outputs"
 
 
 class Product(Strict):
