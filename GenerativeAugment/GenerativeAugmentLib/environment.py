@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,9 @@ TORCH_VERSIONS = ">=2.4,<2.13"
 
 BUNDLED = ("numpy", "scipy", "SimpleITK", "requests", "vtk", "pydicom")
 """What comes with Slicer and must never be replaced in it: other modules have it loaded."""
+
+NEVER_DRAWN_IN = ("torch", *BUNDLED)
+"""What no other package may bring: MONAI would choose a torch that does not fit the graphics card."""
 
 ASK_SECONDS = 30.0
 """How long another Python may take to say what it has."""
@@ -249,12 +252,16 @@ class Environment:
         missing = [
             str(requirement) for requirement in wanted if not requirement.isMetBy(_installedHere(requirement.name))
         ]
+        missing += _absentDependencies(wanted)
         if not missing:
             return
         names = ", ".join(missing)
         with _installing(names):
             _installIntoSlicer(missing, names)
-        self.forget()
+            self.forget()
+            absent = _absentDependencies(wanted)
+            if absent:
+                raise RuntimeError(_("still missing: {names}").format(names=", ".join(absent)))
 
     def _requireSlicerPython(self) -> None:
         python = self.pythonExecutable()
@@ -442,25 +449,70 @@ def _runShortly(arguments: list[str], environment: dict[str, str]) -> tuple[str,
     return output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 
 
+def _absentDependencies(wanted: Iterable[Requirement]) -> list[str]:
+    """What the packages that are there need, at any depth, and is not there itself.
+
+    Where some are left out, slicer.packaging installs dependencies one by one, goes on when one fails, and never looks
+    again at those of a package that is there.
+    """
+    try:
+        import slicer.packaging  # noqa: F401
+    except ModuleNotFoundError:
+        # pip alone installs all or nothing.
+        return []
+    from packaging.requirements import InvalidRequirement
+    from packaging.requirements import Requirement as Dependency
+
+    waiting = [requirement.name for requirement in wanted]
+    seen = {_canonical(name) for name in (*waiting, *NEVER_DRAWN_IN)}
+    absent = []
+    while waiting:
+        for text in _dependenciesOf(waiting.pop()):
+            try:
+                dependency = Dependency(text)
+            except InvalidRequirement:
+                # The installer passes over it as well.
+                continue
+            needed = dependency.marker is None or dependency.marker.evaluate({"extra": ""})
+            if not needed or _canonical(dependency.name) in seen:
+                continue
+            seen.add(_canonical(dependency.name))
+            if _installedHere(dependency.name) is None:
+                absent.append(f"{dependency.name}{dependency.specifier}")
+            else:
+                waiting.append(dependency.name)
+    return absent
+
+
+def _dependenciesOf(name: str) -> list[str]:
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _canonical(name: str) -> str:
+    """A package's name as all its spellings are one."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _installIntoSlicer(missing: list[str], names: str) -> None:
     import slicer
 
+    # Asked here: pip_ensure raises the same error when the user says no as for some failures.
+    if not slicer.util.confirmOkCancelDisplay(
+        _("These Python packages will be downloaded and installed: {names}").format(names=names)
+    ):
+        raise _declined(names)
     try:
         import slicer.packaging
     except ModuleNotFoundError:
-        # Slicer before 5.12: no dialog of its own, and dependencies cannot be left out one by one.
-        if not slicer.util.confirmOkCancelDisplay(
-            _("These Python packages will be downloaded and installed: {names}").format(names=names)
-        ):
-            raise _declined(names) from None
+        # Slicer before 5.12: dependencies cannot be left out one by one.
         slicer.util.pip_install(missing)
         return
-    try:
-        # MONAI would draw in a torch that does not fit the graphics card, and a numpy that does not fit Slicer.
-        slicer.packaging.pip_ensure(missing, requester="GenerativeAugment", skip_packages=["torch", *BUNDLED])
-    except RuntimeError as error:
-        # What pip_ensure raises when the user says no; a failed installation is a CalledProcessError.
-        raise _declined(names) from error
+    slicer.packaging.pip_ensure(
+        missing, requester="GenerativeAugment", skip_packages=list(NEVER_DRAWN_IN), prompt_install=False
+    )
 
 
 @contextmanager

@@ -332,6 +332,7 @@ def packaging(monkeypatch, answer=None):
         if answer is not None:
             raise answer
 
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *rest, **options: True)
     module = types.SimpleNamespace(pip_ensure=ensure)
     monkeypatch.setitem(sys.modules, "slicer.packaging", module)
     monkeypatch.setattr(slicer, "packaging", module, raising=False)
@@ -357,12 +358,30 @@ def test_the_rest_comes_through_slicers_packaging(environment, mine, monkeypatch
 
 
 def test_packages_may_be_declined_or_fail(environment, mine, refused, monkeypatch):
+    import slicer
+
     without(environment, monkeypatch, "monai")
-    packaging(monkeypatch, RuntimeError("User declined package installation"))
-    assert refused(mine.installRequirements).reason == "cancelled"
-    packaging(monkeypatch, subprocess.CalledProcessError(1, "pip install"))
+    calls = packaging(monkeypatch)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *rest, **options: False)
+    assert refused(mine.installRequirements).reason == "cancelled" and not calls
+    for error in (subprocess.CalledProcessError(1, "pip install"), RuntimeError("PythonSlicer executable not found")):
+        packaging(monkeypatch, error)
+        raised = refused(mine.installRequirements)
+        assert raised.reason == "not_installed" and raised.subject == "monai>=1.5"
+
+
+def test_what_an_installation_left_out_is_installed_by_the_next(environment, mine, refused, monkeypatch):
+    calls, there = packaging(monkeypatch), {"tensorboard", "werkzeug"}
+    needs = {"tensorboard": ["werkzeug>=1.0", "numpy>=1.12", "six; extra == 'old'"], "werkzeug": ["MarkupSafe>=2.1"]}
+    monkeypatch.setattr(environment, "requirements", lambda: [environment.Requirement("tensorboard")])
+    monkeypatch.setattr(environment, "_dependenciesOf", lambda name: needs.get(name, []))
+    monkeypatch.setattr(environment, "_installedHere", lambda name: "99" if name in there else None)
     raised = refused(mine.installRequirements)
-    assert raised.reason == "not_installed" and raised.subject == "monai>=1.5"
+    assert raised.reason == "not_installed" and "MarkupSafe" in raised.found
+    assert [requirements for requirements, _options in calls] == [["MarkupSafe>=2.1"]]
+    there.add("MarkupSafe")
+    mine.installRequirements()
+    assert len(calls) == 1
 
 
 def test_an_older_slicer_asks_and_installs_with_its_own_means(environment, mine, refused, monkeypatch):
