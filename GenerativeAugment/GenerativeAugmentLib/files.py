@@ -6,7 +6,9 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,14 @@ from GenerativeAugmentLib.errors import JobError, _
 
 WRITING = ".writing-"
 """Start of the names under which things are written until they are complete."""
+
+BUSY_S = 1.0
+"""How long a file that another program has open may delay its replacement on Windows."""
+
+_REPLACES_OPEN_FILES = os.name != "nt"
+
+_KEPT = 50
+"""Characters of a name that its temporary one has too: with all of a long one it would be too long."""
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -64,7 +74,7 @@ def writeText(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
-        temporary.replace(path)
+        rename(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise explained(error, path) from error
@@ -97,7 +107,7 @@ def writingFolder(path: Path) -> Iterator[Path]:
         yield temporary
         if path.exists():
             path.rmdir()
-        temporary.replace(path)
+        rename(temporary, path)
     except OSError as error:
         raise explained(error, path) from error
     finally:
@@ -107,7 +117,28 @@ def writingFolder(path: Path) -> Iterator[Path]:
 
 def aside(path: Path) -> Path:
     """A free hidden name beside `path`, with its suffixes; `tempfile` would make what only the user may read."""
-    return path.with_name(f"{WRITING}{uuid.uuid4().hex[:8]}-{path.name}")
+    return path.with_name(f"{WRITING}{uuid.uuid4().hex[:8]}-{path.name[-_KEPT:]}")
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder another name, in the place of a file that has it.
+
+    On Windows nothing can be renamed or replaced that somebody reads. A worker, a virus scanner or an indexer is done
+    in a moment, for which this waits.
+
+    Raises:
+        OSError: whatever the system says, of an open file after BUSY_S.
+    """
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            source.replace(target)
+        except PermissionError:
+            if _REPLACES_OPEN_FILES or time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def sha256File(path: Path) -> str:

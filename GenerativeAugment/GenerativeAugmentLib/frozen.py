@@ -34,7 +34,7 @@ from GenerativeAugmentLib.exchange import (
     volumeGeometry,
     worldMatrix,
 )
-from GenerativeAugmentLib.files import aside, explained
+from GenerativeAugmentLib.files import aside, explained, rename
 from GenerativeAugmentLib.steps import PORTION, Steps, finish
 
 RAW, COMPRESSED = "nrrd", "nii.gz"
@@ -269,7 +269,7 @@ def _writing(
                 yield len(data)
             if packer:
                 stream.write(packer.flush())
-        temporary.replace(path)
+        rename(temporary, path)
     except OSError as error:
         raise explained(error, path) from error
     finally:

@@ -16,7 +16,7 @@ from GenerativeAugmentLib.blindedTest import BlindedTest, BlindedTestResult
 from GenerativeAugmentLib.cohortFiles import CaseEntry, cohortCases, manifestPath, readCohort
 from GenerativeAugmentLib.cohorts import safeName
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.files import WRITING, explained, sha256File
+from GenerativeAugmentLib.files import aside, explained, rename, sha256File
 from GenerativeAugmentLib.reviewLog import (
     DECISIONS,
     REASONS,
@@ -213,18 +213,25 @@ class ReviewQueue:
         self.refresh()
         folder = _folderOf(case, self.path.parent)
         version = self.maskVersion(caseId) + 1
-        # A crash between file and line leaves a file that no line names; it is kept, and the next one counts on.
-        while (target := folder / f"label.v{version}.nrrd").exists():
-            version += 1
-        temporary = folder / f"{WRITING}{target.name}"
+        target = folder / f"label.v{version}.nrrd"
+        written = False
         try:
-            writer(temporary)
-            digest = sha256File(temporary)
-            temporary.replace(target)
+            # A crash between file and line leaves a file that no line names; it is kept, and the next one counts on.
+            while not _claimed(target):
+                version += 1
+                target = folder / f"label.v{version}.nrrd"
+            temporary = aside(target)
+            try:
+                writer(temporary)
+                digest = sha256File(temporary)
+                rename(temporary, target)
+                written = True
+            finally:
+                temporary.unlink(missing_ok=True)
+                if not written:
+                    target.unlink(missing_ok=True)
         except OSError as error:
             raise explained(error, target) from error
-        finally:
-            temporary.unlink(missing_ok=True)
         mask = Path(os.path.relpath(target, self.path.parent)).as_posix()
         standing = self.standing(caseId)
         corrected = Review(caseId, self.reviewer, "needs_edit", mask_version=version, mask=mask, mask_sha256=digest)
@@ -254,10 +261,10 @@ class ReviewQueue:
             JobError: "disk_full" or "no_permission", and whatever `writer` raises; a former file then stays.
         """
         target = self.draft(caseId)
-        temporary = target.with_name(f"{WRITING}{target.name}")
+        temporary = aside(target)
         try:
             writer(temporary)
-            temporary.replace(target)
+            rename(temporary, target)
         except OSError as error:
             raise explained(error, target) from error
         finally:
@@ -336,6 +343,15 @@ class ReviewQueue:
             return None
         self._index = index
         return self.current
+
+
+def _claimed(path: Path) -> bool:
+    """Whether the name was free, and is now this queue's: another reviewer may store a mask at the same moment."""
+    try:
+        path.open("xb").close()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _folderOf(case: CaseEntry, otherwise: Path) -> Path:

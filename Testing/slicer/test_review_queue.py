@@ -1,5 +1,6 @@
 """The review log, each reviewer's queue, corrected masks, agreement, and the blinded test."""
 
+import hashlib
 import json
 import math
 
@@ -190,6 +191,24 @@ def test_corrected_masks_are_versions_that_stay(queue, cohort):
     assert review.mask == "case0/label.v2.nrrd" and review.mask_version == 2 and review.decision == "accepted"
     assert corrected_mask(queue.path, review) == cohort / "case0" / "label.v2.nrrd"
     assert again(queue).latestMask("case0") == cohort / "case0" / "label.v2.nrrd"
+
+
+def test_two_reviewers_at_once_never_store_one_version(queue):
+    other = again(queue, "Bob")
+
+    def slow(path):
+        # Meanwhile, in another Slicer.
+        assert other.storeCorrectedMask("case0", mask(2)) == 2
+        mask(1)(path)
+
+    assert queue.storeCorrectedMask("case0", slow) == 1
+    queue.refresh()
+    masks = {review.reviewer: review for review in queue.reviews}
+    for reviewer in ("Ada", "Bob"):
+        path = queue.path.parent / masks[reviewer].mask
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == masks[reviewer].mask_sha256
+    names = sorted(path.name for path in (queue.path.parent / "case0").glob("*label*"))
+    assert names == ["label.nrrd", "label.v1.nrrd", "label.v2.nrrd"]
 
 
 def test_masks_of_a_linked_cohort_are_found_by_both_sides(slicerHost, cohort, tmp_path):
