@@ -24,7 +24,7 @@ from GenerativeAugmentLib.catalogueFile import (
     readCatalogue,
 )
 from GenerativeAugmentLib.errors import JobError, _
-from GenerativeAugmentLib.files import WRITING, aside, explained
+from GenerativeAugmentLib.files import WRITING, aside, explained, rename
 from GenerativeAugmentLib.packageFiles import (
     CARD,
     LABEL_MAP,
@@ -178,7 +178,7 @@ class Catalogue:
             target = self._user / name
             if target.exists():
                 raise self._inTheWay(target)
-            package.replace(target)
+            rename(package, target)
         except OSError as error:
             raise explained(error, self._user) from error
         finally:
@@ -204,7 +204,7 @@ class Catalogue:
         # Renamed first: a model that is half deleted must not look like one that can be used.
         working = aside(entry.folder)
         try:
-            entry.folder.replace(working)
+            rename(entry.folder, working)
             shutil.rmtree(working)
         except OSError as error:
             raise explained(error, entry.folder) from error
@@ -265,6 +265,10 @@ class Catalogue:
                 self._requireListed(package, described, known)
             except JobError as problem:
                 self.problems.append(problem)
+                continue
+            except OSError as error:
+                # Such as a folder of another user's, which may not be looked into.
+                self.problems.append(explained(error, package))
                 continue
             entries.append(entryOf({**described, "seconds": known["seconds"] if known else {}}, package, builtIn))
         return entries + [entryOf(described, None, builtIn) for described in listed.values()]

@@ -51,6 +51,9 @@ def _problems(value: Any, schema: dict, root: dict, place: str) -> Iterator[str]
 
 
 def _inObject(value: dict, schema: dict, root: dict, place: str) -> Iterator[str]:
+    if "propertyNames" in schema:
+        for key in value:
+            yield from _problems(key, schema["propertyNames"], root, f"{place}.{key}" if place else key)
     known = schema.get("properties", {})
     others = schema.get("additionalProperties", True)
     for key, item in value.items():
@@ -95,7 +98,7 @@ def _bound(fits: Callable[[Any, Any], bool], kind: tuple[type, ...], words: str)
     return check
 
 
-_STRUCTURE = {"properties", "additionalProperties", "items"}
+_STRUCTURE = {"properties", "propertyNames", "additionalProperties", "items"}
 
 _CHECKS: dict[str, Callable[[Any, Any], str]] = {
     "type": _type,

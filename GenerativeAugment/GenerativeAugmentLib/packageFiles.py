@@ -59,7 +59,8 @@ Progress = Callable[[int, int], None]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _UNSAFE = re.compile(r'[<>:"|?*\\\x00-\x1f]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\..*)?", re.IGNORECASE)
+"""Devices of Windows, whatever suffix follows; spaces before that do not matter, and raised digits are digits."""
 _PIECE = 1 << 20
 _LARGEST_INFO = 64 << 20
 _LARGEST_TEXT = 1 << 20
@@ -109,7 +110,7 @@ def describePackage(folder: Path) -> dict:
             "note": info["note"],
             "seconds": {},
         }
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise _bad(
             folder / INFO,
             _("no readable key {key}").format(key=error),
@@ -380,7 +381,11 @@ def freeBytes(folder: Path) -> int:
 
 
 def _isInside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (ValueError, RuntimeError):
+        # What is no path on any system, such as one with a NUL, and links that go in a circle.
+        return False
 
 
 def _bad(subject: Path, found: str, expected: str, remedy: str) -> JobError:

@@ -270,6 +270,70 @@ def test_a_damaged_model_keeps_no_other_from_being_listed(catalogue, package):
         catalogue.entry("other")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("trained_on__labels", [{"value": "one", "name": "a"}]),
+        ("trained_on__labels", [{"value": float("inf"), "name": "a"}]),
+        ("trained_on__labels", [{"value": -1, "name": "a"}]),
+        ("trained_on__modalities", "MR"),
+        ("recipe__stages", {}),
+        ("stages__vae__sha256", "\ud800"),
+        ("stages__vae__file", "x" * 300 + ".safetensors"),
+    ],
+)
+def test_a_hostile_description_keeps_no_other_from_being_listed(catalogue, slicerHost, key, value):
+    from GenerativeAugmentLib.catalogue import builtInFolder
+
+    sound = shutil.copytree(builtInFolder() / "brain-t1-gan", catalogue.userFolder / "brain-t1-gan")
+    hostile = shutil.copytree(builtInFolder() / "brain-t1-vae", catalogue.userFolder / "hostile")
+    change(hostile, **{key: value})
+    assert [entry.folder for entry in catalogue.models()] == [sound]
+    assert len(catalogue.problems) == 1
+
+
+@pytest.mark.parametrize("file", ["models/a\0b.safetensors", "models/\ud800.safetensors", "models/loop.safetensors"])
+def test_weights_at_no_place_at_all_are_refused(catalogue, slicerHost, tmp_path, file):
+    from GenerativeAugmentLib.catalogue import builtInFolder
+    from GenerativeAugmentLib.errors import JobError
+    from GenerativeAugmentLib.packageFiles import verifyPackage
+
+    package = shutil.copytree(builtInFolder() / "brain-t1-vae", tmp_path / "package")
+    (package / "models" / "loop.safetensors").symlink_to("loop.safetensors")
+    change(package, stages__vae__file=file)
+    with pytest.raises(JobError, match="inside the package"):
+        verifyPackage(package)
+
+
+@pytest.mark.parametrize(
+    "name", ["nul .txt", "COM\u00b9", "conin$", "lpt0.a.b", "aux  ", "NUL", "com\u00b3.safetensors"]
+)
+def test_no_device_of_windows_is_written_to(catalogue, slicerHost, tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr(f"package/{name}", "text")
+    error = refused(catalogue, tmp_path / "model.zip")
+    assert error.reason == "bad_package" and "archive" in error.remedy and "name" in error.found
+
+
+def test_a_scanner_delays_an_import_on_windows(catalogue, slicerHost, monkeypatch):
+    from GenerativeAugmentLib import files
+    from GenerativeAugmentLib.catalogue import builtInFolder
+
+    left, replace = [3], Path.replace
+
+    def rename(source, target):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(13, "another process is using the file", str(target))
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", rename)
+    assert refused(catalogue, builtInFolder() / "brain-t1-vae").reason == "no_permission"
+    left[0] = 3
+    monkeypatch.setattr(files, "_REPLACES_OPEN_FILES", False)
+    assert catalogue.importPackage(builtInFolder() / "brain-t1-vae").name == "brain-t1-vae"
+
+
 def test_a_name_that_is_taken_is_refused(catalogue, package, tmp_path):
     from GenerativeAugmentLib.errors import JobError
 
@@ -483,6 +547,9 @@ def test_the_schema_validator(slicerHost):
         ({"a": None, "c": 2, "d": 3.5, "e": True}, ["c", "d", "e"]),
     ):
         assert [problem.split(":")[0] for problem in schemaProblems(faulty, schema)] == places
+    names = {"propertyNames": {"pattern": "^[0-9]+$"}, "additionalProperties": {"type": "string"}}
+    assert schemaProblems({"1": "a"}, names) == []
+    assert [problem.split(":")[0] for problem in schemaProblems({"x": "a", "2": 3}, names)] == ["x", "2"]
     items = {"type": "array", "minItems": 1, "maxItems": 2, "items": {"type": "number", "exclusiveMinimum": 0}}
     assert schemaProblems([1, 0.5], items) == []
     assert len(schemaProblems([1, 2, 0], items)) == 2
