@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -30,6 +30,7 @@ from genaug.grid import Grid
 from genaug.networks import Signature, System, build_system
 from genaug.recipe import Recipe
 from genaug.record import software_versions
+from genaug.strict import PathText
 from genaug.tensors import Roles
 
 INFO = "configs/genaug.json"
@@ -72,12 +73,21 @@ class TrainedOn(_Strict):
 class TrainedStage(_Strict):
     """One network of the package."""
 
-    file: str
+    file: PathText | Literal[""] = Field(description="relative to the package; empty before it is written")
     sha256: str
     signature: dict[str, Any]
     iterations: int
     seconds: float
     device: str
+
+    @field_validator("signature")
+    @classmethod
+    def _can_be_built_for(cls, signature: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Signature.from_dict(signature)
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"no shapes to build a network for: {error}") from error
+        return signature
 
 
 class PackageInfo(_Strict):
@@ -97,6 +107,12 @@ class PackageInfo(_Strict):
     scores: list[dict[str, Any]] = []
     note: str = ""
     licence: str = "Apache-2.0"
+
+    @model_validator(mode="after")
+    def _stages_are_the_recipes(self) -> PackageInfo:
+        if list(self.stages) != list(self.recipe.stages):
+            raise ValueError(f"stages are {', '.join(self.stages)}, of the recipe {', '.join(self.recipe.stages)}")
+        return self
 
 
 class Package:

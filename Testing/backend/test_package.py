@@ -121,6 +121,29 @@ def test_a_damaged_description_is_named(package, damage):
         assert "colour" in caught.value.found
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"file": "models/a\0b.safetensors"}, "file"),
+        ({"signature": {}}, "signature"),
+        ({"signature": {"window": [8, 8], "channels": 1}}, "signature"),
+        (None, "stages are"),
+    ],
+)
+def test_a_description_of_what_cannot_be_built_is_named(package, change, named):
+    path = package / INFO
+    info = json.loads(path.read_text())
+    if change is None:
+        info["stages"] = {"other": info["stages"]["autoencoder"]}
+    else:
+        info["stages"]["autoencoder"].update(change)
+    path.write_text(json.dumps(info))
+    with pytest.raises(GenaugError) as caught:
+        load_package(package)
+    assert caught.value.reason is Reason.BAD_PACKAGE
+    assert named in caught.value.found
+
+
 def test_a_loaded_package_stays_loaded_until_a_file_changes(package):
     first = load_package(package)
     assert load_package(package) is first
