@@ -35,13 +35,18 @@ def agreement(reviews: Iterable[Review]) -> Agreement:
     """Agreement between reviewers on the cases that at least two of them decided about.
 
     A reviewer's last decision about a label map version counts. Decisions about different versions are about different
-    things, so of each case the latest version that two reviewers have seen is compared. Two reviewers in all give
-    Cohen's kappa (1960, doi:10.1177/001316446002000104); more give Fleiss' kappa (1971, doi:10.1037/h0031619), in its
-    form for a varying number of reviewers per case.
+    things, so of each case the latest version that two reviewers have decided about is compared. The line that stores a
+    corrected version, the first one that names it, only repeats what was said of the version before, and is no decision
+    about this one. Two reviewers in all give Cohen's kappa (1960, doi:10.1177/001316446002000104); more give Fleiss'
+    kappa (1971, doi:10.1037/h0031619), in its form for a varying number of reviewers per case.
     """
     seen: dict[str, dict[int, dict[str, str]]] = {}
     for review in reviews:
-        seen.setdefault(review.case_id, {}).setdefault(review.mask_version, {})[review.reviewer] = review.decision
+        versions = seen.setdefault(review.case_id, {})
+        if review.mask_version > 0 and review.mask_version not in versions:
+            versions[review.mask_version] = {}
+        else:
+            versions.setdefault(review.mask_version, {})[review.reviewer] = review.decision
     common: dict[str, dict[str, str]] = {}
     for caseId, versions in seen.items():
         shared = [version for version, decisions in versions.items() if len(decisions) > 1]
@@ -104,3 +109,25 @@ def wilsonInterval(successes: int, trials: int, confidence: float = 0.95) -> tup
     low, high = (center - margin) / scale, (center + margin) / scale
     # The ends are exact at none and at all; rounding would leave them off by one unit in the last place.
     return 0.0 if successes == 0 else low, 1.0 if successes == trials else high
+
+
+def meanInterval(first: tuple[int, int], second: tuple[int, int], confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean of two independent proportions, from the Wilson interval of each.
+
+    Newcombe 1998, method 10, for a difference: the mean of p and q is half of 1 + p - (1 - q).
+    (doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I)
+
+    Args:
+        first: successes and trials, at least one trial.
+        second: the same of the other proportion.
+        confidence: 0 to 1, exclusive.
+
+    Raises:
+        ValueError: as `wilsonInterval`.
+    """
+    proportions = [successes / trials for successes, trials in (first, second)]
+    ends = [wilsonInterval(*counts, confidence) for counts in (first, second)]
+    below = math.hypot(*(p - low for p, (low, _high) in zip(proportions, ends)))
+    above = math.hypot(*(high - p for p, (_low, high) in zip(proportions, ends)))
+    center = sum(proportions) / 2
+    return center - below / 2, center + above / 2

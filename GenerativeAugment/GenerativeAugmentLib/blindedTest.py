@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from GenerativeAugmentLib.agreement import wilsonInterval
+from GenerativeAugmentLib.agreement import meanInterval, wilsonInterval
 from GenerativeAugmentLib.cohortFiles import CaseEntry
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.reviewLog import appendLine
@@ -33,14 +33,35 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Balanced:
+    """Share of right answers if as many cases of each kind had been asked, with its 95 % interval.
+
+    It is 0.5 for whoever cannot tell, however many cases of each kind there were and whichever answer he prefers: of
+    thirty synthetic and ten real cases "synthetic" is right three times in four without a look.
+    """
+
+    proportion: float
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, real: Score, synthetic: Score) -> Balanced | None:
+        """The mean of both scores; None where one kind was not asked about."""
+        if not real.total or not synthetic.total:
+            return None
+        interval = meanInterval((real.correct, real.total), (synthetic.correct, synthetic.total))
+        return cls((real.proportion + synthetic.proportion) / 2, interval)
+
+
+@dataclass(frozen=True)
 class BlindedTestResult:
-    """What a test showed. An interval of `overall` that holds 0.5 means that the reader cannot tell.
+    """What a test showed. An interval of `balanced` that holds 0.5 means that the reader cannot tell.
 
     Attributes:
         reviewer: who was asked.
         overall: over all answers given.
         real: real cases that were called real.
         synthetic: synthetic cases that were called synthetic.
+        balanced: both kinds counted alike; None where one was not asked about.
         confidence: mean confidence of the right and of the wrong answers; None where there are none.
         answers: one dictionary for each answer, in their order: case, origin, answer, confidence.
     """
@@ -49,6 +70,7 @@ class BlindedTestResult:
     overall: Score
     real: Score
     synthetic: Score
+    balanced: Balanced | None
     confidence: dict[str, float | None]
     answers: tuple[dict, ...]
 
@@ -66,11 +88,6 @@ class BlindedTestResult:
     def proportion(self) -> float:
         """Share of right answers."""
         return self.overall.proportion
-
-    @property
-    def wilson(self) -> tuple[float, float]:
-        """95 % interval of the share."""
-        return self.overall.interval
 
 
 class BlindedTest:
@@ -187,11 +204,14 @@ class BlindedTest:
         asked = self._order[: self.position]
         given = list(zip(asked, self._answers))
         outcomes = [(isReal, isReal == said, confidence) for (_case, isReal), (said, confidence) in given]
+        real = Score.of([right for isReal, right, _confidence in outcomes if isReal])
+        synthetic = Score.of([right for isReal, right, _confidence in outcomes if not isReal])
         return BlindedTestResult(
             self.reviewer,
             Score.of([right for _isReal, right, _confidence in outcomes]),
-            Score.of([right for isReal, right, _confidence in outcomes if isReal]),
-            Score.of([right for isReal, right, _confidence in outcomes if not isReal]),
+            real,
+            synthetic,
+            Balanced.of(real, synthetic),
             {
                 "right": _mean([confidence for _isReal, right, confidence in outcomes if right]),
                 "wrong": _mean([confidence for _isReal, right, confidence in outcomes if not right]),

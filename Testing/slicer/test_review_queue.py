@@ -363,9 +363,22 @@ def test_agreement_counts_common_cases_and_last_words_only(slicerHost):
     assert agreement(reviews_of({"A": "aaa", "B": "aaa"})).kappa is None
     # Decisions about different versions of a mask are not compared.
     corrected = {"mask_version": 1, "mask": "m.nrrd", "mask_sha256": "0"}
-    apart = [Review("case0", "A", "needs_edit"), Review("case0", "B", "accepted", **corrected)]
+    stored, accepted = (Review("case0", "B", word, **corrected) for word in ("needs_edit", "accepted"))
+    apart = [Review("case0", "A", "needs_edit"), stored, accepted]
     assert agreement(apart).cases == ()
     assert agreement([*apart, Review("case0", "A", "accepted", **corrected)]).raw == 1.0
+
+
+def test_storing_a_correction_is_no_decision_about_it(slicerHost):
+    """The line that names a new mask repeats what its author said of the old one."""
+    from GenerativeAugmentLib.reviewQueue import Review, agreement
+
+    corrected = {"mask_version": 1, "mask": "m.nrrd", "mask_sha256": "0"}
+    log = [Review("case0", name, "needs_edit") for name in "AB"]
+    log += [Review("case0", "B", "needs_edit", **corrected), Review("case0", "A", "accepted", **corrected)]
+    found = agreement(log)
+    assert found.raw == 1.0 and found.disagreements == (), "they agree about the mask that both have judged"
+    assert agreement([*log, Review("case0", "B", "rejected", **corrected)]).disagreements == ("case0",)
 
 
 @pytest.mark.parametrize(
@@ -394,16 +407,25 @@ def test_wilson_interval_against_scipy(slicerHost):
             wilsonInterval(*wrong)
 
 
+def test_the_interval_of_a_mean_of_proportions(slicerHost):
+    from GenerativeAugmentLib.agreement import meanInterval
+
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80 is 0.0524 to 0.3339, 10/10 - 0/10 is 0.6075 to 1.
+    for first, second, low, high in (((56, 70), (48, 80), 0.0524, 0.3339), ((10, 10), (0, 10), 0.6075, 1.0)):
+        others = (second[1] - second[0], second[1])
+        assert [2 * end - 1 for end in meanInterval(first, others)] == pytest.approx([low, high], abs=1e-4)
+
+
 @pytest.fixture
 def blinded(slicerHost, tmp_path):
     from GenerativeAugmentLib.cohorts import CaseEntry
     from GenerativeAugmentLib.reviewQueue import BlindedTest
 
-    def make(seed=11, reviewer="Ada", name="blinded.jsonl"):
+    def make(seed=11, reviewer="Ada", name="blinded.jsonl", count=5):
         real = [CaseEntry(f"patient-{index}", "p", {"T1": tmp_path / f"r{index}.nrrd"}) for index in range(5)]
         made = [
             CaseEntry(f"made-{index}", "s", {"T1": tmp_path / f"s{index}.nrrd"}, origin="synthetic")
-            for index in range(5)
+            for index in range(count)
         ]
         return BlindedTest(real, made, seed, tmp_path / name, reviewer)
 
@@ -420,11 +442,40 @@ def test_a_blinded_test_scores_answers(blinded):
         test.answer(real or number > 1, confidence=5 if real else 2)
     result = test.result()
     assert (result.correct, result.total, result.proportion) == (7, 10, 0.7)
-    assert result.wilson == pytest.approx((0.396778, 0.892209), abs=1e-6)
+    assert result.overall.interval == pytest.approx((0.396778, 0.892209), abs=1e-6)
     assert (result.real.correct, result.real.total) == (5, 5)
     assert (result.synthetic.correct, result.synthetic.total) == (2, 5)
     assert result.confidence["wrong"] == 2 and result.confidence["right"] == pytest.approx(29 / 7)
     assert test.result() is result
+
+
+def test_one_answer_for_all_cases_tells_nothing_however_many_there_are_of_a_kind(blinded):
+    from GenerativeAugmentLib.panels.blindedSection import describeResult
+
+    test = blinded(count=20)
+    while test.current is not None:
+        test.answer(False)
+    result = test.result()
+    assert result.overall.interval[0] > 0.5, "there were four times as many synthetic cases"
+    low, high = result.balanced.interval
+    assert result.balanced.proportion == 0.5 and low < 0.5 < high
+    assert "cannot be said to tell them apart" in describeResult(result)
+
+
+def test_a_reader_who_can_tell_is_found(blinded):
+    from GenerativeAugmentLib.panels.blindedSection import describeResult
+
+    for right in (True, False):
+        test = blinded(name=f"{right}.jsonl")
+        while test.current is not None:
+            test.answer((test.current.origin == "real") == right)
+        result = test.result()
+        assert result.balanced.proportion == right
+        said = "this reader can tell them apart" if right else "the wrong way round"
+        assert said in describeResult(result)
+    test = blinded(name="one.jsonl")
+    test.answer(True)
+    assert test.result().balanced is None and "Only one kind" in describeResult(test.result())
 
 
 def test_the_order_depends_on_the_seed_alone_and_mixes_the_origins(blinded):

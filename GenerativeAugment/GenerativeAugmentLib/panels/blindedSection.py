@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from GenerativeAugmentLib.blindedTest import Balanced
 from GenerativeAugmentLib.caseViewer import CaseViewer
 from GenerativeAugmentLib.cohortFiles import CaseEntry, cohortCases, manifestPath, readCohort
 from GenerativeAugmentLib.cohorts import safeName
@@ -137,19 +138,28 @@ class BlindedSection:
 
 def describeResult(result: BlindedTestResult) -> str:
     """What a test showed, in a few lines."""
-    low, high = result.wilson
     lines = [_score(_("All"), result.overall), _score(_("Real"), result.real), _score(_("Synthetic"), result.synthetic)]
     right, wrong = result.confidence["right"], result.confidence["wrong"]
     if right is not None and wrong is not None:
         text = _("Mean confidence: {right:.1f} in right answers, {wrong:.1f} in wrong ones (1 to 5)")
         lines.append(text.format(right=right, wrong=wrong))
+    return "\n".join([*lines, _verdict(result.balanced)])
+
+
+def _verdict(balanced: Balanced | None) -> str:
+    """Whether the reader can tell, whichever kind there was more of and whichever answer was preferred."""
+    if balanced is None:
+        return _("Only one kind was asked about: nothing can be said of telling them apart.")
+    low, high = balanced.interval
+    text = _("Both kinds counted alike: {share:.0%} right (95% interval {low:.0%} to {high:.0%})")
+    share = text.format(share=balanced.proportion, low=low, high=high)
     if low <= CHANCE <= high:
-        lines.append(_("The interval holds 50%: this reader cannot be said to tell them apart."))
+        found = _("The interval holds 50%: this reader cannot be said to tell them apart.")
     elif low > CHANCE:
-        lines.append(_("The interval lies above 50%: this reader can tell them apart."))
+        found = _("The interval lies above 50%: this reader can tell them apart.")
     else:
-        lines.append(_("The interval lies below 50%: this reader sees a difference and takes it the wrong way round."))
-    return "\n".join(lines)
+        found = _("The interval lies below 50%: this reader sees a difference and takes it the wrong way round.")
+    return f"{share}\n{found}"
 
 
 def _score(name: str, score: Any) -> str:
