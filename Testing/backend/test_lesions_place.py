@@ -208,6 +208,35 @@ def test_several_lesions_keep_off_each_other_and_off_those_there_are():
     assert found.astype(bool).sum() == sum(volumes)
 
 
+def test_a_lesion_keeps_a_slice_between_itself_and_those_there_are():
+    """Where slices are thicker than the margin, the margin alone would let it touch one in the next slice."""
+    spacing = (0.8, 0.8, 5.0)
+    host, _ = ct(affine(spacing))
+    old = np.zeros(host.shape, np.uint8)
+    old[:, :, 5:7] = 9
+    tissue, label = (Volume(array, host.affine, LABEL) for array in (np.full_like(old, 2), old))
+    for seed in range(12):
+        asked = asking(diameter_mm=(6, 12), margin_mm=2, lesion_value=9, seed=seed)
+        done = insert_lesions(host, tissue, asked, label=label)
+        one, _ = ndimage.label(done.label.array == 9, np.ones((3, 3, 3)))
+        assert not set(one[old == 9]) & set(one[done.mask.array == 1]), "one lesion with that of the next slice"
+    at = [(host.affine @ [40, 40, 8, 1])[:3]]
+    asked = asking(at=at, diameter_mm=(14, 14), margin_mm=0, lesion_value=9)
+    with pytest.raises(GenaugError, match="touching one that is annotated"):
+        insert_lesions(host, tissue, asked, label=label)
+
+
+@pytest.mark.parametrize("spacing", [(0.7, 0.7, 5.0), (3.0, 0.7, 0.7)])
+def test_thick_slices_are_no_fault_of_a_lesion(spacing):
+    """As large as a slice is thick, it is in one slice or in two; an export would leave out what fails its check."""
+    host, tissue = ct(affine(spacing))
+    for seed in range(12):
+        asked = asking(diameter_mm=(max(spacing), max(spacing) + 1), margin_mm=0, seed=seed)
+        checks = insert_lesions(host, tissue, asked).record.checks
+        (volume,) = [check for check in checks if check.name.endswith("volume")]
+        assert volume.passed, volume
+
+
 def test_a_footprint_is_the_lesion_and_its_margin():
     host, _ = ct(affine((1.0, 1.0, 2.0)), 30)
     one = footprint(np.ones((1, 1, 1), bool), Box((0, 0, 0), (1, 1, 1)), host, 2.5)

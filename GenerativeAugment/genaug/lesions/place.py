@@ -46,11 +46,13 @@ class Footprint:
     Attributes:
         offsets: (n, 3), the lesion and everything nearer to it than the margin.
         lesion: (m, 3), the lesion alone.
+        beside: (k, 3), what else the lesion touches, where no annotated lesion may be.
         margin_mm: the margin.
     """
 
     offsets: IndexArray
     lesion: IndexArray
+    beside: IndexArray
     margin_mm: float
 
 
@@ -66,14 +68,16 @@ def footprint(mask: BoolArray, box: Box, host: Volume, margin_mm: float) -> Foot
     from scipy import ndimage
 
     tight = mask_box(mask)
-    pad = [int(np.ceil(margin_mm / s)) if n > 1 else 0 for s, n in zip(host.spacing, host.shape)]
+    # A voxel at least, however thick the slices are: a lesion that touches another is one with it.
+    pad = [max(1, int(np.ceil(margin_mm / s))) if n > 1 else 0 for s, n in zip(host.spacing, host.shape)]
     cut = np.pad(mask[tight.slices], [(p, p) for p in pad])
     near = np.asarray(ndimage.distance_transform_edt(~cut, sampling=host.spacing)) < margin_mm
     origin = np.array([low - p + at for low, p, at in zip(tight.lower, pad, box.lower)], dtype=np.intp)
     offsets = np.argwhere(near | cut) + origin
+    touched = ndimage.binary_dilation(cut, np.ones((3, 3, 3))) & ~(near | cut)
     # A fixed shuffle: neighbouring offsets say the same about a centre, scattered ones reject it early.
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(offsets))
-    return Footprint(offsets[order], np.argwhere(cut) + origin, margin_mm)
+    return Footprint(offsets[order], np.argwhere(cut) + origin, np.argwhere(touched) + origin, margin_mm)
 
 
 def draw_subvoxel(rng: np.random.Generator, shape: Index) -> Vector:
@@ -87,23 +91,24 @@ def draw_place(rng: np.random.Generator, region: Region, shape: Footprint) -> In
         centres = rng.integers(0, region.shape, size=(count, 3), dtype=np.intp)
         centres = centres[region.at(centres)]
         for block in (centres[:_FIRST_LOOK], centres[_FIRST_LOOK:]):
-            fitting = block[fits(region, block, shape.offsets)]
+            fitting = block[fits(region, block, shape)]
             if len(fitting):
                 return as_index(fitting[0])
     fitting = _all_centres(region, shape)
     return as_index(fitting[rng.integers(len(fitting))]) if len(fitting) else None
 
 
-def fits(region: Region, centres: IndexArray, offsets: IndexArray) -> BoolArray:
-    """Which of the (n, 3) centres have every offset in the region."""
+def fits(region: Region, centres: IndexArray, shape: Footprint) -> BoolArray:
+    """Which of the (n, 3) centres have every offset in the region and touch no annotated lesion."""
     alive = np.arange(len(centres))
-    done = 0
-    while done < len(offsets) and len(alive):
-        step = int(np.clip(_GATHER // len(alive), 4, 4096))
-        some = offsets[done : done + step]
-        index = (centres[alive][:, None, :] + some[None]).reshape(-1, 3)
-        alive = alive[region.at(index).reshape(len(alive), -1).all(axis=1)]
-        done += step
+    for offsets, allowed in ((shape.offsets, region.at), (shape.beside, region.unannotated)):
+        done = 0
+        while done < len(offsets) and len(alive):
+            step = int(np.clip(_GATHER // len(alive), 4, 4096))
+            some = offsets[done : done + step]
+            index = (centres[alive][:, None, :] + some[None]).reshape(-1, 3)
+            alive = alive[allowed(index).reshape(len(alive), -1).all(axis=1)]
+            done += step
     fitting = np.zeros(len(centres), dtype=bool)
     fitting[alive] = True
     return fitting
@@ -116,11 +121,13 @@ def check_place(region: Region, shape: Footprint, place: Placement) -> None:
         TooLarge: NO_ROOM, with the distances.
     """
     centre = np.array(place.voxel, dtype=np.intp)
-    if fits(region, centre[None], shape.offsets)[0]:
+    if fits(region, centre[None], shape)[0]:
         return
     outside = int((~region.at(shape.lesion + centre)).sum())
     if outside:
         found = f"{100 * outside / len(shape.lesion):.0f} % of the lesion outside the tissue"
+    elif region.at(shape.offsets + centre).all():
+        found = "the lesion touching one that is annotated"
     else:
         box = Box(as_index(shape.offsets.min(axis=0) + centre), as_index(shape.offsets.max(axis=0) + centre + 1))
         distance = region.distance_mm(box)
@@ -130,7 +137,7 @@ def check_place(region: Region, shape: Footprint, place: Placement) -> None:
         Reason.NO_ROOM,
         f"point ({', '.join(f'{v:.1f}' for v in place.ras)}) mm RAS",
         found,
-        f"the whole lesion inside the tissue, {shape.margin_mm:g} mm or more from its border",
+        f"the whole lesion inside the tissue, {shape.margin_mm:g} mm or more from its border, and clear of others",
         "Move the point, ask for a smaller lesion or margin, or set allow_outside.",
     )
 
@@ -189,5 +196,5 @@ def _all_centres(region: Region, shape: Footprint) -> npt.NDArray[np.intp]:
             as_index((min(start + thickness, int(upper[0])), upper[1], upper[2])),
         )
         centres = np.argwhere(region.crop(slab)) + slab.lower
-        found.append(centres[fits(region, centres, shape.offsets)])
+        found.append(centres[fits(region, centres, shape)])
     return np.concatenate(found)

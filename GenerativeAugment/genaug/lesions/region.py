@@ -57,13 +57,21 @@ class Region:
         known = index if free.all() else np.where(free[:, None], index, 0)
         i, j, k = known.T
         free &= self._is_tissue(self.tissue.array[i, j, k])
-        if self.annotated is not None:
-            free &= self.annotated[0][i, j, k] != self.annotated[1]
+        free &= self.unannotated(known)
         for box, mask in self.taken:
             near = np.flatnonzero(np.logical_and(known >= box.lower, known < box.upper).all(axis=1))
             a, b, c = (known[near] - box.lower).T
             free[near] &= ~mask[a, b, c]
         return free
+
+    def unannotated(self, index: IndexArray) -> BoolArray:
+        """Whether the voxels hold no annotated lesion; beyond the volume there is none. Arguments as for `at`."""
+        if self.annotated is None:
+            return np.ones(len(index), dtype=bool)
+        array, value = self.annotated
+        there = np.asarray(((index >= 0) & (index < self.shape)).all(axis=1))
+        i, j, k = np.where(there[:, None], index, 0).T
+        return np.asarray(~there | (array[i, j, k] != value))
 
     def crop(self, box: Box) -> BoolArray:
         """The region in a box, which may reach beyond the volume."""

@@ -241,8 +241,9 @@ def _checks(scene: Scene, lesion: LocalLesion, count: int, inside: float, name: 
     ]
     if 1 not in scene.host.shape:
         voxel = float(np.prod(scene.host.spacing))
-        # Half a voxel's width more or less all over the border is what the grid alone can do to a small lesion.
-        slack = 0.05 + min(1.0, 0.5 * voxel ** (1 / 3) * 6 / lesion.diameter_mm * 0.35)
+        # Half a voxel's width more or less all over the border is what the grid alone can do to a small lesion; across
+        # thick slices that is half a slice.
+        slack = 0.05 + min(1.0, 0.5 * max(scene.host.spacing) * 6 / lesion.diameter_mm * 0.35)
         # Beyond the image nothing can be seen of a lesion that may lie outside, nor is that asked of it.
         total = int(lesion.mask.sum())
         wanted = lesion.volume_mm3 * count / total
