@@ -134,15 +134,15 @@ def reviewed_record(case: Case) -> str | None:
     return sha256_file(case.record)
 
 
-def standing(reviews: Iterable[Review], case: Case) -> Review | None:
-    """The decision about a case that stands: the last one that names it and, where it says so, its Record.
+def decisions_about(reviews: Iterable[Review], case: Case) -> list[Review]:
+    """The decisions that name a case and, where they say so, its Record, in their order; the last one stands.
 
     Raises:
         GenaugError: as `reviewed_record`.
     """
     named = [review for review in reviews if review.case_id == case.id]
     record = reviewed_record(case) if any(review.record_sha256 is not None for review in named) else None
-    return next((review for review in reversed(named) if review.record_sha256 in (None, record)), None)
+    return [review for review in named if review.record_sha256 in (None, record)]
 
 
 def corrected_mask(reviews_path: Path, review: Review) -> Path | None:

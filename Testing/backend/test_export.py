@@ -435,6 +435,56 @@ def test_a_corrected_mask_takes_the_place_of_the_first(tmp_path: Path, real: Coh
     assert next(case for case in manifest.cases if case.id == "a").review.mask_version == 1
 
 
+def test_a_reviewer_who_is_overruled_is_named(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"a": ["p0"], "b": ["p0"], "c": ["p0"]})
+    for case_id in "abc":
+        append_review(made.root / REVIEWS, review(case_id, "rejected", reason="copy of a real case"))
+        # Whoever changes his own mind overrules nobody.
+        append_review(made.root / REVIEWS, review(case_id, "accepted", reviewer="r1" if case_id == "b" else "r2"))
+    append_review(made.root / REVIEWS, review("c", "rejected", reviewer="r3"))
+    _, manifest = export(real, [made], tmp_path / "out")
+    assert [note for note in manifest.notes if "rejected" in note] == [
+        "a is accepted by r2, who decided last, and rejected by r1."
+    ]
+    assert [one.id for one in manifest.left_out] == ["c"]
+
+
+def test_an_older_mask_than_there_is_is_named(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"a": ["p0"]})
+    corrected(made, made.cases[0])
+    second = tmp_path / "second.jsonl"
+    append_review(second, review("a", "accepted", reviewer="r2"))
+    _, manifest = export_cohort(real, [made], tmp_path / "out", ExportParameters(), Silent(), reviews=[second])
+    assert next(case for case in manifest.cases if case.id == "a").review.mask_version == 0
+    assert [note for note in manifest.notes if "version 1" in note and "r2 accepted" in note]
+
+
+@pytest.mark.parametrize("file_format", ["nii.gz", "nrrd"])
+def test_a_synthetic_file_without_its_mark_gets_it(tmp_path: Path, real: Cohort, file_format: str) -> None:
+    """An image that another program has written anew, and a mask that a reviewer has corrected with one."""
+    made = make_synthetic(tmp_path / "made", {"a": ["p0"]})
+    (case,) = made.cases
+    mask = made.root / "a" / f"label.v1.{file_format}"
+    write_volume(mask, label(2))
+    about = {"mask_version": 1, "mask": f"a/{mask.name}", "mask_sha256": sha256_file(mask)}
+    append_review(made.root / REVIEWS, review("a", "accepted", **about))
+    write_volume(case.images["t1"], case.volume("t1"))
+    for layout in ("nnunet", "datalist", "plain"):
+        folder, manifest = export(real, [made], tmp_path / layout, layout=layout, file_format=file_format)
+        files = next(one.files for one in manifest.cases if one.id == "a")
+        assert is_marked_synthetic(folder / files["t1"]) and is_marked_synthetic(folder / files["label"])
+        assert np.array_equal(read_volume(folder / files["t1"]).array, case.volume("t1").array)
+
+
+def test_a_datalist_without_validation_says_what_a_random_split_would_do(tmp_path: Path, real: Cohort) -> None:
+    made = make_synthetic(tmp_path / "made", {"a": ["p0"]})
+    _, mixed = export(real, [made], tmp_path / "mixed", layout="datalist")
+    _, alone = export(real, [], tmp_path / "alone", layout="datalist")
+    validated = make_real(tmp_path / "validated", {**SIX, "v": "validation"})
+    _, kept = export(validated, [made], tmp_path / "kept", layout="datalist")
+    assert [any("Auto3DSeg" in note for note in one.notes) for one in (mixed, alone, kept)] == [True, False, False]
+
+
 def test_a_mask_changed_after_its_review_is_refused(tmp_path: Path, real: Cohort) -> None:
     made = make_synthetic(tmp_path / "made", {"a": ["p0"]})
     path = corrected(made, made.cases[0])

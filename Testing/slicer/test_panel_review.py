@@ -202,7 +202,7 @@ def test_a_key_that_is_meant_for_the_editor_stores_no_decision(panel, cohort, wa
 def test_a_corrected_mask_is_a_new_version_that_the_worker_takes(panel, cohort):
     from genaug.cohort import Cohort
     from genaug.imageio import read_volume
-    from genaug.review import corrected_mask, read_reviews, standing
+    from genaug.review import corrected_mask, decisions_about, read_reviews
     from GenerativeAugmentLib import exchange
 
     panel, shell = panel
@@ -229,7 +229,7 @@ def test_a_corrected_mask_is_a_new_version_that_the_worker_takes(panel, cohort):
     assert not panel.ui.storeButton.enabled
     panel.ui.acceptButton.click()
     log = cohort / "reviews.jsonl"
-    review = standing(read_reviews(log), Cohort.read(cohort)[case.id])
+    review = decisions_about(read_reviews(log), Cohort.read(cohort)[case.id])[-1]
     assert (review.decision, review.mask_version) == ("accepted", 1)
     after = read_volume(corrected_mask(log, review))
     assert exchange.sameGeometry(exchange.fileGeometry(corrected_mask(log, review)), _geometry(case.label))

@@ -10,7 +10,7 @@ from genaug.case import write_case
 from genaug.cohort import Cohort
 from genaug.record import Record
 from genaug.review import Review as TorchReview
-from genaug.review import append_review, corrected_mask, read_reviews, reviewed_record, standing
+from genaug.review import append_review, corrected_mask, decisions_about, read_reviews, reviewed_record
 from genaug.volume import LABEL, Volume
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -95,7 +95,7 @@ def test_the_worker_reads_every_line_and_this_side_reads_the_workers(queue):
         ("case0", "accepted"),
         ("case1", "rejected"),
     ]
-    assert standing(reviews, Cohort.read(queue.path.parent)["case0"]).decision == "accepted"
+    assert decisions_about(reviews, Cohort.read(queue.path.parent)["case0"])[-1].decision == "accepted"
     assert reviews[0].difficulty == 5
     assert reviews[0].time.endswith("+00:00")
     queue.refresh()
@@ -187,7 +187,7 @@ def test_corrected_masks_are_versions_that_stay(queue, cohort):
         "label.v2.nrrd",
     ]
     # The export of the worker takes the mask of the last line.
-    review = standing(read_reviews(queue.path), Cohort.read(cohort)["case0"])
+    review = decisions_about(read_reviews(queue.path), Cohort.read(cohort)["case0"])[-1]
     assert review.mask == "case0/label.v2.nrrd" and review.mask_version == 2 and review.decision == "accepted"
     assert corrected_mask(queue.path, review) == cohort / "case0" / "label.v2.nrrd"
     assert again(queue).latestMask("case0") == cohort / "case0" / "label.v2.nrrd"
@@ -221,7 +221,7 @@ def test_masks_of_a_linked_cohort_are_found_by_both_sides(slicerHost, cohort, tm
     queue.storeCorrectedMask("case0", mask(3))
     drawn = cohort / "case0" / "label.v1.nrrd"
     assert queue.latestMask("case0") == drawn and ReviewQueue(tmp_path / "link", "Bea").latestMask("case0") == drawn
-    review = standing(read_reviews(queue.path), Cohort.read(tmp_path / "link")["case0"])
+    review = decisions_about(read_reviews(queue.path), Cohort.read(tmp_path / "link")["case0"])[-1]
     assert corrected_mask(queue.path, review).samefile(drawn)
 
 
@@ -250,7 +250,7 @@ def test_a_decision_is_about_the_case_that_was_looked_at(queue, cohort):
     made_again = again(queue)
     # What an earlier version wrote holds the name alone and goes on counting.
     assert made_again.state("case0") == "unreviewed" and made_again.state("case1") == "accepted"
-    assert standing(read_reviews(queue.path), Cohort.read(cohort)["case0"]) is None
+    assert decisions_about(read_reviews(queue.path), Cohort.read(cohort)["case0"]) == []
     assert [review.case_id for review in made_again.reviews] == ["case1"]
     made_again.decide("accepted")
     assert again(queue).state("case0") == "accepted"

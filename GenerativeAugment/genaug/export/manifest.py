@@ -81,6 +81,8 @@ def _case(layout: Layout, chosen: Chosen) -> ManifestCase:
 
 
 def _fold_notes(layout: Layout) -> list[str]:
+    if layout.parameters.layout == "datalist":
+        return _datalist_notes(layout)
     if layout.parameters.layout != "nnunet":
         return []
     folds: list[Fold] = list(layout.folds)
@@ -114,6 +116,17 @@ def _fold_notes(layout: Layout) -> list[str]:
             " into train and validation patients, and make the synthetic cases from the train patients alone."
         )
     return notes
+
+
+def _datalist_notes(layout: Layout) -> list[str]:
+    """A datalist can say whom to validate on, but not who must then be left out of training."""
+    if layout.selection.real("validation") or not layout.selection.synthetic():
+        return []
+    return [
+        "The datalist has no validation part. MONAI's Auto3DSeg would split its training part at random: it would train"
+        " on synthetic cases made from patients it validates on, and validate on synthetic cases. Split the real cohort"
+        " into train and validation patients, and make the synthetic cases from the train patients alone."
+    ]
 
 
 def _write_table(path: Path, cases: Iterable[ManifestCase]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from genaug.cohort_check import require_registered
 from genaug.export.selection import Chosen
-from genaug.imageio import image_suffix, read_header, read_volume, write_volume
+from genaug.imageio import image_suffix, is_marked_synthetic, read_header, read_volume, write_volume
 from genaug.volume import LABEL, Volume, label_values, require_same_grid
 
 
@@ -19,8 +19,8 @@ def place_case(chosen: Chosen, channels: Sequence[str], targets: Mapping[str, Pa
     """Write the files of a case and return the values in its label map; none without one.
 
     Each is read once, a DICOM series too, and all must lie on the grid of the first channel. A file of the right format
-    is copied byte for byte, any other is converted. Copied rather than hard-linked: whoever opens an exported image and
-    saves it would otherwise change the original.
+    is copied byte for byte, any other is converted, and so is a synthetic one whose header does not say so. Copied
+    rather than hard-linked: whoever opens an exported image and saves it would otherwise change the original.
 
     Args:
         chosen: the case.
@@ -40,7 +40,7 @@ def place_case(chosen: Chosen, channels: Sequence[str], targets: Mapping[str, Pa
 def _place_image(chosen: Chosen, channel: str, target: Path, first: Volume | None) -> Volume:
     """Write one channel that lies on the grid of the first one; its own grid, without voxels."""
     source = chosen.case.images[channel]
-    copied = _copyable(source, target)
+    copied = _copyable(chosen, source, target)
     # Read before it is copied: a missing right would look the same for source and target.
     image = read_header(source).grid(source=source) if copied else chosen.case.volume(channel)
     if first is not None:
@@ -55,15 +55,18 @@ def _place_image(chosen: Chosen, channel: str, target: Path, first: Volume | Non
 def _place_label(chosen: Chosen, source: Path, target: Path, first: Volume) -> list[int]:
     label = read_volume(source, LABEL)
     require_same_grid(first, label)
-    if _copyable(source, target):
+    if _copyable(chosen, source, target):
         _copy(source, target)
     else:
         write_volume(target, replace(label, modality=LABEL), synthetic=chosen.synthetic)
     return label_values(label.array)
 
 
-def _copyable(source: Path, target: Path) -> bool:
-    return not source.is_dir() and image_suffix(source) == image_suffix(target)
+def _copyable(chosen: Chosen, source: Path, target: Path) -> bool:
+    """Whether the file may stay as it is: in the right format, and marked where it is synthetic."""
+    if source.is_dir() or image_suffix(source) != image_suffix(target):
+        return False
+    return not chosen.synthetic or is_marked_synthetic(source)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from genaug.cohort import Cohort, Part, of_unknown_descent
 from genaug.errors import GenaugError, Reason
 from genaug.parameters import ExportParameters
 from genaug.record import Record
-from genaug.review import REVIEWS, Review, State, corrected_mask, read_reviews, standing
+from genaug.review import REVIEWS, Review, State, corrected_mask, decisions_about, read_reviews
 
 Cause = Literal[
     "leak",
@@ -222,36 +222,63 @@ class _Decisions:
         for cohort in cohorts:
             for case in cohort.cases:
                 self._owners.setdefault(case.id, []).append(cohort.root)
-        self._further = [(path, _by_case(path)) for path in reversed(reviews)]
+        self._further = [(path, _by_case(path)) for path in reviews]
         self._own = {cohort.root: _by_case(cohort.root / REVIEWS) for cohort in cohorts}
         self._counted: dict[tuple[Path, str], bool] = {}
+        self._disputes: list[str] = []
 
     def about(self, cohort: Cohort, case: Case) -> tuple[Path, Review] | None:
-        """The decision about a case and the file that holds it; the log in the cohort's folder is asked last.
+        """The decision about a case and the file that holds it; the log in the cohort's folder comes before all others.
 
         Raises:
             GenaugError: BAD_PARAMETER for one that says no more than an id that several of the cases have.
         """
         own = cohort.root / REVIEWS
-        for path, logged in (*self._further, (own, self._own[cohort.root])):
+        said: list[Review] = []
+        decision = None
+        for path, logged in ((own, self._own[cohort.root]), *self._further):
             lines = logged.get(case.id, [])
-            review = standing(lines, case)
+            counting = decisions_about(lines, case)
             if lines:
-                self._counted[path, case.id] = self._counted.get((path, case.id), False) or review is not None
-            if review is not None:
-                # The log in a cohort's folder is about its cases, whatever else is exported.
-                if review.record_sha256 is None and path != own:
-                    self._require_only_one(path, case)
-                return path, review
-        return None
+                self._counted[path, case.id] = self._counted.get((path, case.id), False) or bool(counting)
+            if counting:
+                said += counting
+                decision = path, counting[-1]
+        if decision is not None:
+            path, review = decision
+            # The log in a cohort's folder is about its cases, whatever else is exported.
+            if review.record_sha256 is None and path != own:
+                self._require_only_one(path, case)
+            self._note_dispute(said)
+        return decision
 
     def notes(self) -> list[str]:
-        """The decisions that count for no case, although they name one."""
-        return [
+        """The decisions that count for no case, although they name one, and where reviewers do not agree."""
+        others = [
             f"The review of {case_id} in {path} is of another case of that name and does not count."
             for (path, case_id), counted in self._counted.items()
             if not counted
         ]
+        return others + self._disputes
+
+    def _note_dispute(self, said: list[Review]) -> None:
+        """Who overruled whom, where a case is accepted that another reviewer has rejected, or with an older mask."""
+        last = said[-1]
+        if last.decision != "accepted":
+            return
+        words = {review.reviewer: review.decision for review in said}
+        rejecting = [reviewer for reviewer, decision in words.items() if decision == "rejected"]
+        if rejecting:
+            self._disputes.append(
+                f"{last.case_id} is accepted by {last.reviewer}, who decided last, and rejected by"
+                f" {', '.join(rejecting)}."
+            )
+        newest = max(review.mask_version for review in said)
+        if newest > last.mask_version:
+            self._disputes.append(
+                f"{last.case_id} goes with version {last.mask_version} of its label map, which {last.reviewer} accepted"
+                f" last, although there is a version {newest}."
+            )
 
     def _require_only_one(self, path: Path, case: Case) -> None:
         owners = self._owners[case.id]
