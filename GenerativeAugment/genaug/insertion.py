@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from genaug.case import Case, safe_name, write_case
@@ -269,7 +270,8 @@ def _updated_label(inserted: Inserted, value: int) -> Volume:
     label = inserted.label
     if label is not None:
         return replace(label, modality=LABEL)
-    return Volume(inserted.mask.array.astype("uint16") * value, inserted.mask.affine, LABEL)
+    kind = np.min_scalar_type(value)
+    return Volume(inserted.mask.array.astype(kind) * kind.type(value), inserted.mask.affine, LABEL)
 
 
 def _input(volume: Volume, folder: Path) -> Output:

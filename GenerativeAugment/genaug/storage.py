@@ -58,13 +58,14 @@ def as_labels(array: AnyArray, subject: str | Path) -> AnyArray:
     """The array as the smallest unsigned integer type that holds its values.
 
     Raises:
-        GenaugError: WRONG_LABELS when a voxel is negative or no whole number, with the count and an example.
+        GenaugError: WRONG_LABELS when a voxel is negative, no whole number or above 64 bits, with the count and an
+            example.
     """
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
-    wrong = array < 0 if array.dtype.kind != "f" else (array < 0) | (array != np.rint(array))
+    wrong = array < 0 if array.dtype.kind != "f" else (array < 0) | (array != np.rint(array)) | (array >= 2.0**64)
     count = int(np.count_nonzero(wrong))
     if count:
         raise GenaugError(

@@ -221,7 +221,7 @@ def test_large_values_are_not_taken_for_infinite_ones(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "large.nii.gz").array, volume.array)
 
 
-@pytest.mark.parametrize("value", [0.5, -1.0])
+@pytest.mark.parametrize("value", [0.5, -1.0, 2.0**64])
 def test_a_label_map_holds_whole_numbers_from_0(tmp_path, value):
     array = np.zeros((3, 3, 3), np.float32)
     array[1, 1, 1] = value

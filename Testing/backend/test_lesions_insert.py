@@ -167,12 +167,20 @@ def test_the_label_map_changes_by_the_mask_alone():
         assert made.same_grid(host)
 
 
-@pytest.mark.parametrize("value", [2, 300])
-def test_a_lesion_value_that_cannot_be_told_or_stored_is_refused(value):
+def test_a_lesion_value_that_cannot_be_told_is_refused():
     host, tissue = ct(affine(), 40)
     with pytest.raises(GenaugError) as caught:
-        insert_lesions(host, tissue, asking(lesion_value=value, tissue_labels=[2]), label=tissue)
+        insert_lesions(host, tissue, asking(lesion_value=2, tissue_labels=[2]), label=tissue)
     assert caught.value.reason is Reason.BAD_PARAMETER
+
+
+@pytest.mark.parametrize(("value", "kind"), [(9, np.uint8), (300, np.uint16), (70_000, np.uint32)])
+def test_a_label_map_grows_with_the_value_of_the_lesions(value, kind):
+    """The label map of one case holds 255 at most, that of the next more: a value is right for both or for none."""
+    host, tissue = ct(affine(), 40)
+    done = insert_lesions(host, tissue, asking(lesion_value=value, tissue_labels=[2]), label=tissue)
+    assert done.label is not None and done.label.array.dtype == kind
+    assert np.array_equal(done.label.array, np.where(done.mask.array == 1, value, tissue.array.astype(kind)))
 
 
 def test_same_seed_same_voxels_and_another_seed_others():

@@ -153,6 +153,16 @@ def test_a_lesion_does_not_take_a_value_in_use_that_has_no_name(tmp_path: Path) 
         assert np.array_equal(second[second != 3], first[second != 3])
 
 
+def test_a_large_lesion_value_is_kept_where_the_hosts_have_no_label_map(tmp_path: Path) -> None:
+    hosts = make_hosts(tmp_path / "hosts")
+    tissue = hosts.cases[0].label
+    bare = hosts.with_cases([case.model_copy(update={"label": None}) for case in hosts.cases])
+    asked = InsertionParameters.model_validate({**PARAMETERS, "lesion_value": 70_000})
+    made = insert_into_cohort(bare, tmp_path / "made", asked, 11, Silent(), tissue=tissue)
+    mask = made.cases[0].label_map()
+    assert mask is not None and set(np.unique(mask.array)) == {0, 70_000}
+
+
 def test_lesions_of_one_name_are_inserted_again_and_again(inserted: Cohort, tmp_path: Path) -> None:
     assert inserted.label_names == {1: "tissue", 2: "lesion"}
     asked = InsertionParameters.model_validate({**PARAMETERS, "prefix": "more"})

@@ -7,7 +7,7 @@ image is asked for. Nothing that is random happens after the draws, so the same 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -192,7 +192,11 @@ def _scene(host: Volume, tissue: Volume, parameters: InsertParameters, label: Vo
     require_same_grid(host, tissue)
     if label is not None:
         require_same_grid(host, label)
-        _require_free_value(tissue, label, parameters)
+        if tissue is label:
+            _require_free_value(parameters)
+        # Label maps are as small as what they hold, which the lesions' value need not be.
+        kind = np.promote_types(label.array.dtype, np.min_scalar_type(parameters.lesion_value))
+        label = replace(label, array=label.array.astype(kind, copy=False))
     return Scene(
         host=host,
         region=Region(tissue, parameters.tissue_labels, (label.array, parameters.lesion_value) if label else None),
@@ -206,16 +210,13 @@ def _scene(host: Volume, tissue: Volume, parameters: InsertParameters, label: Vo
     )
 
 
-def _require_free_value(tissue: Volume, label: Volume, parameters: InsertParameters) -> None:
-    value, kind = parameters.lesion_value, label.array.dtype
-    fits = not np.issubdtype(kind, np.integer) or value <= np.iinfo(kind).max
-    clashes = tissue is label and value in parameters.tissue_labels
-    if clashes or not fits:
+def _require_free_value(parameters: InsertParameters) -> None:
+    if parameters.lesion_value in parameters.tissue_labels:
         raise GenaugError(
             Reason.BAD_PARAMETER,
             "lesion_value",
-            f"{value}, which is a tissue the lesions lie in" if clashes else f"{value} for a label map of {kind}",
-            "a value of its own that the label map can store",
+            f"{parameters.lesion_value}, which is a tissue the lesions lie in",
+            "a value of its own",
             "Choose a value that the label map does not use yet.",
         )
 

@@ -97,7 +97,7 @@ class InsertParameters(Strict):
     tissue_labels: tuple[int, ...] = Field(
         default=(), description="values of the tissue map to lie in; none: all but 0"
     )
-    lesion_value: int = Field(default=1, ge=1, description="value of the lesion in the updated label map")
+    lesion_value: int = Field(default=1, ge=1, lt=2**32, description="value of the lesion in the updated label map")
     at: tuple[tuple[float, float, float], ...] | None = Field(
         default=None, description="one RAS point in mm for each lesion; None: drawn"
     )
