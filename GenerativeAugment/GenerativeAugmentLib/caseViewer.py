@@ -119,7 +119,7 @@ class CaseViewer:
             raise JobError(
                 "bad_parameter", _("mask"), _("none in the views"), _("a case with a mask"), _("Show the case again.")
             )
-        voxels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint16)
+        voxels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint32)
         for key in segmentation.GetSegmentation().GetSegmentIDs():
             value = labelValue(key, segmentation.GetSegmentation().GetSegment(key).GetName(), labelNames)
             inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, key, volume)
@@ -127,7 +127,7 @@ class CaseViewer:
                 voxels[inside > 0] = value
         node = slicer.vtkMRMLLabelMapVolumeNode()
         node.SetName(segmentation.GetName())
-        slicer.util.updateVolumeFromArray(node, voxels if voxels.max() > 255 else voxels.astype(np.uint8))
+        slicer.util.updateVolumeFromArray(node, voxels.astype(np.min_scalar_type(voxels.max()), copy=False))
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(exchange.ijkToRAS(volume)))
         writeVolume(node, path, synthetic=True)
 

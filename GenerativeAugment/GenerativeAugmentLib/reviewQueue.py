@@ -103,6 +103,12 @@ class ReviewQueue:
         """
         self.reviews = [review for review in readReviews(self.path) if self._isAboutOurs(review)]
 
+    def correctedMeanwhile(self) -> bool:
+        """Read the log again: whether somebody has stored another mask of the current case since it was last read."""
+        before = self.maskVersion(self.current.id)
+        self.refresh()
+        return self.maskVersion(self.current.id) > before
+
     def next(self) -> CaseEntry | None:
         """Go to the case after this one; None, staying, at the last."""
         return self._go(self._index + 1)

@@ -329,6 +329,37 @@ def test_a_segment_that_is_no_label_is_refused_and_nothing_is_stored(panel, coho
     assert panel.viewer.maskChanged and not (cohort / "reviews.jsonl").exists()
 
 
+def test_a_corrected_mask_keeps_a_large_label_value(panel, cohort):
+    import slicer
+    from GenerativeAugmentLib.imageFiles import readImageInto
+    from GenerativeAugmentLib.labelMaps import nodeValues
+
+    panel, _shell = panel
+    openQueue(panel, cohort)
+    panel.viewer.segmentation.GetSegmentation().AddEmptySegment("Segment_70000", "label 70000")
+    paint(panel, 70_000)
+    panel.ui.storeButton.click()
+    stored = slicer.vtkMRMLLabelMapVolumeNode()
+    readImageInto(panel.queue.latestMask(panel.queue.current.id), stored)
+    assert panel.queue.maskVersion(panel.queue.current.id) == 1 and 70_000 in nodeValues(stored)
+
+
+def test_a_mask_that_another_reviewer_corrects_meanwhile_is_seen_before_it_is_judged(panel, cohort):
+    from GenerativeAugmentLib.reviewQueue import ReviewQueue
+
+    panel, shell = panel
+    openQueue(panel, cohort)
+    case = panel.queue.current
+    other = ReviewQueue(cohort, "CD")
+    other.storeCorrectedMask(case.id, lambda path: panel.viewer.writeMask(path, {}))
+    panel.ui.acceptButton.click()
+    assert panel.queue.current.id == case.id and "Another reviewer" in shell.ui.reasonLabel.text
+    assert len(lines(cohort / "reviews.jsonl")) == 1 and "version 1" in panel.ui.caseLabel.text
+    panel.ui.acceptButton.click()
+    last = lines(cohort / "reviews.jsonl")[-1]
+    assert (last["reviewer"], last["decision"], last["mask_version"]) == ("AB", "accepted", 1)
+
+
 def test_a_blinded_test_hides_what_a_case_is_and_ends_with_an_interval(panel, cohort, tmp_path):
     panel, shell = panel
     real = sample("COHORT", tmp_path / "real")

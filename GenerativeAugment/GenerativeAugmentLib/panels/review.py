@@ -239,6 +239,11 @@ class ReviewPanel(Panel):
         if self.queue is None or self._refusesToLeave():
             return
         try:
+            if self.queue.correctedMeanwhile():
+                self._show()
+                text = _("Another reviewer has corrected this mask meanwhile: look at it, and decide about that one.")
+                self.services.showStatus(text)
+                return
             self.queue.decide(
                 decision,
                 self.ui.reasonSelector.currentData,
