@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from genaug.errors import GenaugError, Reason
-from genaug.recipe import FOLDER, Recipe, list_recipes, recipe_names
+from genaug.recipe import FOLDER, UNTRAINED, Recipe, list_recipes, listed, recipe_names
 from genaug.strict import Strict
 
 if sys.version_info >= (3, 11):
@@ -19,7 +19,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-UNTRAINED = FOLDER / "untrained"
 MEASURED = FOLDER / "measured.json"
 """Written by `make bench-methods`."""
 
@@ -96,7 +95,7 @@ def find_method(name: str) -> Method:
     for method in list_methods():
         if method.name == name:
             return method
-    known = ", ".join(method.name for method in list_methods())
+    known = listed(name, (method.name for method in list_methods()))
     raise GenaugError(Reason.BAD_RECIPE, name, "no such method", f"one of {known}", "`genaug methods` lists them.")
 
 

@@ -8,6 +8,8 @@ A file that differs from another in little `extends` it, table by table; `false`
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +26,8 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).parent / "recipes"
+UNTRAINED = FOLDER / "untrained"
+"""Methods that another command than `train` runs; see `methods`."""
 
 INHERITED = ("multiple_of", "stages", "sampler", "defaults")
 """What a recipe takes over from the one that it `extends`: the axes. It says itself what it is and what it needs."""
@@ -206,7 +210,7 @@ def load_recipe(name: str | Path) -> Recipe:
     """A recipe by name, or from a TOML file.
 
     Raises:
-        GenaugError: BAD_RECIPE, with the known names.
+        GenaugError: BAD_RECIPE, with the known names, MISSING_FILE for a file of one's own.
     """
     path = recipe_path(name)
     return parse_recipe(_read(path, name, ()), path)
@@ -220,11 +224,27 @@ def recipe_path(name: str | Path) -> Path:
 def _read(path: Path, name: str | Path, heirs: tuple[str, ...]) -> dict[str, Any]:
     """A recipe file over the axes of the one that it extends, if it does; how it describes itself is its own."""
     if not path.is_file():
+        if not heirs and path == Path(name):
+            raise GenaugError(
+                Reason.MISSING_FILE,
+                path,
+                "no such file",
+                "a recipe's .toml file, or the name of a recipe of genaug",
+                "Check the path; `genaug methods` lists the names.",
+            )
+        if (UNTRAINED / path.name).is_file():
+            raise GenaugError(
+                Reason.BAD_RECIPE,
+                str(name),
+                "a method that needs no training",
+                "a recipe to train",
+                f"`genaug methods {name}` says which command runs it.",
+            )
         raise GenaugError(
             Reason.BAD_RECIPE,
             str(name),
             "no such recipe",
-            f"one of {', '.join(recipe_names())}, or a .toml file",
+            f"one of {listed(name, recipe_names())}, or a .toml file",
             "`genaug methods` describes each.",
         )
     try:
@@ -240,6 +260,13 @@ def _read(path: Path, name: str | Path, heirs: tuple[str, ...]) -> dict[str, Any
         )
     axes = _read(FOLDER / f"{base}.toml", base, (*heirs, path.stem))
     return _merge({key: value for key, value in axes.items() if key in INHERITED}, data)
+
+
+def listed(name: object, known: Iterable[str]) -> str:
+    """The known names, and the nearest to what was written first."""
+    names = list(known)
+    nearest = get_close_matches(str(name), names, n=1, cutoff=0.0)
+    return ", ".join([*nearest, *(one for one in names if one not in nearest)]) or "none"
 
 
 def recipe_names() -> list[str]:

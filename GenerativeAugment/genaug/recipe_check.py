@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -23,7 +22,7 @@ from genaug.networks import CRITICS, SYSTEMS, Outputs, System, Unfit
 from genaug.objectives import CRITIC_LOSSES, LOSSES
 from genaug.objectives.base import Lacking
 from genaug.peak import peak_bytes
-from genaug.recipe import Recipe, Stage, Term
+from genaug.recipe import Recipe, Stage, Term, listed
 from genaug.samplers import SAMPLERS
 from genaug.schedule import Spacing
 from genaug.stage_shapes import StageShapes, stages_on_shapes
@@ -146,7 +145,7 @@ def _check_critic_of(at: str, key: str, term: Term, stage: Stage, subject: str |
         raise _bad(
             subject,
             f"{at}.options.critic: {critic!r}" + ("" if "critic" in term.options else ", the default"),
-            f"a critic of the stage: {_listed(critic, stage.critics)}",
+            f"a critic of the stage: {listed(critic, stage.critics)}",
             "Name one of these critics, or add the critic with its critic_loss.",
         )
 
@@ -206,7 +205,7 @@ def _check_lacks_nothing(at: str, term: Term, run: Callable[[], object], subject
         raise _bad(
             subject,
             f"{at}{option}: {error.name!r}, which the network does not leave",
-            f"an output of the network: {_listed(error.name, error.known)}",
+            f"an output of the network: {listed(error.name, error.known)}",
             "Name one of these, or take another term or network.",
         ) from error
 
@@ -261,7 +260,7 @@ def _require_options(
             raise _bad(
                 subject,
                 f"{at}.{name}, which {kind} does not take",
-                f"one of {_listed(name, known)}" if known else "no options",
+                f"one of {listed(name, known)}" if known else "no options",
                 "Correct or remove the option.",
             )
         try:
@@ -276,16 +275,9 @@ def _require_known(name: str, known: Iterable[str], at: str, what: str, subject:
         raise _bad(
             subject,
             f"{at}: {name!r}, which is no {what}",
-            f"one of {_listed(name, known)}",
+            f"one of {listed(name, known)}",
             "Correct the name.",
         )
-
-
-def _listed(name: object, known: Iterable[str]) -> str:
-    """The known names, and the nearest to what was written first."""
-    names = list(known)
-    nearest = get_close_matches(str(name), names, n=1, cutoff=0.0)
-    return ", ".join([*nearest, *(one for one in names if one not in nearest)]) or "none"
 
 
 def _bad(subject: str | Path, found: str, expected: str, remedy: str) -> GenaugError:

@@ -69,6 +69,11 @@ def test_a_method_without_training_says_what_to_run():
     assert json.loads(genaug("carvemix", "--json"))["name"] == "carvemix"
 
 
+def test_a_method_without_training_is_no_recipe_to_train():
+    with pytest.raises(GenaugError, match="genaug methods carvemix"):
+        load_recipe("carvemix")
+
+
 def test_an_unknown_method_names_the_known_ones():
     with pytest.raises(GenaugError, match="carvemix") as caught:
         find_method("gan9000")

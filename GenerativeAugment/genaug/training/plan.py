@@ -166,11 +166,14 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
     dimension: Literal[2, 3] = options.dimension or (2 if min(first.shape) == 1 else 3)
     resolved = recipe.resolve(dimension, _overrides(recipe, options))
     _require_conditions_fit(resolved, options, dimension)
-    for name in [*options.channels, *options.source_channels]:
+    for option, name in [
+        *(("channels", name) for name in options.channels),
+        *(("source_channels", name) for name in options.source_channels),
+    ]:
         if name not in cohort.channels:
             raise GenaugError(
                 Reason.BAD_PARAMETER,
-                "channels",
+                option,
                 f"channel {name!r}",
                 f"one of {', '.join(cohort.channels)}",
                 "Name channels of the cohort.",
@@ -178,7 +181,7 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
         if safe_name(name) != name:
             raise GenaugError(
                 Reason.BAD_PARAMETER,
-                "channels",
+                option,
                 f"'{name}', after which the model's files could not be called",
                 "letters, digits and . _ + -",
                 f"Rename the channel in the cohort's manifest, for instance to '{safe_name(name)}'.",
@@ -194,7 +197,7 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
             "source_channels",
             "none",
             f"the input of the translation, one of {', '.join(cohort.channels)}",
-            "Give the source and the target channel, for instance --source T1 --channel T2.",
+            "Name source and target, for instance source_channels T1 and channels T2.",
         )
     target = options.channels or (
         [name for name in cohort.channels if name not in source] if options.source_channels else list(cohort.channels)
@@ -277,7 +280,7 @@ def _covariates(recipe: Recipe, cases: Sequence[Case], options: TrainingOptions)
                 "covariates",
                 "none in the cohort",
                 f"a class or a number for every case, which {recipe.name} is conditioned on",
-                "Add a CSV of covariates to the cohort: one column for the case, one for each covariate.",
+                "Add them to the cohort: columns of its CSV table, or `genaug cohort --covariates`.",
             )
         found = [
             Covariate.of(name, [case.covariates[name] for case in cases if name in case.covariates]) for name in names
