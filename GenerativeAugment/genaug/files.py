@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from genaug.causes import system_error
 from genaug.errors import GenaugError, Reason
@@ -35,6 +37,9 @@ _REPLACES_OPEN_FILES = os.name != "nt"
 
 _KEPT = 50
 """Characters of a name that its temporary one has too: with all of a long one it would be too long."""
+
+LONGEST_VALUE = 60
+"""Characters of a wrong value that a message shows; longer ones, such as a whole file, are left out."""
 
 
 def _umask() -> int:
@@ -187,7 +192,7 @@ def read_json(path: Path, model: type[Model], reason: Reason = Reason.UNREADABLE
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise GenaugError(
-            Reason.MISSING_FILE, path, "no such file", f"a {model.__name__} in JSON", "Check the path."
+            Reason.MISSING_FILE, path, "no such file", f"{_called(model)}, as JSON", "Check the path."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         explained = system_error(error, path) if isinstance(error, OSError) else None
@@ -197,19 +202,34 @@ def read_json(path: Path, model: type[Model], reason: Reason = Reason.UNREADABLE
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise invalid(error, path, model.__name__, reason) from error
+        raise invalid(error, path, _called(model), reason) from error
+
+
+def _called(model: type[BaseModel]) -> str:
+    """What a model's files are called by people: "package info" for PackageInfo."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.lstrip("_")).lower()
 
 
 def invalid(error: ValidationError, subject: str | Path, expected: str, reason: Reason) -> GenaugError:
     """A GenaugError that lists the keys at fault, from pydantic's report; of very many the first."""
-    faults = [
-        f"{'.'.join(str(part) for part in fault['loc']) or 'top level'}: {fault['msg'].lower()}"
-        for fault in error.errors(include_url=False)
-    ]
-    found = "; ".join(faults[:MOST_FAULTS])
+    faults = error.errors(include_url=False)
+    found = "; ".join(map(_told, faults[:MOST_FAULTS]))
     if len(faults) > MOST_FAULTS:
         found += f"; and {len(faults) - MOST_FAULTS} more"
-    return GenaugError(reason, subject, found, f"a valid {expected}", "Correct or remove the named keys.")
+    remedy = "Correct or remove the named keys."
+    if any(fault["loc"][:1] == ("schema_version",) for fault in faults):
+        remedy = "Update genaug if a newer version of it wrote this, else write it anew."
+    return GenaugError(reason, subject, found, f"a valid {expected}", remedy)
+
+
+def _told(fault: ErrorDetails) -> str:
+    """The key, what is wrong with it, and what it holds where that is short; names keep their capitals."""
+    place = ".".join(str(part) for part in fault["loc"]) or "top level"
+    # A sentence of pydantic's begins with a capital; one of a validator of ours may begin with a name.
+    own = fault["type"] == "value_error"
+    said = fault["msg"].removeprefix("Value error, ") if own else f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    held = f" (found {fault['input']!r})" if isinstance(fault["input"], (int, float, str)) else ""
+    return f"{place}: {said}{held if len(held) <= LONGEST_VALUE else ''}"
 
 
 def sha256_file(path: Path) -> str:

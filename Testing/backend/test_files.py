@@ -2,12 +2,14 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from genaug import files
 from genaug.errors import GenaugError, Reason
-from genaug.files import write_json, write_text, writing, writing_folder
+from genaug.files import read_json, write_json, write_text, writing, writing_folder
 from limits import limited_file_size
+from pydantic import BaseModel, Field, field_validator
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -157,6 +159,38 @@ def test_new_files_and_folders_are_as_readable_as_any_other(tmp_path):
     with writing_folder(tmp_path / "case"):
         pass
     assert stat.S_IMODE((tmp_path / "case").stat().st_mode) == stat.S_IMODE((tmp_path / "folder").stat().st_mode)
+
+
+class Named(BaseModel):
+    count: int = Field(default=1, ge=1)
+    kind: Literal["Sheep", "goat"] = "goat"
+
+    @field_validator("count")
+    @classmethod
+    def is_not_three(cls, count: int) -> int:
+        if count == 3:
+            raise ValueError("T1 has 2, Not 3")
+        return count
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"count": -2}', "count: input should be greater than or equal to 1 (found -2)"),
+        ('{"kind": "Cow"}', "kind: input should be 'Sheep' or 'goat' (found 'Cow')"),
+        ('{"count": 3}', "count: T1 has 2, Not 3 (found 3)"),
+    ],
+)
+def test_what_a_file_must_not_hold_is_told_with_its_value_and_its_capitals(tmp_path, text, found):
+    path = tmp_path / "named.json"
+    path.write_text(text)
+    with pytest.raises(GenaugError) as caught:
+        read_json(path, Named)
+    assert caught.value.found == found
+    path.write_text("x" * 1000)
+    with pytest.raises(GenaugError) as caught:
+        read_json(path, Named)
+    assert len(caught.value.found) < 100
 
 
 def test_json_has_no_nan(tmp_path):
