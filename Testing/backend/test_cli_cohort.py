@@ -1,9 +1,13 @@
 import json
 
+import numpy as np
+import pytest
 from click.testing import CliRunner
 from engine_data import blob_cohort
 from genaug.cli import main
 from genaug.cohort import Cohort
+from genaug.imageio import write_volume
+from genaug.volume import Volume
 
 
 def test_a_folder_becomes_a_split_manifest_without_touching_the_images(tmp_path):
@@ -35,3 +39,57 @@ def test_a_wrong_label_stops_with_exit_code_2_and_writes_nothing(tmp_path):
     assert result.exit_code == 2
     assert "label" in result.stderr
     assert not manifest.exists()
+
+
+def genaug(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def plain_folder(folder):
+    """Two cases with a CT called "planning" and an MR."""
+    for case in ("a", "b"):
+        for channel in ("planning", "T1"):
+            write_volume(folder / case / f"{channel}.nrrd", Volume(np.ones((4, 4, 4), np.int16), np.eye(4)))
+    return folder
+
+
+def test_a_table_of_covariates_and_the_modality_of_each_channel_can_be_told(tmp_path):
+    (tmp_path / "people.csv").write_text("id,age,smoker\na,61,true\nb,NA,false\n")
+    told = ("--covariates", tmp_path / "people.csv", "--modality", "planning=CT")
+    done = genaug("cohort", plain_folder(tmp_path / "data"), tmp_path / "cohort.json", *told)
+    assert done.exit_code == 0, done.output
+    cohort = Cohort.read(tmp_path / "cohort.json")
+    assert cohort.channels == {"T1": "MR", "planning": "CT"}
+    assert [case.covariates for case in cohort.cases] == [{"age": 61.0, "smoker": "true"}, {"smoker": "false"}]
+
+
+@pytest.mark.parametrize(
+    ("told", "part"),
+    [
+        (("--modality", "planing=CT"), "channel 'planing'"),
+        (("--modality", "CT", "--modality", "MR"), "CT and MR"),
+        (("--modality", "CT", "--modality", "T1=MR"), "CT and T1=MR"),
+        (("--covariates", "none.csv"), "none.csv"),
+    ],
+)
+def test_what_cannot_be_told_of_a_folder_is_refused(tmp_path, told, part):
+    done = genaug("cohort", plain_folder(tmp_path / "data"), tmp_path / "cohort.json", *told)
+    assert done.exit_code == 2 and part in done.stderr
+    assert not (tmp_path / "cohort.json").exists()
+
+
+def test_no_other_file_than_a_manifest_is_replaced(tmp_path):
+    data = plain_folder(tmp_path / "data")
+    dataset = data / "dataset.json"
+    dataset.write_text('{"labels": {}}')
+    done = genaug("cohort", data, dataset)
+    assert done.exit_code == 2 and "no manifest of a cohort" in done.stderr
+    assert dataset.read_text() == '{"labels": {}}'
+    done = genaug("cohort", data, tmp_path / "manifest")
+    assert done.exit_code == 2 and str(tmp_path / "manifest" / "cohort.json") in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+    for _ in range(2):
+        done = genaug("cohort", data, tmp_path, "--json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["cases"][0]["images"]["T1"] == "data/a/T1.nrrd"
+    assert Cohort.read(tmp_path).cases[0].id == "a"

@@ -65,7 +65,7 @@ def read_datalist(path: Path, options: ReaderOptions) -> Cohort:
                 raise _unreadable(path, f"{part}[{number}] with {len(files)} images", f"{len(names)} like the first")
             drafts.append(_draft(path.parent, entry, dict(zip(names, files, strict=True)), part))
     told = content.channels or {}
-    modalities = {name: told.get(name) or options.modality_of(name) for name in names or []}
+    modalities = {name: options.modality_of(name, told.get(name)) for name in names or []}
     labels = _label_names(content.labels)
     notes = [f"the list '{key}' was left out" for key, value in (content.model_extra or {}).items() if _lists(value)]
     return build(path.parent, drafts, options, name=content.name, channels=modalities, label_names=labels, notes=notes)

@@ -105,10 +105,9 @@ def build(
     modalities = modalities or {channel: options.modality_of(channel) for channel in names}
     if manifest is not None:
         modalities |= {
-            name: options.modality_of(name) if options.modality else manifest.channels[name]
-            for name in modalities
-            if name in manifest.channels
+            name: options.modality_of(name, manifest.channels[name]) for name in modalities if name in manifest.channels
         }
+    options.require_channels(modalities)
     # Files are called after channels.
     called = safe_names(["label", *modalities])
     notes += [f"channel '{name}' is called {called[name]} here" for name in modalities if called[name] != name]

@@ -64,7 +64,7 @@ def read_nnunet(root: Path, options: ReaderOptions) -> Cohort:
         options,
         name=dataset.name,
         channels={
-            name: options.modality_of(name) if options.modality else ("CT" if told.upper() == "CT" else "MR")
+            name: options.modality_of(name, "CT" if told.upper() == "CT" else "MR")
             for name, told in zip(names, said, strict=True)
         },
         label_names=_label_names(dataset, notes),

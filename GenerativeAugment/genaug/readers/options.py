@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -24,7 +25,7 @@ class ReaderOptions(Frozen):
         pattern: where images lie below the folder, with {id}, {channel} and {patient}; a final ".*" stands for any
             image suffix. For DICOM it is matched against the folder of each series.
         label_pattern: where label maps lie, with {id}.
-        covariates: a CSV file below the folder whose first column is the case or patient id.
+        covariates: a CSV file, relative to the folder or absolute, whose first column is the case or patient id.
     """
 
     name: str | None = None
@@ -68,12 +69,25 @@ class ReaderOptions(Frozen):
             raise self._bad_pattern(f"'{self.patient_pattern}' on case id '{case_id}'")
         return str(match.group(1))
 
-    def modality_of(self, channel: str) -> str:
-        """The modality of a channel: as told, else guessed from its name."""
-        if isinstance(self.modality, str):
-            return self.modality
-        if self.modality and channel in self.modality:
-            return self.modality[channel]
+    def modality_of(self, channel: str, otherwise: str | None = None) -> str:
+        """The modality of a channel: as told, else `otherwise`, else guessed from its name."""
+        told = self.modality.get(channel) if isinstance(self.modality, dict) else self.modality
+        return told or otherwise or self._guessed_modality(channel)
+
+    def require_channels(self, known: Collection[str]) -> None:
+        """Raise BAD_PARAMETER when a modality is told of a channel that there is not."""
+        unknown = sorted(set(self.modality) - set(known)) if isinstance(self.modality, dict) else []
+        if unknown:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                "reader option modality",
+                f"channel '{unknown[0]}'",
+                f"one of {', '.join(known)}",
+                "Name channels of the cohort.",
+            )
+
+    @staticmethod
+    def _guessed_modality(channel: str) -> str:
         return "CT" if "ct" in re.split(r"[^a-z]+", channel.lower()) else "MR"
 
     @staticmethod

@@ -76,7 +76,13 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         GenaugError: MISSING_FILE, UNREADABLE_FILE.
     """
     if not path.is_file():
-        raise GenaugError(Reason.MISSING_FILE, path, "no such file", "a CSV file", "Check the path.")
+        raise GenaugError(
+            Reason.MISSING_FILE,
+            path,
+            "a folder" if path.is_dir() else "no such file",
+            "a CSV file",
+            "Check the path.",
+        )
     try:
         # Line ends as they are: some stand within a cell.
         with path.open(encoding="utf-8-sig", newline="") as stream:

@@ -22,7 +22,15 @@ PARTS = ("train", "validation", "test")
 @click.option("--pattern", help='Where images lie in a plain folder, for instance "{id}/{channel}.nii.gz".')
 @click.option("--label-pattern", help='Where label maps lie, for instance "labels/{id}.nii.gz".')
 @click.option("--patient-pattern", help="Regular expression whose group in the case id is the patient.")
-@click.option("--modality", help="Of all images, for instance CT; by the channel's name when left out.")
+@click.option("--covariates", metavar="FILE", help="CSV table of a folder's cases: id or patient, then age, class, ...")
+@click.option(
+    "--modality",
+    "modalities",
+    multiple=True,
+    metavar="[CHANNEL=]MODALITY",
+    help="Of all images, for instance CT, or of one channel, for instance planning=CT; repeatable; by the channel's"
+    " name when left out.",
+)
 @click.option("--label", "labels", multiple=True, metavar="VALUE=NAME", help="Name of a label value; repeatable.")
 @click.option("--split", nargs=3, type=float, metavar="TRAIN VALIDATION TEST", help="Shares of the patients.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
@@ -32,6 +40,8 @@ def command(
     source: Path,
     manifest: Path,
     layout: str | None,
+    covariates: str | None,
+    modalities: tuple[str, ...],
     labels: tuple[str, ...],
     split: tuple[float, float, float] | None,
     seed: int,
@@ -50,21 +60,60 @@ def command(
     from genaug.split import split_by_patient
 
     names = dict(map(_label, labels))
-    cohort = read_cohort(source, layout, label_names=names or None, **options)
+    target = _target(manifest)
+    table = str(Path(covariates).resolve()) if covariates is not None else None
+    told = {"label_names": names or None, "modality": _modality(modalities), "covariates": table}
+    cohort = read_cohort(source, layout, **told, **options)
     if split is not None:
         shares = {part: share for part, share in zip(PARTS, split, strict=True) if share > 0}
         cohort = split_by_patient(cohort, shares, seed)
     if check:
         with Bar(sys.stderr) as bar:
             cohort.check(reporter=EventReporter(bar))
-    cohort.write(manifest)
+    cohort.write(target)
     if as_json:
-        click.echo(json.dumps(cohort.manifest(manifest.parent), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(cohort.manifest(target.parent), indent=2, ensure_ascii=False))
         return
     counts = ", ".join(f"{len(cohort.part(part))} {part}" for part in PARTS)  # type: ignore[arg-type]
-    click.echo(f"{manifest}: {len(cohort.cases)} cases of {len(cohort.patients)} patients ({counts})")
+    click.echo(f"{target}: {len(cohort.cases)} cases of {len(cohort.patients)} patients ({counts})")
     for note in cohort.notes:
         click.echo(f"note: {note}")
+
+
+def _target(path: Path) -> Path:
+    """The file to write, in a folder its cohort.json; no other file than a manifest is ever replaced."""
+    from genaug.cohort import MANIFEST, Cohort
+    from genaug.errors import GenaugError, Reason
+
+    target = path / MANIFEST if path.is_dir() else path
+    if target.suffix.lower() != ".json":
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            target,
+            f"the name '{target.name}' for a manifest",
+            "a name that ends with .json, or a folder that is there",
+            f"Write it as {target / MANIFEST}, for instance.",
+        )
+    if target.exists():
+        try:
+            Cohort.read(target)
+        except GenaugError as error:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                target,
+                "a file that is no manifest of a cohort",
+                "a new file, or a manifest to write anew",
+                "Choose another name for the manifest.",
+            ) from error
+    return target
+
+
+def _modality(texts: tuple[str, ...]) -> str | dict[str, str] | None:
+    """That of all channels, or of each that is named."""
+    named = dict(text.split("=", 1) for text in texts if "=" in text)
+    if len(texts) > 1 and len(named) < len(texts):
+        raise click.BadParameter(f"{' and '.join(texts)} are not one modality, or one for each channel.")
+    return named or next(iter(texts), None)
 
 
 def _label(text: str) -> tuple[int, str]:
