@@ -101,6 +101,8 @@ def test_an_empty_tissue_is_no_room():
     with pytest.raises(GenaugError, match="no free voxel") as caught:
         insert_lesions(host, tissue, asking(tissue_labels=[7]))
     assert caught.value.reason is Reason.NO_ROOM
+    assert f"holds {', '.join(map(str, np.unique(tissue.array)))}" in caught.value.found
+    assert "lesions below" not in caught.value.remedy
 
 
 def test_a_lesion_too_large_is_drawn_smaller():

@@ -16,7 +16,7 @@ from genaug.errors import GenaugError, Reason
 from genaug.lesions.local import BoolArray, Box, Index, IndexArray, TooLarge, Vector, as_index, as_vector, mask_box
 from genaug.lesions.region import Region
 from genaug.strict import Strict
-from genaug.volume import Volume
+from genaug.volume import Volume, label_values
 
 _RANDOM_CENTRES = (1 << 12, 1 << 17)
 """Few first, which is enough in a liver; many for the white matter of a head."""
@@ -145,14 +145,21 @@ def check_place(region: Region, shape: Footprint, place: Placement) -> None:
 def no_room(region: Region, diameter_mm: float, margin_mm: float) -> TooLarge:
     """The error for a lesion that fits nowhere, with the largest sphere that would."""
     widest = region.widest_mm()
+    if widest:
+        found, fitting = f"room for a sphere of {widest:.1f} mm", widest - 2 * margin_mm
+        smaller = f"lesions below {fitting:.0f} mm, a" if fitting >= 1 else "a"
+        remedy = f"Ask for {smaller} smaller margin or fewer lesions, or give a larger tissue."
+    else:
+        held = ", ".join(map(str, label_values(region.tissue.array)))
+        found = f"no free voxel of the asked tissue, in a map that holds {held}"
+        remedy = "Name values that the map holds, or ask for fewer lesions."
     return TooLarge(
         Reason.NO_ROOM,
         region.tissue.source or "tissue",
-        f"room for a sphere of {widest:.1f} mm" if widest else "no free voxel of the asked tissue",
+        found,
         f"room for a lesion of {diameter_mm:.1f} mm with {margin_mm:g} mm of tissue around it,"
         f" {diameter_mm + 2 * margin_mm:.1f} mm in all",
-        f"Ask for lesions below {max(0.0, widest - 2 * margin_mm):.0f} mm, a smaller margin or fewer lesions,"
-        " or give a larger tissue.",
+        remedy,
     )
 
 

@@ -53,9 +53,9 @@ def _require_sound(hosts: Cohort, parameters: InsertionParameters, tissue: Path 
             raise GenaugError(
                 Reason.UNPAIRED,
                 case.id,
-                f"neither a label map beside {case.image(channel)} nor a tissue map",
+                f"no label map that belongs to {case.image(channel)}, and no tissue map",
                 "a label map that says where lesions may lie",
-                "Give the tissue map, or annotate the host.",
+                "Give the tissue map, or a cohort of hosts with label maps.",
             )
 
 
