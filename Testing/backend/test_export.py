@@ -361,6 +361,11 @@ def test_an_existing_export_is_not_overwritten(tmp_path: Path, real: Cohort) -> 
     assert caught.value.reason is Reason.BAD_PARAMETER
 
 
+def test_an_export_of_no_cohort_asks_for_one(tmp_path: Path) -> None:
+    with pytest.raises(GenaugError, match="Name the cohorts"):
+        export(None, [], tmp_path / "out")
+
+
 def test_nothing_to_export_is_refused_with_the_counts(tmp_path: Path) -> None:
     made = make_synthetic(tmp_path / "made", {"bad": []}, ("bad",))
     with pytest.raises(GenaugError, match="failed checks") as caught:

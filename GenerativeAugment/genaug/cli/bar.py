@@ -15,10 +15,16 @@ PLAIN_INTERVAL_S = 10.0
 
 
 class Bar:
-    """Receives events: a tqdm bar on a terminal, a line every 10 s into a file."""
+    """Receives events: a tqdm bar on a terminal, a line every 10 s into a file.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: where to show them.
+        products: whether to say where each product lies.
+    """
+
+    def __init__(self, stream: TextIO, products: bool = True) -> None:
         self._stream = stream
+        self._products = products
         self._terminal = stream.isatty()
         self._bar: tqdm[Any] | None = None
         self._plain_at = float("-inf")
@@ -38,7 +44,7 @@ class Bar:
             self._show_on_terminal(event) if self._terminal else self._show_plainly(event)
         elif isinstance(event, Log):
             self._write(event.message)
-        elif isinstance(event, ProductMade):
+        elif isinstance(event, ProductMade) and self._products:
             self._write(f"{event.role}: {event.path}")
 
     def _show_on_terminal(self, event: Progress) -> None:

@@ -41,7 +41,8 @@ def run_new(
     """Build a job and run it.
 
     The job folder is `job_folder`, else one named by time and kind in `genaug-jobs` beside `output`, else (for jobs
-    that only answer a question) a temporary one, of which a defect's log.txt is kept.
+    that only answer a question) a temporary one, of which a defect's log.txt is kept. What such a job wrote is gone
+    afterwards, so it is not named.
 
     Raises:
         GenaugError: whatever kept the job from being built or from succeeding.
@@ -50,7 +51,8 @@ def run_new(
     temporary = folder.parent if job_folder is None and output is None else None
     try:
         build_job(folder, kind, parameters, inputs, output=output, seed=seed, device=device)
-        return run_existing(folder)
+        result = run_existing(folder, named=temporary is None)
+        return result if temporary is None else result.model_copy(update={"products": []})
     except GenaugError as error:
         if error.reason is Reason.INTERNAL:
             temporary = None
@@ -60,9 +62,15 @@ def run_new(
             shutil.rmtree(temporary)
 
 
-def run_existing(folder: Path, *, events: bool = False) -> Result:
-    """Run a job folder and raise its failure. With `events` stdout carries the event stream, the failure included."""
-    with _stop_on_interrupt() as stop, Bar(sys.stderr) as bar:
+def run_existing(folder: Path, *, events: bool = False, named: bool = True) -> Result:
+    """Run a job folder and raise its failure. With `events` stdout carries the event stream, the failure included.
+
+    Args:
+        folder: of the job.
+        events: print the events as JSON lines instead of a bar.
+        named: say where each product lies.
+    """
+    with _stop_on_interrupt() as stop, Bar(sys.stderr, named) as bar:
         last = run_job(folder, _print_event if events else bar, stop=stop)
     if isinstance(last, Finished):
         return read_result(folder)

@@ -83,7 +83,7 @@ def evaluate_cohorts(
             for repeats of a synthesis.
     """
     reporter = reporter or Silent()
-    channel = parameters.channel or _common_channel(real, synthetic)
+    channel = _common_channel(real, synthetic, parameters.channel)
     for cohort in (real, synthetic):
         if not cohort.cases:
             raise GenaugError(
@@ -295,10 +295,19 @@ def _label_names(real: Cohort, cases: Sequence[Case]) -> dict[int, str]:
     return {value: f"label {value}" for value in sorted(values - {0})}
 
 
-def _common_channel(real: Cohort, synthetic: Cohort) -> str:
-    for name in synthetic.channels:
-        if name in real.channels:
-            return name
+def _common_channel(real: Cohort, synthetic: Cohort, asked: str | None) -> str:
+    """The channel that was asked for, else the first; both cohorts have it."""
+    common = [name for name in synthetic.channels if name in real.channels]
+    if asked in common or (asked is None and common):
+        return asked or common[0]
+    if common:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "channel",
+            f"'{asked}'",
+            f"a channel of both cohorts: {', '.join(common)}",
+            "Name one of these, or leave the channel out.",
+        )
     raise GenaugError(
         Reason.UNPAIRED,
         synthetic.name,

@@ -125,6 +125,14 @@ def select(
             cohorts name one label differently; what reading records and reviews raises.
     """
     cohorts = [*([real] if real is not None else []), *synthetic]
+    if not cohorts:
+        raise GenaugError(
+            Reason.EMPTY_COHORT,
+            "export",
+            "no cohort",
+            "a real cohort, synthetic ones, or both",
+            "Name the cohorts whose cases are to be exported (real, synthetic).",
+        )
     chooser = _Chooser(cohorts, real, parameters)
     decisions = _Decisions(synthetic, reviews)
     for cohort in cohorts:
@@ -134,8 +142,8 @@ def select(
     if not chooser.selection.kept:
         raise GenaugError(
             Reason.EMPTY_COHORT,
-            ", ".join(cohort.name for cohort in cohorts) or "export",
-            f"no case to export ({chooser.selection.counts() or 'no cohort given'})",
+            ", ".join(cohort.name for cohort in cohorts),
+            f"no case to export ({chooser.selection.counts() or 'the cohorts are empty'})",
             "at least one case that passed its checks and its review",
             "Review the cases, or relax what the export requires.",
         )
