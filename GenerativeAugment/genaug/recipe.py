@@ -168,8 +168,8 @@ class Recipe(Strict):
             raise ValueError("only one part of a case can be made in a latent space")
         return self
 
-    def resolve(self, dimension: int, overrides: dict[str, Any] | None = None) -> Recipe:
-        """The recipe for 2D or 3D data: its defaults for that dimension and then `overrides` merged over it.
+    def resolve(self, dimension: int, *overrides: dict[str, Any]) -> Recipe:
+        """The recipe for 2D or 3D data: its defaults for that dimension and then each of `overrides` merged over it.
 
         What these change of a network's options they change of those that follow it as well, unless they say otherwise.
 
@@ -185,14 +185,14 @@ class Recipe(Strict):
                 "Choose another recipe; `genaug methods` lists what each one suits.",
             )
         merged = self.model_dump(exclude={"defaults"})
-        for layer in (self.defaults.get("2d" if dimension == 2 else "3d", {}), overrides or {}):
+        for layer in (self.defaults.get("2d" if dimension == 2 else "3d", {}), *overrides):
             merged = _merge(merged, self._with_followers(layer))
         return parse_recipe(merged, self.name)
 
     def _with_followers(self, layer: dict[str, Any]) -> dict[str, Any]:
         """`layer`, where a stage that follows another has the same change of its network's options."""
         for name, stage in self.stages.items():
-            options = layer.get("stages", {}).get(stage.follows, {}).get("network", {}).get("options")
+            options = _table(layer, "stages", stage.follows, "network", "options")
             if options:
                 layer = _merge({"stages": {name: {"network": {"options": options}}}}, layer)
         return layer
@@ -278,6 +278,13 @@ def recipe_names() -> list[str]:
 def list_recipes() -> tuple[Recipe, ...]:
     """Every recipe that comes with the package, by name."""
     return tuple(load_recipe(name) for name in recipe_names())
+
+
+def _table(layer: Any, *keys: str | None) -> dict[str, Any]:
+    """The table at these keys, one within the other; an empty one where something else stands, which parsing tells."""
+    for key in keys:
+        layer = layer.get(key) if isinstance(layer, dict) else None
+    return layer if isinstance(layer, dict) else {}
 
 
 def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:

@@ -69,6 +69,15 @@ def test_a_method_without_training_says_what_to_run():
     assert json.loads(genaug("carvemix", "--json"))["name"] == "carvemix"
 
 
+@pytest.mark.parametrize("layer", [{"stages": 3}, {"stages": {"vae": 3}}, {"stages": {"vae": {"network": 3}}}])
+def test_an_override_that_is_no_table_is_told_with_its_place(layer):
+    with pytest.raises(GenaugError, match="found 3") as caught:
+        load_recipe("vae").resolve(3, layer)
+    assert caught.value.reason is Reason.BAD_RECIPE
+    with pytest.raises(GenaugError):
+        load_recipe("progressive-distillation").resolve(3, layer)
+
+
 def test_a_method_without_training_is_no_recipe_to_train():
     with pytest.raises(GenaugError, match="genaug methods carvemix"):
         load_recipe("carvemix")

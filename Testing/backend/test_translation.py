@@ -138,8 +138,15 @@ def test_a_case_without_the_source_channel_is_named(package, data, tmp_path):
 
 
 def test_training_a_translation_needs_a_source(data, tmp_path):
-    with pytest.raises(GenaugError, match="source_channels"):
+    with pytest.raises(GenaugError, match="source_channels T1 and channels T2"):
         train(data, tiny_options("pix2pix", 1, source_channels=[]), tmp_path / "t", "cpu", Silent())
+    with pytest.raises(GenaugError, match="source_channels: found channel 'T9'"):
+        train(data, tiny_options("pix2pix", 1, source_channels=["T9"]), tmp_path / "t", "cpu", Silent())
+
+
+def test_an_override_that_is_no_table_is_no_defect(data, tmp_path):
+    with pytest.raises(GenaugError, match=r"stages\.translator"):
+        train(data, tiny_options("pix2pix", 1, overrides={"stages": 3}), tmp_path / "t", "cpu", Silent())
 
 
 # Samplers

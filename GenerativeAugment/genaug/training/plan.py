@@ -164,7 +164,7 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
     recipe = load_recipe(options.recipe)
     first = cases[0].volume(next(iter(cohort.channels)))
     dimension: Literal[2, 3] = options.dimension or (2 if min(first.shape) == 1 else 3)
-    resolved = recipe.resolve(dimension, _overrides(recipe, options))
+    resolved = recipe.resolve(dimension, options.overrides, _settings(recipe, options))
     _require_conditions_fit(resolved, options, dimension)
     for option, name in [
         *(("channels", name) for name in options.channels),
@@ -352,8 +352,8 @@ def _require_something_to_train(recipe: Recipe, options: TrainingOptions) -> Non
         )
 
 
-def _overrides(recipe: Recipe, options: TrainingOptions) -> dict[str, Any]:
-    """The options that change the recipe, in its own form."""
+def _settings(recipe: Recipe, options: TrainingOptions) -> dict[str, Any]:
+    """The options with a name of their own that change the recipe, in its own form."""
     training: dict[str, dict[str, Any]] = {name: {} for name in recipe.stages}
     for name, iterations in options.iterations.items():
         if name not in training:
@@ -370,11 +370,7 @@ def _overrides(recipe: Recipe, options: TrainingOptions) -> dict[str, Any]:
             values["batch_size"] = options.batch_size
         if options.learning_rate is not None:
             values["learning_rate"] = options.learning_rate
-    merged: dict[str, Any] = json.loads(json.dumps(options.overrides))
-    for name, values in training.items():
-        if values:
-            merged.setdefault("stages", {}).setdefault(name, {}).setdefault("training", {}).update(values)
-    return merged
+    return {"stages": {name: {"training": values} for name, values in training.items() if values}}
 
 
 def _measure(
