@@ -28,7 +28,7 @@ from genaug.volume import LABEL, Volume, label_values
 class InsertionParameters(InsertParameters):
     """An insertion into every host of a cohort."""
 
-    channel: str | None = Field(default=None, description="image channel to insert into; the first when null")
+    channel: str | None = Field(default=None, description="image channel to insert into; the first when left out")
     modality: str | None = Field(default=None, description="of a single image, when the file does not say")
     copies: int = Field(default=1, ge=1, description="cases to make from each host, each with its own draws")
     prefix: str = Field(default="lesion", min_length=1, description="start of the case ids")

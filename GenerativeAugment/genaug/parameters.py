@@ -9,7 +9,7 @@ from pydantic import ByteSize, Field
 
 from genaug.strict import Strict
 
-FileFormat = Literal["nii.gz", "nrrd"]
+FileFormat = Annotated[Literal["nii.gz", "nrrd"], Field(description="of the images that are written")]
 MemorySize = Annotated[ByteSize, Field(gt=0)]
 """Bytes, or a text such as "2GB" (10^9 bytes each) or "1.5GiB" (2^30)."""
 Acceleration = Literal["auto", "off"]
@@ -20,46 +20,55 @@ class TrainingOptions(Strict):
     """The few settings of a training that matter; everything else stands in the recipe."""
 
     recipe: str = Field(description="name of a recipe or path of a .toml file")
-    channels: list[str] = Field(default_factory=list, description="image channels to generate; all when empty")
+    channels: list[str] = Field(default_factory=list, description="image channels to generate; all when left out")
     source_channels: list[str] = Field(default_factory=list, description="input channels of a translation")
     covariates: list[str] = Field(
-        default_factory=list, description="class and numbers to condition on; all of the cohort when empty"
+        default_factory=list, description="class and numbers to condition on; all of the cohort when left out"
     )
     text: str | None = Field(default=None, description="covariate whose sentences to condition on")
     text_encoder: Path | None = Field(default=None, description="folder of a sentence-transformers model, for `text`")
-    with_labels: bool | None = Field(default=None, description="generate label maps too; as the recipe says when null")
-    dimension: Literal[2, 3] | None = Field(default=None, description="as the cohort when null")
-    spacing: tuple[float, float, float] | None = Field(default=None, description="mm; the cohort's median when null")
+    with_labels: bool | None = Field(
+        default=None, description="generate label maps too; as the recipe says when left out"
+    )
+    dimension: Literal[2, 3] | None = Field(default=None, description="2 or 3; as the cohort when left out")
+    spacing: tuple[float, float, float] | None = Field(
+        default=None, description="mm; the cohort's median when left out"
+    )
     window: tuple[int, int, int] | None = Field(default=None, description="training window of a translation in voxels")
     max_voxels: int | None = Field(
         default=None, ge=512, description="coarsen the spacing until the volume has no more voxels"
     )
     iterations: dict[str, int] = Field(
-        default_factory=dict, description="per stage, instead of the recipe's; 0 keeps what `initial` gives it"
+        default_factory=dict,
+        description="of a stage, such as vae=2000; 0 keeps what `initial` gives it; the recipe's when left out",
     )
     minutes: float | None = Field(
         default=None, gt=0, description="stop after this much training time, shared by the stages"
     )
-    batch_size: int | None = Field(default=None, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0)
-    overrides: dict[str, Any] = Field(default_factory=dict, description="any key of the recipe, merged over it")
+    batch_size: int | None = Field(default=None, ge=1, description="cases a step; the recipe's when left out")
+    learning_rate: float | None = Field(default=None, gt=0, description="the recipe's when left out")
+    overrides: dict[str, Any] = Field(
+        default_factory=dict, description="any key of the recipe, such as sampler.steps=50"
+    )
     initial: Path | None = Field(default=None, description="package whose weights to start from")
-    checkpoint_every: int = Field(default=500, ge=1, description="iterations")
-    preview_every: int = Field(default=500, ge=1, description="iterations")
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    checkpoint_every: int = Field(default=500, ge=1, description="iterations from one checkpoint to the next")
+    preview_every: int = Field(default=500, ge=1, description="iterations from one preview to the next")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        default="auto", description="of the arithmetic; auto is half precision on a CUDA GPU, 32 bits elsewhere"
+    )
     acceleration: Acceleration = Field(
         default="auto", description="faster arithmetic of the device that differs in rounding; off is plain arithmetic"
     )
     devices: int = Field(default=1, ge=1, description="GPUs to train on, each by its own process")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when left out")
     seed: int = 0
 
 
 class SamplerChoice(Strict):
     """How a model is to draw, where not as its package says."""
 
-    sampler: str | None = Field(default=None, description="as the package says when null")
-    steps: int | None = Field(default=None, ge=1)
+    sampler: str | None = Field(default=None, description="name of a sampler; the package's when left out")
+    steps: int | None = Field(default=None, ge=1, description="of the sampler; the package's when left out")
     sampler_options: dict[str, Any] = Field(default_factory=dict, description="numbers of the sampler, such as eta")
     guidance: float | None = Field(default=None, ge=0, description="how closely to follow the conditions; 1 is plainly")
     truncation: float | None = Field(
@@ -73,7 +82,7 @@ class SamplerChoice(Strict):
 class SynthesisParameters(SamplerChoice):
     """Which cases to synthesise from a package."""
 
-    count: int = Field(default=1, ge=1)
+    count: int = Field(default=1, ge=1, description="number of cases")
     start: int = Field(default=0, ge=0, description="index of the first case; case 17 is the same alone or in a series")
     workers: int = Field(
         default=1, ge=1, description="processes that make the cases, on the CPU, each with its share of the threads"
@@ -91,7 +100,7 @@ class SynthesisParameters(SamplerChoice):
     keep_islands: bool = Field(
         default=False, description="keep pieces of a label that are smaller than any in training"
     )
-    prefix: str | None = Field(default=None, description="start of the case ids; the package's name when null")
+    prefix: str | None = Field(default=None, description="start of the case ids; the package's name when left out")
     file_format: FileFormat = "nii.gz"
 
 
@@ -112,28 +121,41 @@ class TranslationParameters(SamplerChoice):
     max_memory: MemorySize | None = Field(
         default=None, description="such as 2GB: keep to it by smaller batches of windows, or refuse before the start"
     )
-    prefix: str | None = None
+    prefix: str | None = Field(default=None, description="start of the case ids; the package's name when left out")
     file_format: FileFormat = "nii.gz"
 
 
 class EvaluationParameters(Strict):
     """What to compare and how."""
 
-    task: Literal["synthesis", "translation"] = "synthesis"
-    channel: str | None = Field(default=None, description="image channel to score; the first common one when null")
-    features: list[str] = Field(default_factory=list, description="named extractors; those for the dimension if empty")
-    spacing: tuple[float, float, float] | None = None
-    reference_part: Literal["train", "validation", "test", "all"] = "train"
-    held_out_part: Literal["validation", "test"] = "test"
+    task: Literal["synthesis", "translation"] = Field(
+        default="synthesis", description="new cases, or images beside the real ones of the same patients"
+    )
+    channel: str | None = Field(default=None, description="image channel to score; the first common one when left out")
+    features: list[str] = Field(
+        default_factory=list, description="names of feature extractors; those for the dimension when left out"
+    )
+    spacing: tuple[float, float, float] | None = Field(
+        default=None, description="mm, to compare cases at; their median when left out"
+    )
+    reference_part: Literal["train", "validation", "test", "all"] = Field(
+        default="train", description="part of the real cohort that the synthetic cases are to resemble"
+    )
+    held_out_part: Literal["validation", "test"] = Field(
+        default="test",
+        description="part of the real cohort whose distance to the training cases is the measure for copies",
+    )
     seed: int = 0
 
 
 class ExportParameters(Strict):
     """How to lay out the augmented cohort."""
 
-    layout: Literal["nnunet", "datalist", "plain"] = "nnunet"
-    name: str = "Augmented"
-    dataset_id: int = Field(default=501, ge=1, le=999)
+    layout: Literal["nnunet", "datalist", "plain"] = Field(
+        default="nnunet", description="nnU-Net dataset, MONAI datalist or plain folders"
+    )
+    name: str = Field(default="Augmented", description="of the dataset")
+    dataset_id: int = Field(default=501, ge=1, le=999, description="number of an nnU-Net dataset")
     require_review: bool = Field(default=False, description="leave out synthetic cases nobody accepted")
     require_checks: bool = Field(default=True, description="leave out synthetic cases whose automatic checks failed")
     check: bool = Field(default=True, description="look at every voxel before anything is written")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -332,6 +333,7 @@ class Knobs(BaseModel):
     spacing: tuple[float, float, float] | None = None
     values: list[int] = []
     table: dict[str, Any] = {}
+    asked: dict[str, float | str] = {}
     flag: bool | None = None
 
 
@@ -355,6 +357,54 @@ def test_options_are_the_models_fields_and_unused_ones_stay_out() -> None:
     }
     assert Knobs.model_validate(seen).spacing == (1.0, 2.0, 3.0)
     assert "--mode" not in CliRunner().invoke(command, ["--help"]).output
+
+
+@click.command()
+@model_options(Knobs)
+def show(**options: Any) -> None:
+    print(json.dumps(given(options)))
+
+
+def test_the_pieces_of_a_table_are_joined() -> None:
+    """None of them is lost, however deep they lie."""
+    arguments = ["--table", "a.b.c=1", "--table", 'a={"d": [2]}', "--table", "a.b.e=false"]
+    done = CliRunner().invoke(show, arguments)
+    assert json.loads(done.stdout) == {"table": {"a": {"b": {"c": 1, "e": False}, "d": [2]}}}
+    for twice in (["--table", "a=1", "--table", "a=2"], ["--table", "a.b=1", "--table", "a.b.c=2"]):
+        done = CliRunner().invoke(show, twice)
+        assert done.exit_code == 2 and "is given twice" in done.stderr
+
+
+def test_a_covariate_is_read_as_it_is_in_a_table_of_covariates() -> None:
+    """A class may be called true, null or 007."""
+    words = {"smoker": "true", "grade": "null", "code": "007", "place": "[1]", "none": ""}
+    arguments = [word for name, value in words.items() for word in ("--asked", f"{name}={value}")]
+    done = CliRunner().invoke(show, [*arguments, "--asked", "age=60", "--asked", "dose=1.5e-03"])
+    assert json.loads(done.stdout) == {"asked": {**words, "age": 60.0, "dose": 0.0015}}
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"worker"}))
+def test_every_option_says_what_it_is_in_words_of_the_command_line(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    for option in command.params:
+        if isinstance(option, click.Option):
+            told = (option.help or "").partition("[default")[0].strip()
+            assert told, option.name
+            assert not re.search(r"\b(null|None)\b", told), told
+            assert ("repeatable" in told) == option.multiple, option.name
+
+
+def test_a_recipe_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> None:
+    expect_user_error(genaug("methods", "cyclgan"), "bad_recipe", "one of cyclegan, ")
+    missing = tmp_path / "mine.toml"
+    expect_user_error(genaug("methods", missing), "missing_file", str(missing))
+
+
+def test_a_manifest_of_a_newer_version_is_told_as_such(cohort: Path) -> None:
+    manifest = json.loads((cohort / "cohort.json").read_text())
+    (cohort / "cohort.json").write_text(json.dumps({**manifest, "schema_version": 2}))
+    expect_user_error(genaug("fingerprint", cohort), "unreadable_file", "a valid cohort", "Update genaug")
 
 
 def test_every_kind_of_job_has_its_command() -> None:

@@ -23,7 +23,7 @@ def model_options(model: type[BaseModel], skip: Collection[str] = ()) -> Callabl
 
     The command receives them by field name; `given` keeps those that were used, and the model's defaults stand for
     the others. Strings, numbers, Literals, flags and lists look as usual; a table is given as KEY=VALUE, repeatedly,
-    and anything deeper as JSON.
+    with points between the keys of tables within it, and anything deeper as JSON.
     """
 
     def decorate(command: Decorated) -> Decorated:
@@ -63,11 +63,11 @@ def random_options(command: Decorated) -> Decorated:
 
 def _option(name: str, field: FieldInfo) -> Callable[[Decorated], Decorated]:
     flag = "--" + name.replace("_", "-")
-    settings: dict[str, Any] = {"default": None, "help": _help(field)}
     kind = _without_none(field.annotation)
     if kind is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
-    return click.option(flag, name, **settings, **_click_type(kind))
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=_help(field))
+    settings = _click_type(kind)
+    return click.option(flag, name, default=None, help=_help(field, settings.get("multiple", False)), **settings)
 
 
 def _click_type(kind: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _click_type(kind: Any) -> dict[str, Any]:
     if origin is tuple and Ellipsis not in arguments and set(arguments) <= {int, float, str}:
         return {"type": tuple(arguments)}
     if origin is dict:
-        return {"type": _pair, "multiple": True, "metavar": "KEY=VALUE"}
+        return {"type": _pair_reader(arguments[1]), "multiple": True, "metavar": "KEY=VALUE"}
     return {"type": _json, "metavar": "JSON"}
 
 
@@ -108,17 +108,22 @@ def _without_none(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _help(field: FieldInfo) -> str:
+def _help(field: FieldInfo, repeatable: bool = False) -> str:
     default = field.get_default(call_default_factory=False)
-    shown = "" if field.is_required() or default in (None, ()) or field.default_factory else f" [default: {default}]"
-    return (field.description or "") + shown
+    told = (field.description or "") + ("; repeatable" if repeatable else "")
+    if field.is_required() or default in (None, ()) or field.default_factory:
+        return told
+    return f"{told} [default: {' '.join(map(str, default)) if isinstance(default, tuple) else default}]"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value.resolve())
     if isinstance(value, tuple) and value and all(isinstance(item, _KeyValue) for item in value):
-        return {item.key: item.value for item in value}
+        table: dict[str, Any] = {}
+        for item in value:
+            _join(table, {item.key: item.value})
+        return table
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -127,15 +132,56 @@ class _KeyValue:
         self.key, self.value = key, value
 
 
+def _join(table: dict[str, Any], added: dict[str, Any]) -> None:
+    """Add to a table, and to the tables within it; what is given twice is refused, since one would be lost."""
+    for key, value in added.items():
+        if key not in table:
+            table[key] = value
+        elif isinstance(table[key], dict) and isinstance(value, dict):
+            _join(table[key], value)
+        else:
+            raise click.BadParameter(f"{key!r} is given twice")
+
+
+def _pair_reader(kind: Any) -> Callable[[str], _KeyValue]:
+    """How the values of a table are read: what may hold further tables, covariates, and all others."""
+    if kind is Any:
+        return _nested_pair
+    return _covariate_pair if kind == float | str else _pair
+
+
+def _split_pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
 def _pair(text: str) -> _KeyValue:
     """KEY=VALUE; the value is JSON where it parses as such, else text."""
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+    key, value = _split_pair(text)
     try:
         return _KeyValue(key, json.loads(value))
     except json.JSONDecodeError:
         return _KeyValue(key, value)
+
+
+def _nested_pair(text: str) -> _KeyValue:
+    """As `_pair`; points in the key lead into tables within the table."""
+    pair = _pair(text)
+    first, *inner = pair.key.split(".")
+    for key in reversed(inner):
+        pair.value = {key: pair.value}
+    return _KeyValue(first, pair.value)
+
+
+def _covariate_pair(text: str) -> _KeyValue:
+    """KEY=VALUE; a value is a number or a text as it would be in a table of covariates, where "true" is a class."""
+    from genaug.readers.table import covariate_value
+
+    key, value = _split_pair(text)
+    found = covariate_value(value)
+    return _KeyValue(key, value if found is None else found)
 
 
 def _json(text: str) -> Any:

@@ -77,7 +77,11 @@ class InsertParameters(Strict):
     """One insertion: which lesions, how many, how large, how bright and where."""
 
     source: Annotated[ProceduralSource | BankSource, Field(discriminator="kind")] = Field(
-        default_factory=lambda: ProceduralSource()
+        default_factory=lambda: ProceduralSource(),
+        description='{"kind": "procedural", "shape": "irregular"} draws lesions, with further keys elongation,'
+        " heterogeneity, grain_mm, core_gain, core_size and rim_gain, each [low, high];"
+        ' {"kind": "bank", "value": 1} carves those of a label value from `bank`, with further keys other_lesions,'
+        " margin and mirror",
     )
     count: int = Field(default=1, ge=1, le=200, description="number of lesions")
     diameter_mm: Range = Field(
@@ -85,7 +89,7 @@ class InsertParameters(Strict):
     )
     contrast: Range | None = Field(
         default=None,
-        description="lesion minus surrounding tissue, in contrast_unit; negative is darker; None: as carved",
+        description="lesion minus surrounding tissue, in contrast_unit; negative is darker; as carved when left out",
     )
     contrast_unit: ContrastUnit = Field(
         default="auto",
@@ -95,11 +99,11 @@ class InsertParameters(Strict):
     margin_mm: float = Field(default=2.0, ge=0, description="least distance of the lesion from the tissue's border")
     edge_mm: Range = Field(default=(0.4, 1.0), description="softness of the border: sigma of the blend")
     tissue_labels: tuple[int, ...] = Field(
-        default=(), description="values of the tissue map to lie in; none: all but 0"
+        default=(), description="values of the tissue map to lie in; all but 0 when left out"
     )
     lesion_value: int = Field(default=1, ge=1, lt=2**32, description="value of the lesion in the updated label map")
     at: tuple[tuple[float, float, float], ...] | None = Field(
-        default=None, description="one RAS point in mm for each lesion; None: drawn"
+        default=None, description="one RAS point in mm for each lesion, such as [[10, -20, 35]]; drawn when left out"
     )
     allow_outside: bool = Field(default=False, description="accept points in `at` where the lesion leaves the tissue")
     seed: int = Field(default=0, ge=0)

@@ -33,7 +33,8 @@ def command(
 ) -> None:
     """Train RECIPE (a name from `genaug methods`, or a .toml file) on COHORT into OUTPUT.
 
-    Ctrl-C stops at the next step; `genaug run` on the job folder goes on from the last checkpoint.
+    Ctrl-C stops at the next step; the same command again goes on from there, and so does `genaug run` on the job
+    folder. Checkpoints, curves and previews lie in OUTPUT.training.
     """
     parameters = {"recipe": _recipe(recipe), **given(options)}
     inputs = {"cohort": cohort, **({"initial": initial} if initial else {})}
