@@ -6,10 +6,11 @@ returns the job's id at once, and `outcome(jobId)` waits later.
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import slicer
 from slicer.parameterNodeWrapper import FloatRange
@@ -53,6 +54,11 @@ from GenerativeAugmentLib.recipes import findRecipe
 from GenerativeAugmentLib.results import ImportedResult
 from GenerativeAugmentLib.reviewQueue import ReviewQueue
 from GenerativeAugmentLib.steps import Result, Steps
+
+Choice = TypeVar("Choice", bound=enum.Enum)
+
+MOST_INPUTS = 3
+"""Volumes that a translation takes."""
 
 
 class Console:
@@ -174,13 +180,21 @@ class Console:
         """
         entry = self._model(model)
         given = list(volumeNode) if isinstance(volumeNode, (list, tuple)) else [volumeNode]
-        first, second, third = (given + [None] * 3)[:3]
+        if len(given) > MOST_INPUTS:
+            raise JobError(
+                "bad_parameter",
+                "volumeNode",
+                _("{count} volumes").format(count=len(given)),
+                _("at most {count}").format(count=MOST_INPUTS),
+                _("Give one volume for each source channel of the model."),
+            )
+        first, second, third = given + [None] * (MOST_INPUTS - len(given))
         parameters = TranslateParameters(
             model=entry.name,
             firstInput=first,
             secondInput=second,
             thirdInput=third,
-            modality=InputModality(modality),
+            modality=_choice(InputModality, modality, "modality"),
             overlap=overlap,
             seed=seed,
             outputFolder=Path(outputFolder),
@@ -250,7 +264,7 @@ class Console:
             tissueNode=tissueNode,
             tissueSegment=tissueSegment or _firstSegment(tissueNode),
             source=source,
-            shape=LesionShape(shape),
+            shape=_choice(LesionShape, shape, "shape"),
             bankFolder=Path(bank),
             bankValue=lesionLabel,
             model=entry.name if entry is not None else "",
@@ -259,12 +273,12 @@ class Console:
             ownContrast=contrast is None,
             contrastLow=float(low),
             contrastHigh=float(high),
-            contrastUnit=ContrastUnit(contrastUnit),
+            contrastUnit=_choice(ContrastUnit, contrastUnit, "contrastUnit"),
             margin=float(margin),
             count=count,
             placement=Placement.AUTOMATIC if pointsNode is None else Placement.POINTS,
             points=pointsNode,
-            modality=InputModality(modality),
+            modality=_choice(InputModality, modality, "modality"),
             seed=seed,
             outputFolder=Path(outputFolder),
         )
@@ -368,7 +382,8 @@ class Console:
             >>> found["recommendation"]["recipe"] in ("pix2pix", "unet-l1")
             True
         """
-        planned = fingerprintJob(DataParameters(purpose=Purpose(purpose)), device=device, cohort=Path(cohort))
+        parameters = DataParameters(purpose=_choice(Purpose, purpose, "purpose"))
+        planned = fingerprintJob(parameters, device=device, cohort=Path(cohort))
         outcome = self._run(planned, waitForCompletion)
         return outcome if isinstance(outcome, str) else outcome.summary
 
@@ -439,7 +454,7 @@ class Console:
         parameters = ExportParameters(
             realCohort=Path(real),
             syntheticCohorts=[Path(cohort) for cohort in synthetic],
-            layout=Layout(layout),
+            layout=_choice(Layout, layout, "layout"),
             name=name,
             datasetId=datasetId,
             requireReview=requireReview,
@@ -543,6 +558,17 @@ class Console:
     def _run(self, planned: PlannedJob, wait: bool) -> Outcome | str:
         jobId = self.jobs.start(planned)
         return self.jobs.waitForCompletion(jobId) if wait else jobId
+
+
+def _choice(kind: type[Choice], value: str, name: str) -> Choice:
+    """The member with that value; raises JobError with the values there are."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        known = ", ".join(f'"{one.value}"' for one in kind)
+        raise JobError(
+            "bad_parameter", name, f'"{value}"', _("one of {known}").format(known=known), _("Correct it.")
+        ) from error
 
 
 def _doneLively(steps: Steps[Result]) -> Result:

@@ -146,6 +146,25 @@ def test_a_cohort_is_written_while_the_window_goes_on_and_a_split_of_too_few_is_
     assert raised.value.reason == "empty_cohort" and not (tmp_path / "divided").exists()
 
 
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        (lambda logic, volume: logic.translate([volume] * 4, "pix2pix"), "4 volumes"),
+        (lambda logic, volume: logic.translate(volume, "pix2pix", modality="PET"), '"PET"'),
+        (lambda logic, volume: logic.insertLesions(volume, None, shape="round"), '"round"'),
+        (lambda logic, volume: logic.insertLesions(volume, None, contrastUnit="HU"), '"HU"'),
+        (lambda logic, volume: logic.fingerprint("cohort", "segmentation"), '"segmentation"'),
+        (lambda logic, volume: logic.exportCohort("export", layout="bids"), '"bids"'),
+    ],
+)
+def test_what_is_no_choice_is_refused_with_the_choices(logic, call, found):
+    from GenerativeAugmentLib.errors import JobError
+
+    with pytest.raises(JobError) as raised:
+        call(logic, blob(16))
+    assert raised.value.reason == "bad_parameter" and raised.value.found == found
+
+
 def test_a_channel_that_is_missing_is_none(logic):
     node = blob(32)
     assert logic.translate([None, node], "mm-gan").GetName()
