@@ -22,8 +22,9 @@ from genaug.cli.options import given, model_options
 from genaug.cohort import Cohort, write_case
 from genaug.imageio import read_volume, write_volume
 from genaug.jobs.folder import build_job
-from genaug.jobs.kinds import KINDS
-from genaug.jobs.schema import read_result
+from genaug.jobs.kinds import KINDS, Kind
+from genaug.jobs.schema import Task, read_result
+from genaug.progress import Reporter
 from genaug.volume import LABEL, Volume
 from pydantic import BaseModel, Field
 
@@ -288,6 +289,24 @@ def test_a_job_is_kept_beside_the_output_and_runs_again(cohort: Path, tmp_path: 
     assert len(Cohort.read(tmp_path / "out").cases) == 3
     # The output lies outside the job, so nothing there is cleared, and the second run refuses to overwrite it.
     expect_user_error(genaug("run", folder), "bad_parameter", str(tmp_path / "out"))
+
+
+def made(task: Task, reporter: Reporter) -> dict[str, Any]:
+    """A handler that says it has written a case."""
+    reporter.product("case", task.output / "made")
+    return {"text": "as before", "same": True}
+
+
+def test_what_a_job_without_output_wrote_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its temporary folder is gone when somebody reads of it."""
+    handler = f"{__name__}:made"
+    monkeypatch.setitem(KINDS, "replay", Kind("genaug.jobs.parameters:NoParameters", handler, required=("case",)))
+    (tmp_path / "case").mkdir()
+    done = genaug("replay", tmp_path / "case", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["products"] == [] and "made" not in done.stderr
+    done = genaug("replay", tmp_path / "case", tmp_path / "out", "--json")
+    assert json.loads(done.stdout)["products"] and str(tmp_path / "out" / "made") in done.stderr
 
 
 def test_the_event_stream_of_run_is_the_workers(cohort: Path, tmp_path: Path) -> None:

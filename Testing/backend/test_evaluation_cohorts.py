@@ -248,17 +248,6 @@ def test_cohorts_without_a_common_channel_are_refused(real, tmp_path):
     assert caught.value.reason is Reason.UNPAIRED
 
 
-def test_an_evaluation_that_is_not_kept_names_no_file(real, tmp_path):
-    made = synthetic_from(real, tmp_path / "b", lambda v: v, channels=("A", "B"))
-    real.write(tmp_path / "real.json")
-    command = ["evaluate", str(tmp_path / "real.json"), str(made.root), "--task", "translation", "--json"]
-    done = CliRunner().invoke(main, command)
-    assert done.exit_code == 0 and json.loads(done.stdout)["products"] == []
-    assert "evaluation.json" not in done.stderr
-    done = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "scores")])
-    assert str(tmp_path / "scores" / "evaluation.json") in done.stderr
-
-
 @pytest.mark.parametrize("task", ["synthesis", "translation"])
 def test_a_channel_that_a_cohort_lacks_is_refused_with_those_of_both(real, tmp_path, task):
     made = synthetic_from(real, tmp_path / "b", lambda v: v)
