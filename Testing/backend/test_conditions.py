@@ -141,6 +141,13 @@ def test_a_model_without_covariates_takes_none(data, tmp_path):
         train(data, tiny_options("vae", 1, covariates=["radius"]), tmp_path / "vae", "cpu", Silent())
 
 
+@pytest.mark.parametrize("given", [{"source_channels": ["A"]}, {"text": "kind"}, {"text_encoder": "encoder"}])
+def test_a_model_without_sources_or_text_takes_none(data, tmp_path, given):
+    """Sources would be taken out of what it makes without a word."""
+    with pytest.raises(GenaugError, match=f"{next(iter(given))} for vae"):
+        train(data, tiny_options("vae", 1, **given), tmp_path / "vae", "cpu", Silent())
+
+
 def test_a_package_does_not_tell_whose_covariates_it_has_seen(package, data):
     info = read_info(package)
     text = (package / "configs/genaug.json").read_text()

@@ -246,11 +246,14 @@ def _require_bothsides_of(cases: Sequence[Case], roles: Roles) -> None:
 
 def _require_conditions_fit(recipe: Recipe, options: TrainingOptions, dimension: int) -> None:
     """Refuse options that the recipe has no use for, and offsets where there are no planes."""
-    for name, given, condition in (
-        ("covariates", bool(options.covariates), "covariates"),
-        ("text", options.text is not None, "text"),
+    has_text = "text" in recipe.conditions
+    for name, given, condition, fits in (
+        ("covariates", bool(options.covariates), "covariates", "covariates" in recipe.conditions),
+        ("text", options.text is not None, "text", has_text),
+        ("text_encoder", options.text_encoder is not None, "text", has_text),
+        ("source_channels", bool(options.source_channels), "images, a translation", recipe.task == "translation"),
     ):
-        if given and condition not in recipe.conditions:
+        if given and not fits:
             raise GenaugError(
                 Reason.BAD_PARAMETER,
                 name,
