@@ -181,7 +181,7 @@ class LesionsPanel(Panel):
             node.CreateDefaultDisplayNodes()
             self.parameters.points = node
         markups = slicer.modules.markups.logic()
-        markups.SetActiveListID(self.parameters.points)
+        markups.SetActiveList(self.parameters.points)
         markups.StartPlaceMode(False)
 
     def _nodes(self) -> tuple[Any, Any]:
