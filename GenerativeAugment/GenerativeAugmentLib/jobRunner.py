@@ -129,6 +129,7 @@ class JobRunner:
         self._processEvents = processEvents or _slicerEvents
         self._timer: Timer | None = None
         self._worker: WorkerProcess | None = None
+        self._leaving: list[WorkerProcess] = []
         self._arguments: list[str] = []
         self._workerInfo: dict[str, Any] | None = None
         self._numbers = itertools.count(1)
@@ -338,8 +339,11 @@ class JobRunner:
         return worker
 
     def _dropWorker(self) -> WorkerProcess | None:
+        """Have no worker any more; whoever calls this ends the one that is returned."""
         worker, self._worker, self._workerInfo = self._worker, None, None
         self._events.clear()
+        if worker is not None:
+            self._leaving.append(worker)
         return worker
 
     def _handle(self, event: Mapping[str, Any]) -> None:
@@ -451,8 +455,13 @@ class JobRunner:
         return self.STARTING if self._workerInfo is None else self.RUNNING
 
     def _watch(self) -> None:
-        """Let the timer run as long as there is something to look at."""
-        needed = self._worker is not None or self.busy or bool(self._concluded)
+        """Let the timer run as long as there is something to look at, be it a worker that was told to go.
+
+        Slicer's event loop keeps the interpreter to itself: the threads that write to a worker, and kill it when it
+        stays, get on only while a function of Python's is called.
+        """
+        self._leaving = [worker for worker in self._leaving if not worker.ended]
+        needed = self._worker is not None or bool(self._leaving) or self.busy or bool(self._concluded)
         if needed and self._timer is None:
             self._timer = self._timerFactory(self.poll, self._pollMilliseconds)
             self._timer.start()

@@ -510,6 +510,20 @@ def test_shutdown_in_the_background_returns_at_once(session):
     session.until(lambda: all(isGone(pid) for pid in pids), 4.0)
 
 
+@pytest.mark.parametrize("do", ["finish", "deaf"])
+def test_the_runner_looks_on_until_a_worker_that_was_told_to_go_is_gone(session, do):
+    """Slicer's event loop lets no thread of Python's run, also none that ends a worker, unless a timer calls Python."""
+    jobId = session.run(do)
+    if do == "finish":
+        pid = session.runner.waitForCompletion(jobId)["summary"]["pid"]
+    else:
+        pid = int(session.untilSignal("log", jobId)[2].split()[0])
+    session.runner.shutdown()
+    assert session.runner.state == "idle" and session.runner.workerInfo is None
+    session.until(lambda: not session.ticking, STOP_S + 2.5)
+    assert isGone(pid)
+
+
 def test_a_signal_calls_its_receivers_until_they_leave():
     signal, heard = Signal(), []
     signal.connect(heard.append)

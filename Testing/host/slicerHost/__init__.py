@@ -32,6 +32,8 @@ Different from the application: stricter here
 
 Different from the application: to keep in mind
     hasattr is True for a hidden method (it raises when called), see pythonqt.Hidden
+    while Qt's event loop runs, so do threads of Python's; there they get on only while Python is called, because
+    nobody enables PythonQt's thread support                        PythonQt/src/PythonQtThreadSupport.cpp
     one disconnect undoes all connections of a signal and receiver; PythonQt undoes one   PythonQtSignalReceiver.cpp
     a form without a parent is deleted with its last Python reference; there it stays     PythonQtInstanceWrapper.cpp
     the stand-ins have the properties and signals of the widgets, and the methods that somebody has needed; they look
