@@ -64,6 +64,9 @@ class GenerativeAugmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.shell = Shell(self.logic, self.layout)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
+        # After the node selectors of the panels, which look for the new nodes at the same event.
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport, priority=-1.0)
         # After a reload nobody else says that the module is shown.
         if self.parent.isEntered:
             self.enter()
@@ -102,6 +105,14 @@ class GenerativeAugmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def onSceneEndClose(self, caller, event):
         """Begin again with the empty scene."""
         self.shell.onSceneEndClose()
+
+    def onSceneStartImport(self, caller, event):
+        """Let go of the parameters while nodes come in."""
+        self.shell.onSceneStartImport()
+
+    def onSceneEndImport(self, caller, event):
+        """Begin again with what has come in."""
+        self.shell.onSceneEndImport()
 
     def onReload(self):
         """Reload the library as well, for developers."""

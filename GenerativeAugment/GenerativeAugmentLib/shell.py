@@ -122,6 +122,15 @@ class Shell:
         if self._entered:
             self._connect()
 
+    def onSceneStartImport(self) -> None:
+        """Follow nothing: parameters come in before the nodes that they name, which would be taken for unset."""
+        self._disconnect()
+
+    def onSceneEndImport(self) -> None:
+        """Read the parameters anew, now that every node is there."""
+        if self._entered:
+            self._connect()
+
     def _connect(self) -> None:
         self._disconnect()
         node = self.logic.getParameterNode()

@@ -60,6 +60,20 @@ def test_selector_keeps_a_choice_made_before_it_had_a_scene(selector, scene, vol
     assert selector.currentNode() is volumes[1]
 
 
+def test_selector_knows_what_is_imported_when_all_of_it_is_there(selector, scene, volumes):
+    import slicer
+
+    selector.noneEnabled = True
+    selector.setMRMLScene(scene)
+    scene.StartState(slicer.vtkMRMLScene.ImportState)
+    imported = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "imported")
+    selector.setCurrentNode(imported)
+    assert selector.currentNode() is None
+    scene.EndState(slicer.vtkMRMLScene.ImportState)
+    selector.setCurrentNode(imported)
+    assert selector.currentNode() is imported
+
+
 def test_selector_filters_by_attribute_and_makes_nodes(selector, scene, volumes):
     selector.setMRMLScene(scene)
     selector.addAttribute("vtkMRMLScalarVolumeNode", "kind", "synthetic")

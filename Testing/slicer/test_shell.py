@@ -479,6 +479,29 @@ def test_the_chosen_panel_and_device_are_kept_with_the_scene(shell, tmp_path):
     assert shell.services.parameterNode.device == "cpu"
 
 
+def test_what_was_chosen_comes_back_with_a_scene_that_is_loaded_while_the_module_is_shown(moduleWidget, tmp_path):
+    """The parameters come in before the nodes that they name: a panel that followed them would take these for unset."""
+    import slicer
+
+    shell = moduleWidget().shell
+    shell.selectPanel("lesions")
+    tissue = tissueOf(blob())
+    tissue.GetSegmentation().AddEmptySegment("other", "other")
+    ui = shell.panel.ui
+    ui.hostSelector.setCurrentNode(slicer.util.getNode("head"))
+    ui.tissueSelector.setCurrentNode(tissue)
+    choose(ui.segmentSelector, "other")
+    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    parameters = shell.panel.parameters
+    for node in (parameters.hostVolume, ui.hostSelector.currentNode()):
+        assert node is slicer.util.getNode("head")
+    for node in (parameters.tissueNode, ui.tissueSelector.currentNode()):
+        assert node is slicer.util.getNode("tissue")
+    assert parameters.tissueSegment == ui.segmentSelector.currentData == "other"
+
+
 def test_leaving_and_coming_back_keeps_what_was_entered(shell):
     shell.selectPanel("synthesize")
     shell.panel.ui.countSpinBox.value = 4

@@ -212,7 +212,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._setCurrent(self._combo.currentData or "")
 
     def _refresh(self, wanted: str | None = None) -> None:
-        if not hasattr(self, "_combo") or (self._scene is not None and self._scene.IsClosing()):
+        # qMRMLSceneModel::onMRMLSceneNodeAdded: what is imported is known when all of it is there.
+        changing = self._scene is not None and (self._scene.IsClosing() or self._scene.IsImporting())
+        if not hasattr(self, "_combo") or changing:
             return
         nodes = self._nodes()
         before, self._shown = self._shown, [node.GetID() for node in nodes]
