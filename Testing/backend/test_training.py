@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_data import blob_cohort, tiny, tiny_options
+from engine_data import TINY_NETWORKS, blob_cohort, tiny, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.imageio import write_volume
+from genaug.networks import Batch, Signature, build_system
 from genaug.objectives import LOSSES
 from genaug.package import load_package, read_info
 from genaug.progress import Silent
 from genaug.recipe import FOLDER as RECIPES_FOLDER
-from genaug.recipe import load_recipe
+from genaug.recipe import Network, load_recipe
 from genaug.split import split_by_ids
 from genaug.stages import built_on
 from genaug.training import inputs as training_inputs
@@ -25,7 +26,6 @@ from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_ch
 from genaug.training.curves import Curves, read_curve
 from genaug.training.loop import StageRun, shuffled_item
 from lightning_fabric import Fabric
-from lightning_fabric.plugins import MixedPrecision
 from limits import limited_file_size
 
 RECIPES = ["vae", "wgan-gp", "ldm", "ddpm", "spade"]
@@ -80,18 +80,33 @@ def test_every_recipe_trains_and_packages_in_2d_and_3d(tmp_path, recipe, flat):
     assert all(torch.isfinite(value).all() for value in weights(package).values())
 
 
-class GuardedPrecision(MixedPrecision):
-    """Fabric's mixed precision with all its guards and conversions, but computing in single precision.
+class GuardedPrecision(run.WholeInputs):
+    """Mixed precision with all its guards and conversions, but computing in single precision.
 
     Half precision itself is left to GPUs: torch's CPU kernels for it give a NaN now and then on maps of few channels.
     """
 
     def __init__(self) -> None:
         super().__init__("bf16-mixed", "cpu")
-        self._desired_input_dtype = torch.float32
 
     def forward_context(self):
         return nullcontext()
+
+
+@pytest.mark.parametrize(
+    "kind", ["hamiltonian_autoencoder", "riemannian_autoencoder", "quantised_autoencoder", "diffusion_gan"]
+)
+def test_mixed_precision_leaves_what_is_worked_out_before_the_layers_in_single_precision(monkeypatch, kind):
+    monkeypatch.setattr("genaug.half_precision.problem", lambda: "")
+    fabric = run.make_fabric(tiny_options("vae", precision="bf16-mixed"), "cpu")
+    options = TINY_NETWORKS[kind] | ({"attention": [False, True]} if kind == "diffusion_gan" else {})
+    system = build_system(Network(kind=kind, options=options), Signature(2, (16, 16), 1, 0, 0))
+    player, _ = fabric.setup(system, torch.optim.AdamW(system.parameters()))
+    given = []
+    system.register_forward_pre_hook(lambda module, told: given.append(told[0].target.dtype))
+    outputs = player(Batch(torch.rand(2, 1, 16, 16) * 2 - 1), torch.Generator().manual_seed(0))
+    assert given == [torch.float32]
+    assert {value.dtype for value in outputs.values() if value.is_floating_point()} == {torch.float32}
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "pix2pix"])

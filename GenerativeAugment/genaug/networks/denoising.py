@@ -118,7 +118,8 @@ class DenoisingSystem(System):
 
     def clean(self, noised: Tensor, timesteps: Tensor, batch: Batch) -> Tensor:
         """The estimate of the clean image for `noised` at timesteps (B,), within `clip`."""
-        output = self.predict(noised, timesteps, conditions_of(batch))
+        # Half precision under autocast, in which neither noise nor image may be counted back.
+        output = self.predict(noised, timesteps, conditions_of(batch)).to(noised.dtype)
         x0 = self.schedule.x0_from(self.prediction, output, noised, timesteps)
         return x0 if self.clip is None else x0.clamp(*self.clip)
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
@@ -227,6 +228,18 @@ def _require_begun(run: StageRun, options: TrainingOptions) -> None:
     )
 
 
+class WholeInputs(MixedPrecision):
+    """Fabric's mixed precision, but a network is given its batch in single precision.
+
+    Fabric hands everything over in half precision, where noise of the lowest levels is lost in the image, and with it
+    all that a network works out before its first layer. Autocast converts what layers take, and nothing else.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """The same."""
+        return data
+
+
 def make_fabric(options: TrainingOptions, device: str) -> Fabric:
     """Lightning Fabric for the device: mixed precision on GPUs only, as many processes as devices are asked for.
 
@@ -236,15 +249,18 @@ def make_fabric(options: TrainingOptions, device: str) -> Fabric:
     precision = chosen_precision(options, device)
     kind, _, index = resolve_device(device).partition(":")
     several = options.devices > 1
+    # Not what a cluster's scheduler says of the job that this training is a part of.
+    plugins: list[Any] = [LightningEnvironment()] if several else []
+    if precision != "32-true":
+        plugins.append(WholeInputs(precision, kind))
     fabric = Fabric(
         accelerator=kind,
         devices=[int(index)] if index else options.devices,
         # A critic sees real and generated cases before it goes back; exchanging its buffers in between would change
         # what that step needs. A network that grows has levels that do not count yet and get no gradient.
         strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True) if several else "auto",
-        precision=precision,
-        # Not what a cluster's scheduler says of the job that this training is a part of.
-        plugins=[LightningEnvironment()] if several else None,
+        precision="32-true" if precision == "32-true" else None,
+        plugins=plugins,
     )
     fabric.launch()
     return fabric
