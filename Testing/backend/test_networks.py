@@ -6,6 +6,7 @@ import torch
 from genaug.covariates import Covariate
 from genaug.errors import GenaugError, Reason
 from genaug.networks import Batch, Signature, activate, build_critic, build_system
+from genaug.networks.critics import with_spread
 from genaug.networks.haar import haar, inverse_haar
 from genaug.networks.template import TemplateHead
 from genaug.networks.warping import warp
@@ -115,6 +116,13 @@ def test_a_critic_of_whole_volumes_takes_stacks_of_few_planes(kind):
     cube = build_critic(Network(kind=kind, options=options), Signature(3, (32, 32, 32), 1, 0, 0))
     strided = [layer for layer in cube.features if isinstance(layer, torch.nn.Conv3d)]
     assert all((layer.kernel_size, layer.stride) == ((4, 4, 4), (2, 2, 2)) for layer in strided)
+
+
+def test_equal_cases_have_a_slope_in_half_precision_too():
+    """At the start of a training all that a generator makes is the mean case."""
+    features = torch.ones(2, 4, dtype=torch.float16, requires_grad=True)
+    with_spread(features).sum().backward()
+    assert features.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(

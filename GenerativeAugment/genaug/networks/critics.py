@@ -51,10 +51,7 @@ class Critic(nn.Module):
 
     def described(self, x: Tensor) -> Tensor:
         """Features (B, F) of every case, and how much they vary over the batch."""
-        features = self.features(x[:, : self.seen]).flatten(1)
-        # Variance with a floor: its square root must stay differentiable for a batch of equal volumes.
-        spread = (features.var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1)
-        return torch.cat([features, spread], dim=1)
+        return with_spread(self.features(x[:, : self.seen]).flatten(1))
 
 
 class PatchCritic(nn.Module):
@@ -96,6 +93,14 @@ class PatchCritic(nn.Module):
     def layers(self, x: Tensor) -> list[Tensor]:
         """What every layer makes of it, the scores last."""
         return list(self.network(self.front(x[:, : self.seen])))
+
+
+def with_spread(features: Tensor) -> Tensor:
+    """Features (B, F), and as one more how much they vary over the batch."""
+    # Variance with a floor: its square root must stay differentiable for a batch of equal volumes. Half precision has
+    # no number that small.
+    spread = (features.float().var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(features), 1)
+    return torch.cat([features, spread], dim=1)
 
 
 def seen_channels(signature: Signature, conditional: bool) -> int:

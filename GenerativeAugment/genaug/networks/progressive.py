@@ -19,7 +19,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, FromNoise, Signature
-from genaug.networks.critics import PatchCritic, seen_channels
+from genaug.networks.critics import PatchCritic, seen_channels, with_spread
 from genaug.networks.generator import NORM, with_vector
 from genaug.networks.haar import to_features
 from genaug.networks.template import TemplateHead
@@ -185,10 +185,7 @@ class ProgressiveCritic(nn.Module):
             features = F.leaky_relu(self.blocks[j](features), 0.2)
             if j == first and share < 1:
                 features = share * features + (1 - share) * self._enter(x, j + 1)
-        flat = features.flatten(1)
-        # As in Critic: what tells a generator that repeats itself.
-        spread = (flat.var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1)
-        return torch.as_tensor(self.last(torch.cat([flat, spread], dim=1)))
+        return torch.as_tensor(self.last(with_spread(features.flatten(1))))
 
     def _enter(self, x: Tensor, j: int) -> Tensor:
         """Features of the j-th resolution, counted from the finest."""
