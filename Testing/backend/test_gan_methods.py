@@ -129,6 +129,14 @@ def test_an_averaged_power_iteration_normalises_as_well():
     torch.testing.assert_close(layer.weight, whole)
 
 
+def test_a_spectrum_is_normalised_in_single_precision_under_autocast():
+    torch.manual_seed(0)
+    layer = normalize_spectrum(nn.Sequential(nn.Linear(64, 32)))[0].eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = layer.weight
+    torch.testing.assert_close(half, layer.weight)
+
+
 def test_a_generator_of_normalised_spectra_hears_its_noise():
     """Where the noise is no louder than the bias of the layer that takes it, all cases end as one."""
     torch.manual_seed(0)

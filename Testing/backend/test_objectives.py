@@ -87,6 +87,8 @@ def test_a_small_shift_of_intensity_is_a_small_loss_of_structure_at_every_grey(l
     told = Play(signature, {}, torch.Generator(), 0)
     loss = LOSSES["ssim"]({"generated": made}, Batch(wanted), told, window=5)
     assert 0 < loss.item() < 0.2
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(LOSSES["ssim"]({"generated": made}, Batch(wanted), told, window=5), loss)
 
 
 def test_reconstruction_terms_look_at_images_and_cross_entropy_at_labels():

@@ -435,6 +435,13 @@ def test_a_gram_matrix_does_not_see_where_things_are():
     assert not torch.allclose(gram(features * 2), gram(features))
 
 
+def test_a_gram_matrix_keeps_its_precision_under_autocast():
+    features = 1 + torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = gram(features)
+    torch.testing.assert_close(half, gram(features))
+
+
 @pytest.mark.parametrize("critic", [None, "critic"])
 @pytest.mark.parametrize("name", ["perceptual", "style"])
 def test_texture_terms_vanish_for_a_perfect_copy_and_reach_the_fake_alone(name, critic):
@@ -507,6 +514,17 @@ def test_contrasts_are_drawn_as_they_were_measured():
     assert regions[1].mean(1).std() < 0.01 and regions[1].mean() == pytest.approx(0.4, abs=0.01)
     assert regions[0].std(1).mean() == pytest.approx(0.05, abs=0.005)
     assert regions[1].std(1).mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_contrasts_are_measured_in_single_precision_under_autocast():
+    images = 0.01 * torch.randn(4, 1, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.9
+    sums = []
+    for half in (False, True):
+        system = contrasts()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            system(Batch(images, label_map=halves(4)), torch.Generator().manual_seed(1))
+        sums.append(system.sums.detach())
+    torch.testing.assert_close(sums[1], sums[0])
 
 
 def test_a_random_contrast_owes_nothing_to_what_was_measured():

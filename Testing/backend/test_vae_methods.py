@@ -418,6 +418,18 @@ def test_entries_follow_the_mean_of_what_chose_them():
     torch.testing.assert_close(book.entries.flatten(), torch.tensor([0.4 / 2.0, (0.9 * 20 + 0.8) / 1.9]))
 
 
+def test_a_codebook_keeps_its_precision_under_autocast():
+    from genaug.networks.codebook import Codebook
+
+    found = []
+    for half in (False, True):
+        book = Codebook(8, 4)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            which = book(normal(64, 4), seeded())[2]
+        found.append((which, book.sums))
+    torch.testing.assert_close(found[1], found[0])
+
+
 @pytest.mark.parametrize("decay", [0.9, None])
 def test_entries_that_nobody_chooses_go_where_there_is_use_for_them(decay):
     from genaug.networks.codebook import Codebook

@@ -297,6 +297,12 @@ def posterior_draw(mean: Tensor, log_variance: Tensor, generator: torch.Generato
     return mean + (0.5 * log_variance).exp() * draw(tuple(mean.shape), mean, generator)
 
 
+def single_precision(like: Tensor) -> torch.autocast:
+    """Within it what is single stays so, on the device of `like`, whatever autocast says."""
+    # Shapes alone, on the meta device, are computed as on the CPU.
+    return torch.autocast("cpu" if like.is_meta else like.device.type, enabled=False)
+
+
 def draw(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers drawn on the generator's device, then moved to `like`'s.
 

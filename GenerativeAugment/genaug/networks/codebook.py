@@ -7,6 +7,8 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genaug.networks.base import single_precision
+
 RARE = 0.3
 """An entry that was used less often a batch, on average, is moved to where it will be used."""
 
@@ -17,6 +19,8 @@ class Codebook(nn.Module):
     Entries follow the mean of the vectors that chose them (appendix A.1), or learn by gradient when there is no decay.
     Entries that nobody chooses are put where vectors of the batch are (Dhariwal 2020, arXiv:2005.00341, section 3.1):
     on few cases most of a codebook would die in its first iterations. The first batch fills it in the same way.
+
+    In single precision whatever autocast says: half precision cannot tell close entries apart.
 
     Args:
         entries: how many.
@@ -60,9 +64,10 @@ class Codebook(nn.Module):
 
     def choose(self, x: Tensor) -> Tensor:
         """Index of the nearest entry (B, *S) of vectors (B, width, *S)."""
-        vectors = x.float().movedim(1, -1)
-        distances = (self.entries**2).sum(1) - 2 * vectors @ self.entries.T
-        return distances.argmin(-1)
+        with single_precision(x):
+            vectors = x.float().movedim(1, -1)
+            distances = (self.entries**2).sum(1) - 2 * vectors @ self.entries.T
+            return distances.argmin(-1)
 
     def look_up(self, which: Tensor) -> Tensor:
         """Entries (B, width, *S) for indices (B, *S)."""
@@ -83,7 +88,8 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _follow(self, vectors: Tensor, which: Tensor) -> None:
         hot = F.one_hot(which, len(self.entries)).to(vectors)
-        counts, sums = hot.sum(0), hot.T @ vectors
+        with single_precision(vectors):
+            counts, sums = hot.sum(0), hot.T @ vectors
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(counts)
             torch.distributed.all_reduce(sums)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from monai.networks.layers.simplelayers import GaussianFilter
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, Outputs, Signature, System, draw
+from genaug.networks.base import Batch, Outputs, Signature, System, draw, single_precision
 from genaug.networks.translators import required
 from genaug.recipe import Sampler
 from genaug.samplers import Callback, Noise
@@ -65,11 +65,15 @@ class ContrastDraws(System):
         return (self.signature.image_channels, *self.signature.window)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """Measure the batch's real images, and draw as many."""
-        if self.training:
-            self._measure(batch)
+        """Measure the batch's real images, and draw as many.
+
+        In single precision whatever autocast says: a spread is the small difference of two means.
+        """
         shape = (len(batch.target), *self.noise_shape())
-        return {"generated": self._drawn(lambda: draw(shape, batch.target, generator), batch)}
+        with single_precision(batch.target):
+            if self.training:
+                self._measure(batch)
+            return {"generated": self._drawn(lambda: draw(shape, batch.target, generator), batch)}
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Images (B, C, *window) for the batch's label maps."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genaug.networks.autoencoders import VectorAutoencoder
-from genaug.networks.base import Batch, Outputs, Signature, activate, draw
+from genaug.networks.base import Batch, Outputs, Signature, activate, draw, single_precision
 
 Gradient = Callable[[Tensor], Tensor]
 """Codes (B, latent) to the gradient of their potential energy, (B, latent)."""
@@ -98,7 +98,7 @@ class HamiltonianAutoencoder(VectorAutoencoder):
 
         In single precision whatever autocast says: the dynamics are driven by small differences of large energies.
         """
-        with torch.autocast("cpu" if batch.target.is_meta else batch.target.device.type, enabled=False):
+        with single_precision(batch.target):
             return self.moved(batch, generator)
 
     def moved(self, batch: Batch, generator: torch.Generator) -> Outputs:

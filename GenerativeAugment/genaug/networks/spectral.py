@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
+from genaug.networks.base import single_precision
+
 START_ITERATIONS = 15
 """Power iterations when a weight is first normalised; afterwards one each time it is used in training."""
 
@@ -27,14 +29,15 @@ class Spectral(nn.Module):
                 self.left.copy_(_improved(self.left, weight.flatten(1)))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight at a norm of one."""
+        """The weight at a norm of one, in single precision whatever autocast says."""
         matrix = weight.flatten(1)
-        with torch.no_grad():
-            left = _improved(self.left, matrix)
-            right = F.normalize(matrix.T @ left, dim=0)
-            if self.training:
-                self.left.copy_(left)
-        return weight / torch.dot(left, matrix @ right)
+        with single_precision(weight):
+            with torch.no_grad():
+                left = _improved(self.left, matrix)
+                right = F.normalize(matrix.T @ left, dim=0)
+                if self.training:
+                    self.left.copy_(left)
+            return weight / torch.dot(left, matrix @ right)
 
 
 def _improved(left: Tensor, matrix: Tensor) -> Tensor:

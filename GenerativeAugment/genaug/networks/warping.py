@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genaug.networks.base import single_precision
+
 SQUARINGS = 6
 """Halvings of the velocity before it is taken for a displacement; each squaring doubles the time again."""
 
@@ -37,8 +39,7 @@ def warp(images: Tensor, displacement: Tensor) -> Tensor:
     """
     cases, dimension = displacement.shape[:2]
     size = displacement.shape[2:]
-    # Shapes alone, on the meta device, are computed as on the CPU.
-    with torch.autocast("cpu" if images.is_meta else images.device.type, enabled=False):
+    with single_precision(images):
         identity = torch.eye(dimension, dimension + 1, device=images.device)
         grid = F.affine_grid(identity.expand(cases, -1, -1), [cases, 1, *size], align_corners=True)
         # grid_sample counts from -1 to 1, last axis first.

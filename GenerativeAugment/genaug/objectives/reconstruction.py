@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from monai.losses import SSIMLoss
 from torch import Tensor
 
+from genaug.networks.base import single_precision
 from genaug.objectives.base import Batch, Outputs, Play, mean_inside
 
 
@@ -26,12 +27,14 @@ def ssim(outputs: Outputs, batch: Batch, play: Play, window: int = 7) -> Tensor:
     """1 - SSIM of the image channels (Wang 2004), MONAI's SSIMLoss over the data range 2.
 
     The darkest value counts as 0, as Wang has it: his comparison of means is one of their ratio, and where they may be
-    negative it takes a step across the middle of [-1, 1] for an image turned inside out.
+    negative it takes a step across the middle of [-1, 1] for an image turned inside out. In single precision whatever
+    autocast says: a variance is the small difference of two means.
     """
     loss = SSIMLoss(spatial_dims=play.signature.dimension, data_range=2.0, win_size=window)
     inside = 1.0 if batch.inside is None else batch.inside
     made, wanted = (play.images(x).float() + 1 for x in (outputs["generated"], batch.target))
-    return torch.as_tensor(loss(made * inside, wanted * inside))
+    with single_precision(made):
+        return torch.as_tensor(loss(made * inside, wanted * inside))
 
 
 def gradient_difference(outputs: Outputs, batch: Batch, play: Play) -> Tensor:

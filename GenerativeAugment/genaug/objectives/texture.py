@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genaug.evaluation.convolutional import feature_maps
+from genaug.networks.base import single_precision
 from genaug.objectives.base import Batch, Outputs, Play, field_of, judged, layers_of, named
 
 SEED = 20_251_125
@@ -61,9 +62,13 @@ def style(
 
 
 def gram(features: Tensor) -> Tensor:
-    """(B, C, C): how much two features (B, C, *S) are seen together per voxel, wherever that is."""
+    """(B, C, C): how much two features (B, C, *S) are seen together per voxel, wherever that is.
+
+    In single precision whatever autocast says: half precision has no number for the sum over a large volume.
+    """
     flat = features.float().flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
+    with single_precision(flat):
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 def _pairs(
