@@ -21,7 +21,7 @@ from genaug.volume import LABEL, Volume, label_volumes
 from benchmarks.data import data_folder, hippocampus, sarcoma
 
 WINDOW = (128, 128, 1)
-"""Of a translation, in voxels."""
+"""Of a translation whose recipe has none of its own, in voxels."""
 SMALL = (48, 64, 1)
 """Window that the slices of a hippocampus fit into."""
 PLACES = (0.4, 0.5, 0.6)
@@ -79,7 +79,7 @@ def _translation(recipe: Recipe, folder: Path) -> Suite:
         return _sarcoma_suite("planes", sarcoma(), "mr_t1")
     if "covariates" in recipe.conditions:
         return _sarcoma_suite("translation", with_tumours(sarcoma()), "ct", covariates=["tumour"])
-    return _sarcoma_suite("translation", sarcoma(), "ct")
+    return _sarcoma_suite("translation", sarcoma(), "ct", window=None if recipe.resolve(2).window else WINDOW)
 
 
 def _sarcoma_suite(name: str, cohort: Cohort, target: str, **more: Any) -> Suite:

@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent / "recipes"
 UNTRAINED = FOLDER / "untrained"
 """Methods that another command than `train` runs; see `methods`."""
 
-INHERITED = ("multiple_of", "stages", "sampler", "defaults")
+INHERITED = ("multiple_of", "window", "stages", "sampler", "defaults")
 """What a recipe takes over from the one that it `extends`: the axes. It says itself what it is and what it needs."""
 
 MOST_HEIRS = 4
@@ -149,6 +149,9 @@ class Recipe(Strict):
     dimensions: tuple[Dimension, ...] = (2, 3)
     with_labels: bool = Field(default=True, description="whether label maps are generated together with the image")
     multiple_of: int = Field(default=8, ge=1, description="the network's window is a multiple of this along every axis")
+    window: tuple[int, ...] | None = Field(
+        default=None, description="voxels of the windows a translation is learnt on where nobody asks for others"
+    )
     stages: dict[str, Stage]
     sampler: Sampler = Field(default_factory=lambda: Sampler.model_validate({}))
     defaults: dict[Literal["2d", "3d"], dict[str, Any]] = Field(default_factory=dict)
@@ -164,6 +167,8 @@ class Recipe(Strict):
                 raise ValueError(f"defaults.{size} changes the stage {unknown}, which is none of {', '.join(names)}")
         if self.unpaired and (self.task != "translation" or {"images", "label_map"} & set(self.conditions)):
             raise ValueError("only a translation from images that no case lacks can be learnt from unpaired cases")
+        if self.window is not None and self.task != "translation":
+            raise ValueError(f"only a translation is learnt on windows; the task is {self.task}")
         if len({stage.makes for stage in self.stages.values() if stage.space == "latent"}) > 1:
             raise ValueError("only one part of a case can be made in a latent space")
         return self

@@ -193,6 +193,7 @@ MISTAKES = {
     "spacing": ("ddim", 'sampler.options.spacing = "even"', "sampler.options.spacing", "uniform"),
     "levels": ("ddgan", "sampler.steps = 7", "sampler", "levels"),
     "stage followed": ("progressive-distillation", 'stages.student_1.follows = "student_3"', "student_3", "recipe"),
+    "window": ("ddpm", "window = [64, 64]", "window", "recipe"),
     "stage in the defaults": (
         "pix2pix",
         "defaults.3d.stages.tranzlator.training.batch_size = 1",

@@ -274,6 +274,15 @@ def test_a_window_that_nobody_asked_for_is_that_of_the_typical_case(tmp_path):
     assert sizes == {None: (32, 32), (64, 64, 64): (64, 64), (128, 128, 128): (96, 96)}
 
 
+def test_a_recipes_own_window_is_taken_where_nobody_asks_for_another(tmp_path):
+    cohort = blob_cohort(tmp_path / "data", 2, 96, flat=True)
+    asked = [("cyclegan", None, (64, 64)), ("cgan-dar", None, (64, 64)), ("cyclegan", (32, 32, 1), (32, 32))]
+    # Without one it is larger than these cases are.
+    for recipe, window, size in [*asked, ("pix2pix", None, (96, 96))]:
+        plan = make_plan(cohort, tiny_options(recipe, 1, window=window), tmp_path / f"{recipe} {window}", Silent())
+        assert plan.grid.size == size, recipe
+
+
 def test_one_side_alone_is_refused_with_what_to_do(tmp_path, flat):
     with pytest.raises(GenaugError, match="without") as caught:
         train(flat, tiny_options("ant-gan", 1, source_channels=["B"]), tmp_path / "t", "cpu", Silent())

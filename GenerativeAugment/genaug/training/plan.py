@@ -466,7 +466,7 @@ def _window(recipe: Recipe, options: TrainingOptions, dimension: int) -> tuple[i
         return None
     if options.window is not None:
         return options.window[:dimension]
-    return (128, 128) if dimension == 2 else (64, 64, 32)
+    return recipe.window or ((128, 128) if dimension == 2 else (64, 64, 32))
 
 
 def _require_known(label: Volume, values: Sequence[int]) -> None:
