@@ -228,7 +228,7 @@ def _require_begun(run: StageRun, options: TrainingOptions) -> None:
     )
 
 
-class WholeInputs(MixedPrecision):
+class WholeInputs(MixedPrecision):  # type: ignore[misc]  # mypy does not follow Fabric
     """Fabric's mixed precision, but a network is given its batch in single precision.
 
     Fabric hands everything over in half precision, where noise of the lowest levels is lost in the image, and with it
