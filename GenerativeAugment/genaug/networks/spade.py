@@ -18,6 +18,9 @@ class SpadeGenerator(OnePass):
     MONAI's SPADE encoder and decoder. In training the style is drawn from the posterior of the real image; a case is
     generated from a style of the standard normal prior. The style is always passed in explicitly, because MONAI's
     decoder cannot draw one on a CPU.
+
+    Unlike in the paper, MONAI's blocks pass the scales and shifts of a label map through an instance norm. Without it
+    the recipe `spade` came to a KID of 2.6 on its benchmark instead of 0.83.
     """
 
     def __init__(
