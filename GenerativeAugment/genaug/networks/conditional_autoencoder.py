@@ -10,22 +10,24 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from genaug.networks.base import Batch, Signature
+from genaug.networks.base import Batch, Signature, spread
 from genaug.networks.haar import Haar, band_channels, to_features
 from genaug.networks.translators import ImageToImage, norm_of, required
 
 
 class CodeTranslator(ImageToImage):
-    """Encoder and decoder of a conditional autoencoder: source and vector in, through a bottleneck, target out.
+    """Encoder and decoder of a conditional autoencoder: the source through a bottleneck, the target of that and vector.
 
     Without the connections of a U-Net the decoder cannot copy the source's texture: the target, or with `from_source`
-    what is added to the source, is made from the code alone. Deterministic and fully convolutional.
+    what is added to the source, is made from the code and the vector alone. Deterministic and fully convolutional.
+
+    The encoder's norms are of instances, so that a code does not tell how bright a patient's scan is.
 
     Args:
         channels: of the encoder, from fine to coarse; each but the first halves the size, and the decoder goes back.
         haar_levels: finest levels that are the Haar transform instead of convolutions.
         from_source: see ImageToImage.
-        norm: "instance", or "group", which lets the vector be heard, see `norm_of`.
+        norm: of the decoder, "instance", or "group", which lets the vector be heard, see `norm_of`.
 
     Raises:
         ValueError: for a window that does not divide.
@@ -40,19 +42,22 @@ class CodeTranslator(ImageToImage):
         norm: str = "instance",
     ) -> None:
         super().__init__(signature, from_source)
-        d, normed = signature.dimension, norm_of(norm)
+        d, whole, normed = signature.dimension, norm_of("instance"), norm_of(norm)
         # For the refusal of windows that do not divide.
         signature.reduced(2 ** (len(channels) - 1 + haar_levels))
-        layers: list[nn.Module] = [to_features(signature.condition_channels, channels[0], d, haar_levels)]
+        self.told = signature.vector_length
+        self.maps = signature.condition_channels - self.told
+        layers: list[nn.Module] = [to_features(self.maps, channels[0], d, haar_levels)]
         for before, after in pairwise(channels):
-            layers.append(ResidualUnit(d, before, after, strides=2, norm=normed, act="leakyrelu"))
-        layers.append(ResidualUnit(d, channels[-1], channels[-1], norm=normed, act="leakyrelu"))
+            layers.append(ResidualUnit(d, before, after, strides=2, norm=whole, act="leakyrelu"))
+        self.encoder = nn.Sequential(*layers)
+        layers = [ResidualUnit(d, channels[-1] + self.told, channels[-1], norm=normed, act="leakyrelu")]
         for before, after in pairwise(reversed(channels)):
             layers += [
                 nn.Upsample(scale_factor=2, mode="nearest"),
                 ResidualUnit(d, before, after, norm=normed, act="leakyrelu"),
             ]
-        self.layers = nn.Sequential(*layers)
+        self.decoder = nn.Sequential(*layers)
         self.head = Conv[Conv.CONV, d](channels[0], band_channels(signature.channels, d, haar_levels), 1)
         self.back = Haar(haar_levels, inverse=True)
         for parameter in self.head.parameters():
@@ -60,4 +65,8 @@ class CodeTranslator(ImageToImage):
 
     def translated(self, batch: Batch) -> Tensor:
         """Raw output for the batch's condition."""
-        return self.based(torch.as_tensor(self.back(self.head(self.layers(required(batch))))), batch)
+        told = batch.vector if self.told else None
+        code = self.encoder(required(batch)[:, : self.maps])
+        if told is not None:
+            code = torch.cat([code, spread(told, code.shape[2:])], dim=1)
+        return self.based(torch.as_tensor(self.back(self.head(self.decoder(code)))), batch)
