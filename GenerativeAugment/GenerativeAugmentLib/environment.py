@@ -462,9 +462,10 @@ def _absentDependencies(wanted: Iterable[Requirement]) -> list[str]:
         return []
     from packaging.requirements import InvalidRequirement
     from packaging.requirements import Requirement as Dependency
+    from packaging.utils import canonicalize_name
 
     waiting = [requirement.name for requirement in wanted]
-    seen = {_canonical(name) for name in (*waiting, *NEVER_DRAWN_IN)}
+    seen = {canonicalize_name(name) for name in (*waiting, *NEVER_DRAWN_IN)}
     absent = []
     while waiting:
         for text in _dependenciesOf(waiting.pop()):
@@ -474,9 +475,9 @@ def _absentDependencies(wanted: Iterable[Requirement]) -> list[str]:
                 # The installer passes over it as well.
                 continue
             needed = dependency.marker is None or dependency.marker.evaluate({"extra": ""})
-            if not needed or _canonical(dependency.name) in seen:
+            if not needed or canonicalize_name(dependency.name) in seen:
                 continue
-            seen.add(_canonical(dependency.name))
+            seen.add(canonicalize_name(dependency.name))
             if _installedHere(dependency.name) is None:
                 absent.append(f"{dependency.name}{dependency.specifier}")
             else:
@@ -489,11 +490,6 @@ def _dependenciesOf(name: str) -> list[str]:
         return importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:
         return []
-
-
-def _canonical(name: str) -> str:
-    """A package's name as all its spellings are one."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _installIntoSlicer(missing: list[str], names: str) -> None:

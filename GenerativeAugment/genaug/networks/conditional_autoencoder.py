@@ -45,13 +45,13 @@ class CodeTranslator(ImageToImage):
         d, whole, normed = signature.dimension, norm_of("instance"), norm_of(norm)
         # For the refusal of windows that do not divide.
         signature.reduced(2 ** (len(channels) - 1 + haar_levels))
-        self.told = signature.vector_length
-        self.maps = signature.condition_channels - self.told
+        told = signature.vector_length
+        self.maps = signature.condition_channels - told
         layers: list[nn.Module] = [to_features(self.maps, channels[0], d, haar_levels)]
         for before, after in pairwise(channels):
             layers.append(ResidualUnit(d, before, after, strides=2, norm=whole, act="leakyrelu"))
         self.encoder = nn.Sequential(*layers)
-        layers = [ResidualUnit(d, channels[-1] + self.told, channels[-1], norm=normed, act="leakyrelu")]
+        layers = [ResidualUnit(d, channels[-1] + told, channels[-1], norm=normed, act="leakyrelu")]
         for before, after in pairwise(reversed(channels)):
             layers += [
                 nn.Upsample(scale_factor=2, mode="nearest"),
@@ -65,8 +65,7 @@ class CodeTranslator(ImageToImage):
 
     def translated(self, batch: Batch) -> Tensor:
         """Raw output for the batch's condition."""
-        told = batch.vector if self.told else None
         code = self.encoder(required(batch)[:, : self.maps])
-        if told is not None:
-            code = torch.cat([code, spread(told, code.shape[2:])], dim=1)
+        if batch.vector is not None:
+            code = torch.cat([code, spread(batch.vector, code.shape[2:])], dim=1)
         return self.based(torch.as_tensor(self.back(self.head(self.decoder(code)))), batch)
