@@ -53,7 +53,9 @@ class GraphedCall:
         given = {name: value for name, value in named.items() if value is not None}
         if not _on.get() or torch.is_grad_enabled() or not all(isinstance(v, Tensor) for v in given.values()):
             return self._forward(**named)
-        key = tuple((name, value.shape, value.dtype, value.device) for name, value in given.items())
+        # A graph keeps the kernels it was recorded with, those of its arithmetic among them.
+        arithmetic = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        key = (*arithmetic, *((name, value.shape, value.dtype, value.device) for name, value in given.items()))
         if key not in self._known:
             if len(self._known) >= LARGEST_COUNT:
                 self._known.clear()

@@ -3,6 +3,7 @@
 python -m benchmarks.performance                    every row and how costs grow; goes on where it was stopped
 python -m benchmarks.performance --only denoiser    these rows, again
 python -m benchmarks.performance --growth           how costs grow, again
+python -m benchmarks.performance --gpu-work         what a GPU takes for the work that is counted for it
 python -m benchmarks.performance --table            only the table, from the results that are there
 
 Timings of another machine, or of another day, do not belong beside one another. So what counts as measured is what the
@@ -21,7 +22,8 @@ import psutil
 import torch
 from genaug.files import write_json
 
-from benchmarks.performance.document import GROWTH, RESULTS, write_document
+from benchmarks.performance.document import GPU_WORK, GROWTH, RESULTS, write_document
+from benchmarks.performance.gpu_work import measure as measure_gpu_work
 from benchmarks.performance.growth import measure as measure_growth
 from benchmarks.performance.latent import WORK
 from benchmarks.performance.row import Result, Spec
@@ -59,10 +61,11 @@ def line(result: Result) -> str:
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice([spec.name for spec in SPECS]), help="Measure these, again.")
 @click.option("--growth", is_flag=True, help="Only measure how costs grow, again.")
+@click.option("--gpu-work", is_flag=True, help="Only time the work that is counted for a GPU, on the one that is here.")
 @click.option("--table", is_flag=True, help="Only write the table from the results that are there.")
-def main(only: tuple[str, ...], growth: bool, table: bool) -> None:
+def main(only: tuple[str, ...], growth: bool, gpu_work: bool, table: bool) -> None:
     """Measure the engine beside its peers."""
-    whole = not (only or growth or table)
+    whole = not (only or growth or gpu_work or table)
     if whole:
         measure_all(SPECS)
     for spec in SPECS:
@@ -70,6 +73,8 @@ def main(only: tuple[str, ...], growth: bool, table: bool) -> None:
             measure(spec)
     if growth:
         measure_costs()
+    if gpu_work:
+        measure_work()
     write_document()
 
 
@@ -82,6 +87,7 @@ def measure_all(specs: Sequence[Spec]) -> None:
             measured.append(spec.name)
             write_json(MEASURED, measured)
     measure_costs()
+    measure_work()
     MEASURED.unlink()
 
 
@@ -94,6 +100,15 @@ def measure_costs() -> None:
     """How costs grow."""
     click.echo(GROWTH)
     write_json(RESULTS / f"{GROWTH}.json", measure_growth().model_dump(mode="json"))
+
+
+def measure_work() -> None:
+    """What is counted for a GPU, where there is one."""
+    click.echo(GPU_WORK)
+    if not torch.cuda.is_available():
+        click.echo("  no GPU")
+        return
+    write_json(RESULTS / f"{GPU_WORK}.json", measure_gpu_work().model_dump(mode="json"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ each operation reads and writes when none are fused, and the operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -112,7 +112,7 @@ def expected(sizes: Sequence[tuple[int, int, int]] = SIZES, trained: tuple[int, 
         code = torch.zeros(1, *denoiser.noise_shape(), device="meta")
         name = " × ".join(map(str, size))
         with torch.no_grad():
-            call = counted(f"denoiser, one call, {name}", partial(_call, denoiser, code))
+            call = counted(f"denoiser, one call, {name}", partial(one_call, denoiser, code))
             decode = counted(f"decoder, {name}", partial(autoencoder.decode, code))
         steps = recipe.sampler.steps if recipe.sampler is not None else 1
         whole = {key: steps * getattr(call, key) + getattr(decode, key) for key in ("flops", "numbers", "operations")}
@@ -122,39 +122,66 @@ def expected(sizes: Sequence[tuple[int, int, int]] = SIZES, trained: tuple[int, 
     size_of_batch = list(recipe.stages.values())[-1].training.batch_size
     codes = torch.zeros(size_of_batch, *denoiser.noise_shape(), device="meta")
     name = " × ".join(map(str, trained))
-    found.append(counted(f"denoiser, one training step, batch {size_of_batch}, {name}", lambda: _step(denoiser, codes)))
+    found.append(counted(f"denoiser, one training step, batch {size_of_batch}, {name}", denoiser_step(denoiser, codes)))
     return found
 
 
-def _call(denoiser: DenoisingSystem, codes: torch.Tensor) -> torch.Tensor:
+def one_call(denoiser: DenoisingSystem, codes: torch.Tensor) -> torch.Tensor:
+    """What the network says of noisy codes."""
     timesteps = torch.zeros(len(codes), dtype=torch.long, device=codes.device)
     return denoiser.predict(codes, timesteps, {})
 
 
-def _step(denoiser: DenoisingSystem, codes: torch.Tensor) -> None:
+def denoiser_step(denoiser: DenoisingSystem, codes: torch.Tensor) -> Callable[[], None]:
+    """What takes one step of training."""
     optimizer = torch.optim.AdamW(denoiser.parameters())
-    loss = (_call(denoiser, codes) - codes).square().mean()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = (one_call(denoiser, codes).float() - codes).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
 
 
-def table(works: Sequence[Work]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Header and rows: work, then the range of seconds in each precision."""
-    header = ("what", "GFLOP", "GB moved in bf16", "operations", *PEAKS)
-    rows = [
-        [
-            work.what,
-            f"{work.flops / 1e9:,.0f}",
-            f"{work.numbers * BYTES['bf16'] / 1e9:.3g}",
-            f"{work.operations:,}",
-            *(_range(work.seconds(precision)) for precision in PEAKS),
-        ]
-        for work in works
-    ]
-    return header, rows
+def table(
+    works: Sequence[Work], measured: Mapping[str, Mapping[str, float]] | None = None
+) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Header and rows: work, then the range of seconds in each precision, and what a GPU took where it was measured.
+
+    Args:
+        works: that were counted.
+        measured: seconds by `Work.what` and precision; all but PEAKS come last.
+    """
+    measured = measured or {}
+    others = list(dict.fromkeys(name for seconds in measured.values() for name in seconds if name not in PEAKS))
+    rows = []
+    for work in works:
+        taken = measured.get(work.what, {})
+        expectations = {precision: _range(work.seconds(precision)) for precision in PEAKS}
+        rows.append(
+            [
+                work.what,
+                f"{work.flops / 1e9:,.0f}",
+                f"{work.numbers * BYTES['bf16'] / 1e9:.3g}",
+                f"{work.operations:,}",
+                *(_beside(taken.get(precision), words) for precision, words in expectations.items()),
+                *(_milliseconds(taken[name]) if name in taken else "" for name in others),
+            ]
+        )
+    return ("what", "GFLOP", "GB moved in bf16", "operations", *PEAKS, *others), rows
 
 
 def _range(seconds: tuple[float, float]) -> str:
     low, high = (1e3 * value for value in seconds)
     digits = max(0, 1 - math.floor(math.log10(low)))
     return f"{low:.{digits}f} to {high:.{digits}f} ms"
+
+
+def _beside(taken: float | None, expectation: str) -> str:
+    return expectation if taken is None else f"{_milliseconds(taken)} (expected {expectation})"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"**{1e3 * seconds:.3g} ms**"

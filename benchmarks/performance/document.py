@@ -9,6 +9,7 @@ from genaug.files import write_text
 
 from benchmarks.data import ROOT
 from benchmarks.performance.arithmetic import table as expected_table
+from benchmarks.performance.gpu_work import GpuWork
 from benchmarks.performance.growth import Growth
 from benchmarks.performance.growth import table as growth_table
 from benchmarks.performance.row import Result
@@ -19,6 +20,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "performance"
 DOCUMENT = ROOT / "docs" / "PERFORMANCE.md"
 GROWTH = "growth"
 """Name of the JSON with how costs grow."""
+GPU_WORK = "gpu-work"
+"""Name of the JSON with what a GPU took for the work that is counted."""
 
 COLUMNS = ("row", "what is done", "peer", "ours", "peer's", "ratio", "goal", "difference of the results")
 
@@ -35,8 +38,17 @@ def write_document(results: Path = RESULTS, document: Path = DOCUMENT) -> None:
     if path.is_file():
         growth = Growth.model_validate_json(path.read_text(encoding="utf-8"))
         text = between(text, "growth", markdown(*growth_table(growth.curves)))
-        text = between(text, "h100", markdown(*expected_table(growth.expected)))
+        text = between(text, "h100", markdown(*expected_table(growth.expected, _taken(results))))
     write_text(document, text)
+
+
+def _taken(results: Path) -> dict[str, dict[str, float]]:
+    """Seconds by work and precision; empty where no GPU was there."""
+    path = results / f"{GPU_WORK}.json"
+    if not path.is_file():
+        return {}
+    measured = GpuWork.model_validate_json(path.read_text(encoding="utf-8"))
+    return {what: one.seconds for what, one in measured.work.items()}
 
 
 def read_results(results: Path) -> list[Result]:

@@ -69,6 +69,17 @@ def interleaved(
     return Times(seconds=seconds[0]), Times(seconds=seconds[1])
 
 
+def repeated(work: Callable[[], object], repetitions: int = REPETITIONS, warm_ups: int = WARM_UPS) -> Times:
+    """Time one function alone, where what is compared is another machine's."""
+    seconds = []
+    for repetition in range(-warm_ups, repetitions):
+        started = time.perf_counter()
+        work()
+        if repetition >= 0:
+            seconds.append(time.perf_counter() - started)
+    return Times(seconds=seconds)
+
+
 def machine() -> dict[str, Any]:
     """What the figures were taken on, and how loaded it was just then."""
     return {

@@ -1,0 +1,205 @@
+"""On an NVIDIA GPU: every recipe trains in half precision and makes its cases again, and what is stated is held.
+
+Left out where there is none. To run these alone: `make test TEST_FLAGS="-k test_gpu"`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_data import Words, blob_cohort, tiny_options, words_folder
+from genaug.acceleration import following
+from genaug.cohort import Cohort
+from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.jobs.events import Finished
+from genaug.jobs.folder import build_job
+from genaug.jobs.run import run_job
+from genaug.jobs.schema import read_result
+from genaug.package import load_package, read_info
+from genaug.parameters import SynthesisParameters, TrainingOptions, TranslationParameters
+from genaug.progress import Silent
+from genaug.recipe import Recipe, list_recipes
+from genaug.record import Record
+from genaug.synthesis import remake, synthesize
+from genaug.training import train
+from genaug.translation import remake as translate_again
+from genaug.translation import translate
+from genaug.worker import _devices
+
+if not torch.cuda.is_available():
+    pytest.skip("needs an NVIDIA GPU", allow_module_level=True)
+
+EVERY = [(recipe, dimension) for recipe in list_recipes() for dimension in recipe.dimensions]
+NAMES = [f"{recipe.name}-{dimension}d" for recipe, dimension in EVERY]
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def cohorts(tmp_path_factory) -> dict[tuple[int, bool], Cohort]:
+    """By dimension, and whether it is for a U-Net, which needs more voxels."""
+    return {
+        (dimension, wide): blob_cohort(
+            tmp_path_factory.mktemp("data"),
+            3,
+            32 if dimension == 2 else 16,
+            dimension == 2,
+            long=wide and dimension == 3,
+        )
+        for dimension in (2, 3)
+        for wide in (False, True)
+    }
+
+
+@pytest.fixture
+def encoder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr("genaug.text._open", lambda folder: Words())
+    return words_folder(tmp_path / "words")
+
+
+class StopAfter(Silent):
+    """Asks the training to stop once, after its first step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        if ":" in note and not self.asked:
+            self.asked = True
+            raise Cancelled()
+
+
+def data_for(recipe: Recipe, dimension: int, cohorts: dict[tuple[int, bool], Cohort]) -> Cohort:
+    return cohorts[dimension, recipe.task in ("translation", "infill")]
+
+
+def options_for(recipe: Recipe, encoder: Path, **changes: object) -> TrainingOptions:
+    return tiny_options(
+        recipe.name, STEPS, **({"text_encoder": encoder} if "text" in recipe.conditions else {}), **changes
+    )
+
+
+def weights(package: Path) -> dict[str, torch.Tensor]:
+    systems = load_package(package).systems
+    return {f"{stage}.{key}": v for stage, system in systems.items() for key, v in system.state_dict().items()}
+
+
+@pytest.mark.parametrize(("recipe", "dimension"), EVERY, ids=NAMES)
+def test_a_recipe_trains_resumes_and_makes_cases_again(recipe, dimension, cohorts, encoder, tmp_path):
+    data, options = data_for(recipe, dimension, cohorts), options_for(recipe, encoder)
+    with pytest.raises(Cancelled):
+        train(data, options, tmp_path / "package", "cuda", StopAfter())
+    package = train(data, options, tmp_path / "package", "cuda", Silent())
+    trained = weights(package).values()
+    assert all(torch.isfinite(value).all() for value in trained)
+    assert {value.dtype for value in trained if value.is_floating_point()} == {torch.float32}
+    info = read_info(package)
+    assert {stage.device for stage in info.stages.values()} == {torch.cuda.get_device_name()}
+    if recipe.task == "translation":
+        given = data.cases[0]
+        parameters = TranslationParameters(overlap=0)
+        made = translate(package, data.with_cases([given]), tmp_path / "made", parameters, 5, "cuda").cases[0]
+        again = translate_again(Record.read(made.record), package, given)
+    else:
+        follows = "label_map" in recipe.conditions or recipe.task == "infill"
+        text = {"text_encoder": encoder} if "text" in recipe.conditions else {}
+        parameters = SynthesisParameters(count=1, **text)
+        given = data if follows else None
+        made = synthesize(package, tmp_path / "made", parameters, 5, "cuda", given=given).cases[0]
+        again = remake(Record.read(made.record), package, data.cases[0] if follows else None)
+    for name in info.roles.target:
+        voxels = made.volume(name).array
+        assert np.isfinite(voxels).all()
+        assert np.array_equal(again[name].array, voxels)
+
+
+@pytest.mark.parametrize(("recipe", "dimension"), EVERY, ids=NAMES)
+def test_a_recipe_trains_in_the_half_precision_of_older_gpus(recipe, dimension, cohorts, encoder, tmp_path):
+    options = options_for(recipe, encoder, precision="16-mixed")
+    package = train(data_for(recipe, dimension, cohorts), options, tmp_path / "package", "cuda", Silent())
+    assert all(torch.isfinite(value).all() for value in weights(package).values())
+
+
+@pytest.fixture(scope="module", params=["vae", "wgan-gp", "ldm", "ddpm", "vq-vae"])
+def package(request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    data = blob_cohort(folder / "data", 3)
+    return train(data, tiny_options(request.param), folder / "package", "cpu", Silent())
+
+
+def made_on(device: str, package: Path, output: Path, **parameters: object) -> np.ndarray:
+    cases = synthesize(package, output, SynthesisParameters(count=3, **parameters), 5, device).cases
+    return np.stack([case.volume("A").array for case in cases])
+
+
+def test_plain_arithmetic_gives_the_case_of_the_cpu(package, tmp_path):
+    """The noise is drawn on the CPU, so the same seed is the same case wherever it is made."""
+    there = made_on("cuda", package, tmp_path / "gpu", acceleration="off")
+    here = made_on("cpu", package, tmp_path / "cpu", acceleration="off")
+    assert np.abs(there - here).max() <= 1e-3 * np.ptp(here)
+
+
+def test_faster_arithmetic_changes_what_nobody_sees(package, tmp_path):
+    fast, plain = (made_on("cuda", package, tmp_path / kind, acceleration=kind) for kind in ("auto", "off"))
+    assert np.abs(fast - plain).max() <= 0.02 * np.ptp(plain)
+
+
+def test_graphs_play_the_same_bits(package, tmp_path):
+    """Steps, cases and a second series from the same graphs."""
+    made = {}
+    for on in (False, True, True):
+        folder = tmp_path / f"{on}-{len(made)}"
+        with following({"graphs": on}):
+            now = made_on("cuda", package, folder)
+        assert np.array_equal(made.setdefault(on, now), now)
+    assert np.array_equal(made[False], made[True])
+
+
+def test_a_graph_of_one_arithmetic_is_not_played_in_another(package, tmp_path):
+    made = [made_graphed(package, tmp_path / str(number), tf32) for number, tf32 in enumerate((False, True, False))]
+    assert np.array_equal(made[0], made[2])
+
+
+def made_graphed(package: Path, output: Path, tf32: bool) -> np.ndarray:
+    with following({"graphs": True, "tf32": tf32}):
+        return made_on("cuda", package, output)
+
+
+@pytest.mark.parametrize("recipe", ["vae", "wgan-gp", "ldm"])
+def test_a_job_holds_what_it_stated(recipe, tmp_path):
+    """With the recipe's own networks: of tiny ones the libraries' own memory would be most."""
+    blob_cohort(tmp_path / "cohort", 4, 48)
+    options = tiny_options(recipe, STEPS, overrides={}, batch_size=None).model_dump(mode="json", exclude_unset=True)
+    trained = done("train", {"cohort": tmp_path / "cohort"}, options, tmp_path / "train")
+    package = next(product.path for product in read_result(trained).products if product.role == "package")
+    done("synthesize", {"package": trained / package}, {"count": 2}, tmp_path / "made")
+
+
+def done(kind: str, inputs: dict[str, Path], parameters: dict[str, object], folder: Path) -> Path:
+    """Run a job whose peak is neither above what was stated nor so far below that jobs would be refused that fit."""
+    build_job(folder, kind, parameters, inputs, seed=1, device="cuda")
+    assert isinstance(run_job(folder, lambda event: None), Finished)
+    result = read_result(folder)
+    stated, peak = result.expected_memory_bytes, result.peak_gpu_memory_bytes
+    print(folder.name, stated, peak)
+    assert stated is not None and peak is not None
+    assert 0.25 * stated <= peak <= stated
+    return folder
+
+
+def test_a_gpu_that_is_full_says_what_to_lower(tmp_path):
+    data = blob_cohort(tmp_path / "data", 3, 48)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-3)
+    try:
+        with pytest.raises(GenaugError) as caught:
+            train(data, tiny_options("ldm", overrides={}, batch_size=16), tmp_path / "package", "cuda", Silent())
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert caught.value.reason is Reason.OUT_OF_MEMORY
+    assert "batch size" in caught.value.remedy
+
+
+def test_the_worker_tells_of_the_gpu():
+    gpu = next(device for device in _devices() if device["kind"] == "cuda:0")
+    assert gpu["name"] == torch.cuda.get_device_name(0) and 0 < gpu["free_bytes"] <= gpu["total_bytes"]
