@@ -11,11 +11,12 @@ import torch
 from engine_data import Words, blob_cohort, tiny_options, words_folder
 from genaug.acceleration import following
 from genaug.cohort import Cohort
-from genaug.errors import Cancelled, GenaugError, Reason
-from genaug.jobs.events import Finished
+from genaug.errors import Cancelled, Reason
+from genaug.jobs.events import Failed, Finished
 from genaug.jobs.folder import build_job
 from genaug.jobs.run import run_job
 from genaug.jobs.schema import read_result
+from genaug.networks import Batch
 from genaug.package import load_package, read_info
 from genaug.parameters import SynthesisParameters, TrainingOptions, TranslationParameters
 from genaug.progress import Silent
@@ -188,16 +189,27 @@ def done(kind: str, inputs: dict[str, Path], parameters: dict[str, object], fold
 
 
 def test_a_gpu_that_is_full_says_what_to_lower(tmp_path):
-    data = blob_cohort(tmp_path / "data", 3, 48)
+    blob_cohort(tmp_path / "cohort", 3, 48)
+    options = tiny_options("ldm", STEPS, overrides={}, batch_size=16).model_dump(mode="json", exclude_unset=True)
+    job = build_job(tmp_path / "job", "train", options, {"cohort": tmp_path / "cohort"}, seed=1, device="cuda")
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1e-3)
+    held = torch.cuda.memory_allocated()
+    torch.cuda.set_per_process_memory_fraction((held + (64 << 20)) / torch.cuda.get_device_properties(0).total_memory)
     try:
-        with pytest.raises(GenaugError) as caught:
-            train(data, tiny_options("ldm", overrides={}, batch_size=16), tmp_path / "package", "cuda", Silent())
+        failed = run_job(job, lambda event: None)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert caught.value.reason is Reason.OUT_OF_MEMORY
-    assert "batch size" in caught.value.remedy
+    assert isinstance(failed, Failed)
+    assert failed.reason is Reason.OUT_OF_MEMORY
+    assert "batch size" in failed.remedy
+
+
+def test_what_comes_back_from_the_gpu_has_arrived():
+    """A copy that does not wait would be read before it is there."""
+    x = torch.ones(64, 1024, 1024, device="cuda")
+    for number in range(20):
+        x.mul_(2).div_(2).fill_(number)
+        assert torch.equal(Batch(x).to("cpu").target[-1, -8:], torch.full((8, 1024), float(number)))
 
 
 def test_the_worker_tells_of_the_gpu():

@@ -19,10 +19,13 @@ from genaug.strict import Strict
 from pydantic import Field
 
 from benchmarks.performance.arithmetic import PEAKS, ROLES, SIZES, TRAINED, denoiser_step, ldm_systems, one_call
-from benchmarks.performance.timing import machine, repeated
+from benchmarks.performance.timing import REPETITIONS, machine, repeated
 
 GRAPHS = "tf32, graphs"
 """What a synthesis has on such a GPU, see `genaug.acceleration`."""
+
+FEW = 3
+"""Repetitions of a whole case, which are many calls by themselves."""
 
 
 class Measured(Strict):
@@ -77,7 +80,7 @@ def measure(
         assert recipe.sampler is not None
         sampler = recipe.sampler if steps is None else recipe.sampler.model_copy(update={"steps": steps})
         whole = partial(a_case, recipe.model_copy(update={"sampler": sampler}), systems, size, device)
-        found[f"a case of {name}, {sampler.steps} steps"] = timed(whole, device, graphs=device != "cpu")
+        found[f"a case of {name}, {sampler.steps} steps"] = timed(whole, device, FEW, graphs=device != "cpu")
     recipe, _, denoiser = ldm_systems(trained, device)
     denoiser.train()
     if device != "cpu":
@@ -97,7 +100,13 @@ def a_case(recipe: Recipe, systems: Mapping[str, Any], size: Sequence[int], devi
     return generate(recipe, systems, None, generators, batch, ROLES, recipe.sampler)
 
 
-def timed(work: Callable[[], object], device: str, graphs: bool = False, learning: bool = False) -> Measured:
+def timed(
+    work: Callable[[], object],
+    device: str,
+    repetitions: int = REPETITIONS,
+    graphs: bool = False,
+    learning: bool = False,
+) -> Measured:
     """Seconds in every precision, until the device is done."""
     on_gpu = torch.device(device).type == "cuda"
 
@@ -111,7 +120,7 @@ def timed(work: Callable[[], object], device: str, graphs: bool = False, learnin
         if on_gpu and precision == "fp32":
             torch.cuda.reset_peak_memory_stats()
         with torch.set_grad_enabled(learning), computing(precision, device):
-            seconds[precision] = repeated(whole).median
+            seconds[precision] = repeated(whole, repetitions).median
         if precision == "fp32":
             peak = torch.cuda.max_memory_allocated() if on_gpu else 0
     return Measured(seconds=seconds, peak_bytes=peak)

@@ -64,7 +64,9 @@ class Batch:
         given = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         if pinned:
             given = {name: value.pin_memory() for name, value in given.items()}
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in given.items()})
+        # Coming back, the numbers would be read before they are there.
+        ahead = torch.device(device).type != "cpu"
+        return replace(self, **{name: value.to(device, non_blocking=ahead) for name, value in given.items()})
 
 
 def join(batches: Sequence[Batch]) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -247,6 +248,8 @@ def make_fabric(options: TrainingOptions, device: str) -> Fabric:
         GenaugError: as `chosen_precision`.
     """
     precision = chosen_precision(options, device)
+    # It advises users to choose an arithmetic of the GPU, which `genaug.acceleration` has done.
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     kind, _, index = resolve_device(device).partition(":")
     several = options.devices > 1
     # Not what a cluster's scheduler says of the job that this training is a part of.
