@@ -9,11 +9,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from genaug.acceleration import for_sampling
 from genaug.convolution import current_route
 from genaug.generation import CodeScale, generate, maker
+from genaug.graphs import plays_graphs
 from genaug.networks.base import Batch, System
 from genaug.package import Package
-from genaug.peak import on_meta, peak_bytes
+from genaug.peak import GRAPHED, on_meta, peak_bytes
 from genaug.recipe import Recipe, Sampler
 from genaug.samplers import Noise
 from genaug.slabs import SlabPlan, in_slabs
@@ -68,6 +70,12 @@ def package_bytes(package: Package, sampler: Sampler, cases: int, plan: SlabPlan
             info.recipe, package.systems, info.code_scale, info.roles, sampler, info.grid.size, cases, plan
         )
     return known[asked]
+
+
+def sampling_on_gpu(package: Package, sampled: int) -> int:
+    """What `package_bytes` becomes on a GPU, as sampling is accelerated there now."""
+    graphed = for_sampling(package.device).graphs and any(map(plays_graphs, package.systems.values()))
+    return GRAPHED * sampled if graphed else sampled
 
 
 def shapes_batch(roles: Roles, size: Sequence[int], cases: int) -> Batch:

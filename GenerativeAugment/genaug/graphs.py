@@ -68,6 +68,11 @@ class GraphedCall:
         return result.clone()
 
 
+def plays_graphs(network: nn.Module) -> bool:
+    """Whether a part of the network is one of those that `graph_denoisers` has seen."""
+    return any(isinstance(module.forward, GraphedCall) for module in network.modules())
+
+
 def graph_denoisers(network: nn.Module) -> None:
     """Let every diffusion U-Net of a loaded network play graphs."""
     # Here, because what imports this file for its context alone does without MONAI.

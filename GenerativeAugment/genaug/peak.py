@@ -30,6 +30,27 @@ FRAGMENTS = 1.1
 LIBRARIES = 60 << 20
 """What is loaded only once a job runs: kernels, image writers, code."""
 
+GPU_LIBRARIES = 64 << 20
+"""What cuBLAS and cuDNN take of a GPU's memory for themselves once they compute; seen on an H100, as the next two."""
+
+LAYOUT_TRIAL = 700 << 20
+"""What the trial of both layouts, see `channels_last`, holds of it while it runs, once a process."""
+
+GRAPHED = 2
+"""What sampling holds over its tensors where a GPU plays graphs: a graph keeps the memory of its call."""
+
+
+def gpu_bytes(device: torch.device, working: float, tries_layouts: bool) -> int:
+    """The most that a job holds of a GPU's memory: what is held already, libraries, and what the work takes.
+
+    Args:
+        device: a GPU.
+        working: bytes of the tensors that the job makes.
+        tries_layouts: whether the job may be the first of its process to try layouts.
+    """
+    own = device_held(device) + GPU_LIBRARIES + FRAGMENTS * working
+    return round(max(own, LAYOUT_TRIAL if tries_layouts else 0))
+
 
 def device_held(device: torch.device) -> int:
     """Bytes that tensors of this process hold on a GPU now."""

@@ -110,7 +110,8 @@ def synthesize(
     require_known(info.roles.covariates, list(parameters.conditions))
     tell_of_problem(package.device, reporter)
     indices = range(parameters.start, parameters.start + parameters.count)
-    plan = synthesis_plan(package, parameters, sampler, micro_batch(package.device), reporter, given)
+    with wanted(parameters.acceleration):
+        plan = synthesis_plan(package, parameters, sampler, micro_batch(package.device), reporter, given)
     with wanted(parameters.acceleration), in_slabs(plan, disk_of(output)):
         if min(parameters.workers, parameters.count) == 1:
             made = make_cases(package, output, parameters, indices, seed, reporter, given)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from genaug.cohort import Cohort
-from genaug.generation_memory import package_bytes
+from genaug.generation_memory import package_bytes, sampling_on_gpu
 from genaug.imageio import voxel_count
 from genaug.limits import refused
 from genaug.networks.autoencoders import SpatialAutoencoder
 from genaug.package import Package
 from genaug.parameters import SynthesisParameters
-from genaug.peak import FRAGMENTS, LIBRARIES, device_held
+from genaug.peak import FRAGMENTS, LIBRARIES, gpu_bytes
 from genaug.progress import Reporter
 from genaug.recipe import Sampler
 from genaug.slabs import PLANS, SlabPlan
@@ -77,8 +77,8 @@ def _peak(
     package: Package, sampled: int, cases: int, given: Cohort | None, plan: SlabPlan | None, workers: int
 ) -> Peak:
     if package.device.type == "cuda":
-        held = device_held(package.device)
-        return Peak(bytes=round(held + FRAGMENTS * sampled), of=f"of the GPU's memory, {_in_words(plan)}")
+        working = sampling_on_gpu(package, sampled)
+        return Peak(bytes=gpu_bytes(package.device, working, False), of=f"of the GPU's memory, {_in_words(plan)}")
     info = package.info
     case = 4 * math.prod(info.grid.size) * (len(info.roles.target) + info.roles.label_channels)
     written = cases * case + FINISHING * 4 * math.prod(info.grid.size) * max(1, len(info.roles.target))

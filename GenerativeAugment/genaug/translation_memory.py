@@ -6,15 +6,16 @@ import math
 
 import numpy as np
 
+from genaug.acceleration import is_wanted
 from genaug.case import Case
 from genaug.cohort import Cohort
-from genaug.generation_memory import package_bytes
+from genaug.generation_memory import package_bytes, sampling_on_gpu
 from genaug.grid import Grid, geometry
 from genaug.imageio import Header, read_header
 from genaug.limits import refused
 from genaug.package import Package
 from genaug.parameters import TranslationParameters
-from genaug.peak import FRAGMENTS, LIBRARIES, device_held
+from genaug.peak import FRAGMENTS, LIBRARIES, gpu_bytes
 from genaug.progress import Reporter
 from genaug.recipe import Sampler
 from genaug.stated import Peak, resident, state
@@ -66,8 +67,9 @@ def windows_at_once(
 
 def _peak(package: Package, sampled: int, volumes: int, batch: int) -> Peak:
     if package.device.type == "cuda":
-        held = device_held(package.device)
-        return Peak(bytes=round(held + FRAGMENTS * sampled), of=f"of the GPU's memory, windows at once: {batch}")
+        tries = package.info.grid.dimension == 3 and is_wanted()
+        found = gpu_bytes(package.device, sampling_on_gpu(package, sampled), tries)
+        return Peak(bytes=found, of=f"of the GPU's memory, windows at once: {batch}")
     present = resident()
     parts = f"{present / 1e6:.0f} MB of them held already, {volumes / 1e6:.0f} MB for the largest volume"
     total = round(present + LIBRARIES + FRAGMENTS * (sampled + volumes))

@@ -6,13 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from engine_data import Told, blob_cohort, tiny_options
+from genaug.acceleration import Acceleration
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
+from genaug.generation_memory import sampling_on_gpu
+from genaug.graphs import graph_denoisers
 from genaug.imageio import write_volume
 from genaug.jobs.events import Finished
 from genaug.jobs.folder import build_job
@@ -20,7 +25,7 @@ from genaug.jobs.run import run_job
 from genaug.jobs.schema import read_result
 from genaug.package import load_package, read_info
 from genaug.parameters import SynthesisParameters, TranslationParameters
-from genaug.peak import on_meta, peak_bytes
+from genaug.peak import GPU_LIBRARIES, LAYOUT_TRIAL, gpu_bytes, on_meta, peak_bytes
 from genaug.progress import Silent
 from genaug.record import Record
 from genaug.slabs import PLANS
@@ -32,6 +37,7 @@ from genaug.training.plan import TrainingPlan, make_plan
 from genaug.translation import remake as translate_again
 from genaug.translation import translate
 from genaug.volume import Volume
+from monai.networks.nets import DiffusionModelUNet
 from pydantic import ValidationError
 from torch import nn
 
@@ -215,6 +221,22 @@ def test_the_peak_of_a_training_is_stated_and_grows_with_the_batch(recipe: str, 
         expected.append(heard[0].bytes)
     assert expected[0] > 1e8
     assert expected[1] > expected[0] + 1e7
+
+
+def test_what_a_gpu_holds_beside_the_work_is_stated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its libraries, what is there already, a graph's own memory, and the trial of layouts where that is more."""
+    monkeypatch.setattr("genaug.peak.device_held", lambda device: 1000)
+    gpu = torch.device("cuda")
+    assert gpu_bytes(gpu, 1e9, tries_layouts=True) == round(1000 + GPU_LIBRARIES + 1.1e9)
+    assert gpu_bytes(gpu, 0, tries_layouts=True) == LAYOUT_TRIAL
+    network = DiffusionModelUNet(2, 1, 1, (1,), (8,), (False,), norm_num_groups=4, num_head_channels=4)
+    package: Any = SimpleNamespace(device=gpu, systems={"denoiser": network})
+    monkeypatch.setattr("genaug.generation_memory.for_sampling", lambda device: Acceleration(graphs=True))
+    assert sampling_on_gpu(package, 100) == 100
+    graph_denoisers(network)
+    assert sampling_on_gpu(package, 100) == 200
+    monkeypatch.setattr("genaug.generation_memory.for_sampling", lambda device: Acceleration())
+    assert sampling_on_gpu(package, 100) == 100
 
 
 @pytest.mark.parametrize("kind", ["export", "evaluate", "fingerprint", "replay", "insert", "synthesize"])

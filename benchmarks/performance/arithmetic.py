@@ -1,4 +1,6 @@
-"""What an H100 should need for latent diffusion, from the work there is and the numbers NVIDIA publishes. Not measured.
+"""What an H100 should need for latent diffusion, from the work there is and the numbers NVIDIA publishes.
+
+What one really took is measured by `gpu_work`.
 
 Counted on tensors without memory: multiplications and additions of convolutions and matrix products, the numbers that
 each operation reads and writes when none are fused, and the operations.

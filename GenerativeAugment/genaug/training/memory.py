@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genaug.objectives import CRITIC_LOSSES, LOSSES
-from genaug.peak import FRAGMENTS, LIBRARIES, peak_bytes
+from genaug.peak import LIBRARIES, gpu_bytes, peak_bytes
 from genaug.progress import Reporter
 from genaug.stage_shapes import StageShapes, stages_on_shapes
 from genaug.stated import Peak, resident, state
@@ -31,7 +31,9 @@ def state_training_peak(plan: TrainingPlan, folder: Path, device: torch.device, 
         reporter.log(f"memory: not known beforehand, {type(error).__name__} where shapes alone were computed")
         return
     if device.type == "cuda":
-        state(Peak(bytes=round(FRAGMENTS * most), of=f"of the GPU's memory, most in the stage {stage}"), reporter)
+        tries = plan.grid.dimension == 3 and plan.options.acceleration == "auto"
+        held = gpu_bytes(device, most, tries)
+        state(Peak(bytes=held, of=f"of the GPU's memory, most in the stage {stage}"), reporter)
         return
     stored = sum(path.stat().st_size for path in (folder / TENSORS).rglob("*") if path.is_file())
     present = resident()
