@@ -21,7 +21,7 @@ STARTER := build/starter
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo demo-short starter slicer-demo screenshots packaging test lint format bench bench-main bench-methods clean
+.PHONY: help venv demo demo-short starter slicer-demo screenshots packaging test test-gpu lint format bench bench-main bench-methods clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ test: export OMP_NUM_THREADS = 1
 test: export MKL_NUM_THREADS = 1
 test: $(STAMP)  ## Run every test
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -ra --durations 10 $(TEST_FLAGS)
+
+test-gpu: export OMP_NUM_THREADS = 1
+test-gpu: $(STAMP)  ## Run the tests that need an NVIDIA GPU
+	$(BIN)/python -m pytest -n $(TEST_JOBS) -rs Testing/gpu $(TEST_FLAGS)
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .

@@ -1,6 +1,5 @@
 """With and without an acceleration the same is worked out; on a CPU, as far as that has an analogue."""
 
-import pytest
 import torch
 from engine_data import blob_cohort, tiny
 from monai.networks.nets import DiffusionModelUNet
@@ -42,6 +41,5 @@ def test_steps_go_on_in_the_arithmetic_that_is_asked_for(tmp_path):
         assert run.iteration == 1 and run.setting.acceleration.tf32
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="pins memory in earnest there")
 def test_a_batch_arrives_unpinned_too():
     assert gpu.moving("cpu", False)().shape == (8, 16, 48, 64, 48)

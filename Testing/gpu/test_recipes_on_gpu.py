@@ -1,6 +1,6 @@
 """On an NVIDIA GPU: every recipe trains in half precision and makes its cases again, and what is stated is held.
 
-Left out where there is none. To run these alone: `make test TEST_FLAGS="-k test_gpu"`.
+`make test-gpu` runs these. `make test` leaves them out: its tests hide every GPU.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ from genaug.translation import translate
 from genaug.worker import _devices
 
 if not torch.cuda.is_available():
-    pytest.skip("needs an NVIDIA GPU", allow_module_level=True)
+    pytest.skip("needs an NVIDIA GPU, and `make test-gpu`", allow_module_level=True)
 
 EVERY = [(recipe, dimension) for recipe in list_recipes() for dimension in recipe.dimensions]
 NAMES = [f"{recipe.name}-{dimension}d" for recipe, dimension in EVERY]
