@@ -23,6 +23,9 @@ Conditions: TypeAlias = Mapping[str, Union[Tensor, "Conditions"]]
 Network: TypeAlias = Callable[[Tensor, Tensor, Conditions], Tensor]
 """(x in VP coordinates (B, C, ...), timesteps (B,) fractional, conditions) -> output of x's shape."""
 
+Hold: TypeAlias = Callable[[Tensor], Tensor]
+"""An estimate (B, C, ...) -> the nearest that a clean image can be."""
+
 Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
 """(x in VE coordinates (B, C, ...), sigma) -> estimate of the clean image, of x's shape."""
 
@@ -62,25 +65,25 @@ class Denoiser:
             of training, and the sinusoidal embedding is continuous.
         schedule: the one the network was trained on.
         prediction: what the network's output means.
-        clip: range the clean image is held to, (-1, 1) for images; None for latents, which have no bounds.
+        hold: brings an estimate into the range of clean images; None for latents, which have no bounds.
     """
 
     network: Network
     schedule: Schedule
     prediction: Prediction
-    clip: tuple[float, float] | None = None
+    hold: Hold | None = None
 
     def __call__(self, x: Tensor, sigma: float, conditions: Conditions = NO_CONDITIONS) -> Tensor:
-        """Estimate of the clean image, within `clip`.
+        """Estimate of the clean image, held to its range.
 
         Args:
             x: (B, C, ...), VE coordinates.
             sigma: noise level, within the schedule's.
             conditions: tensors of batch B.
         """
-        return self.clipped(self.unclipped(x, sigma, conditions))
+        return self.held(self.free(x, sigma, conditions))
 
-    def unclipped(self, x: Tensor, sigma: float, conditions: Conditions = NO_CONDITIONS) -> Tensor:
+    def free(self, x: Tensor, sigma: float, conditions: Conditions = NO_CONDITIONS) -> Tensor:
         """The network's own estimate, whatever its range."""
         skip, out, scale_in = preconditioning(self.prediction, sigma)
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -89,9 +92,9 @@ class Denoiser:
         output = self.network(x * scale_in, timesteps, conditions).to(x.dtype)
         return skip * x + out * output if skip else out * output
 
-    def clipped(self, x0: Tensor) -> Tensor:
-        """`x0` held to `clip`."""
-        return x0 if self.clip is None else x0.clamp(*self.clip)
+    def held(self, x0: Tensor) -> Tensor:
+        """`x0` in the range of clean images."""
+        return x0 if self.hold is None else self.hold(x0)
 
 
 def guided(
@@ -104,7 +107,7 @@ def guided(
 
     The estimate is null + scale * (conditional - null). Both come from one call of batch 2B, null first, in which every
     condition is doubled. Scale 1 is the conditional estimate alone and makes one plain call of batch B. The combination
-    is clipped, not its parts: extrapolation leaves the range that both lie in.
+    is held to its range, not its parts: extrapolation leaves the range that both lie in.
 
     Args:
         denoiser: the model.
@@ -132,8 +135,8 @@ def guided(
         for name, tensor in _leaves(doubled):
             if tensor.shape[0] != 2 * x.shape[0]:
                 raise ValueError(f"condition {name} is of batch {tensor.shape[0] // 2}, x of batch {x.shape[0]}")
-        null, conditional = denoiser.unclipped(torch.cat([x, x]), sigma, doubled).chunk(2)
-        return denoiser.clipped(null + scale * (conditional - null))
+        null, conditional = denoiser.free(torch.cat([x, x]), sigma, doubled).chunk(2)
+        return denoiser.held(null + scale * (conditional - null))
 
     return denoise
 

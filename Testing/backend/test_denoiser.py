@@ -106,12 +106,12 @@ def test_guidance_is_linear_extrapolation_in_one_call(scale, prediction):
     torch.testing.assert_close(found, with_null + scale * (with_given - with_null))
 
 
-def test_the_guided_image_is_clipped_and_its_parts_are_not():
+def test_the_guided_image_is_held_to_its_range_and_its_parts_are_not():
     shift = {"seg": torch.full((1, 1, 4, 4), 2.0)}, {"seg": torch.full((1, 1, 4, 4), 1.5)}
-    denoiser = Denoiser(lambda x, t, c: c["seg"], SCHEDULE, "x0", clip=(-1, 1))
+    denoiser = Denoiser(lambda x, t, c: c["seg"], SCHEDULE, "x0", hold=lambda x0: x0.clamp(-1, 1))
     x = torch.zeros(1, 1, 4, 4)
     assert denoiser(x, 1.0, shift[0]).unique().tolist() == [1]
-    # 1.5 - 2 * 0.5 = 0.5; had the parts been clipped to 1 first, it would be 1.
+    # 1.5 - 2 * 0.5 = 0.5; had the parts been held to 1 first, it would be 1.
     assert guided(denoiser, *shift[::-1], scale=3.0)(x, 1.0).unique().tolist() == [0.5]
     assert guided(denoiser, *shift, scale=3.0)(x, 1.0).unique().tolist() == [1]
 

@@ -12,7 +12,7 @@ from genaug.networks.control import ControlledDenoiser
 from genaug.networks.deformable import DeformableDenoiser
 from genaug.networks.denoising import DenoisingSystem, conditions_of
 from genaug.networks.diffusion_gan import DiffusionGan, StepCritic
-from genaug.networks.wavelets import WaveletDenoiser
+from genaug.networks.wavelets import WaveletDenoiser, to_bands, to_images
 from genaug.objectives import LOSSES, Play
 from genaug.objectives.distillation import leap
 from genaug.recipe import Sampler, load_recipe
@@ -233,13 +233,20 @@ def test_a_control_without_anything_to_control_by_is_refused():
 def test_bands_are_in_the_range_of_images_and_lose_nothing(dimension, levels):
     system = WaveletDenoiser(shapes(dimension, side=16), levels, **TINY)
     x = torch.rand(2, 1, *(16,) * dimension) * 2 - 1
-    bands = system.bands(x)
+    bands = to_bands(x, levels)
     assert bands.shape[1:] == system.noise_shape() == ((2**dimension) ** levels, *(16 // 2**levels,) * dimension)
-    torch.testing.assert_close(system.images(bands), x)
+    torch.testing.assert_close(to_images(bands, levels), x)
     low = (
         torch.nn.functional.avg_pool2d(x, 2**levels) if dimension == 2 else torch.nn.functional.avg_pool3d(x, 2**levels)
     )
     torch.testing.assert_close(bands[:, :1], low)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_an_estimate_of_bands_is_held_to_what_images_can_be(levels):
+    inner = WaveletDenoiser(shapes(2, side=16), levels, **TINY).inner
+    x = torch.rand(2, 1, 16, 16) * 4 - 2
+    torch.testing.assert_close(to_images(inner.held(to_bands(x, levels)), levels), x.clamp(-1, 1))
 
 
 def test_errors_of_bands_keep_their_size_as_images():

@@ -133,7 +133,7 @@ def agreement(package: Package, peer: Peer, steps: int = 50) -> float:
     assert package.info.code_scale is not None
     noise = CaseNoise.from_seeds([seed], system.noise_shape())
     sigmas = torch.cat([system.schedule.sigma_of(scheduler.timesteps.double()), torch.zeros(1, dtype=torch.float64)])
-    denoiser = Denoiser(system.predict, system.schedule, system.prediction, system.clip)
+    denoiser = Denoiser(system.predict, system.schedule, system.prediction, system.held)
     with sampling():
         codes = ddim(guided(denoiser), draw_initial(noise, float(sigmas[0])), sigmas, noise=noise)
         made = activate(autoencoder.decode(package.info.code_scale.unscale(codes)), 1)

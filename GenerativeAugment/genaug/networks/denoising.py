@@ -73,7 +73,7 @@ class DenoisingSystem(System):
             self.network.class_embedding = nn.Linear(signature.vector_length, 4 * channels[0])
         self.schedule = Schedule.from_dict(schedule or {})
         self.prediction: Prediction = prediction
-        self.clip = None if clip is None else (-clip, clip)
+        self.clip = clip
         if levels is not None and (levels < 1 or self.schedule.steps % levels):
             raise ValueError(f"{levels} levels do not divide the {self.schedule.steps} timesteps of the schedule")
         self.levels = levels
@@ -117,15 +117,18 @@ class DenoisingSystem(System):
         }
 
     def clean(self, noised: Tensor, timesteps: Tensor, batch: Batch) -> Tensor:
-        """The estimate of the clean image for `noised` at timesteps (B,), within `clip`."""
+        """The estimate of the clean image for `noised` at timesteps (B,), held to its range."""
         # Half precision under autocast, in which neither noise nor image may be counted back.
         output = self.predict(noised, timesteps, conditions_of(batch)).to(noised.dtype)
-        x0 = self.schedule.x0_from(self.prediction, output, noised, timesteps)
-        return x0 if self.clip is None else x0.clamp(*self.clip)
+        return self.held(self.schedule.x0_from(self.prediction, output, noised, timesteps))
+
+    def held(self, x0: Tensor) -> Tensor:
+        """An estimate of the clean image in the range that clean images have, where that is known."""
+        return x0 if self.clip is None else x0.clamp(-self.clip, self.clip)
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Run the sampler named in the recipe from pure noise down to sigma 0."""
-        denoiser = Denoiser(self.predict, self.schedule, self.prediction, self.clip)
+        denoiser = Denoiser(self.predict, self.schedule, self.prediction, self.held)
         nothing = batch.known_where(torch.zeros(len(batch.target), dtype=torch.bool))
         return find_sampler(sampler.name).sample(
             guided(denoiser, conditions_of(batch), conditions_of(nothing), sampler.guidance),

@@ -17,6 +17,24 @@ from genaug.samplers import Callback, Noise
 from genaug.schedule import Prediction
 
 
+class BandDenoiser(DenoisingSystem):
+    """A denoiser of bands, see `to_bands`, whose estimates are held to what the bands of images in [-1, 1] can be.
+
+    Args:
+        signature: of the bands.
+        levels: how often they were halved.
+        channels, attention, ...: see DenoisingSystem.
+    """
+
+    def __init__(self, signature: Signature, levels: int, *args: Any) -> None:
+        super().__init__(signature, *args)
+        self.halvings = levels
+
+    def held(self, x0: Tensor) -> Tensor:
+        """As the authors do at every step: what errors of single bands add up to is cut off as an image."""
+        return to_bands(to_images(x0, self.halvings).clamp(-1, 1), self.halvings)
+
+
 class WaveletDenoiser(System):
     """A denoiser of Haar bands (Friedrich 2024, arXiv:2402.19043).
 
@@ -45,8 +63,8 @@ class WaveletDenoiser(System):
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
-        self.split, self.merge = Haar(wavelet_levels), Haar(wavelet_levels, inverse=True)
-        self.low = 2.0 ** (d * wavelet_levels / 2)
+        self.levels = wavelet_levels
+        self.merge = Haar(wavelet_levels, inverse=True)
         maps = signature.condition_channels - signature.vector_length
         bands = replace(
             signature,
@@ -55,23 +73,13 @@ class WaveletDenoiser(System):
             label_channels=0,
             condition_channels=band_channels(maps, d, wavelet_levels) + signature.vector_length,
         )
-        self.inner = DenoisingSystem(
-            bands, channels, attention, res_blocks, head_channels, groups, 0, schedule, prediction
+        self.inner = BandDenoiser(
+            bands, wavelet_levels, channels, attention, res_blocks, head_channels, groups, 0, schedule, prediction
         )
 
     def noise_shape(self) -> tuple[int, ...]:
         """(bands, *window / 2^levels)."""
         return self.inner.noise_shape()
-
-    def bands(self, x: Tensor) -> Tensor:
-        """Images (B, C, *S) as bands in the images' range, the low-pass ones first."""
-        low, high = self.split(x).tensor_split([x.shape[1]], dim=1)
-        return torch.cat([low / self.low, high], dim=1)
-
-    def images(self, bands: Tensor) -> Tensor:
-        """Inverse of `bands`."""
-        low, high = bands.tensor_split([self.signature.channels], dim=1)
-        return torch.as_tensor(self.merge(torch.cat([low * self.low, high], dim=1)))
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
         """Prediction and truth at one random timestep per case.
@@ -84,12 +92,31 @@ class WaveletDenoiser(System):
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """Bands from noise, then the images that they are of."""
-        return self.images(self.inner.sample(noise, self._in_bands(batch), sampler, callback)).clamp(-1, 1)
+        bands = self.inner.sample(noise, self._in_bands(batch), sampler, callback)
+        return to_images(bands, self.levels).clamp(-1, 1)
 
     def _in_bands(self, batch: Batch) -> Batch:
         return Batch(
-            self.bands(batch.target),
-            source=None if batch.source is None else self.bands(batch.source),
-            label_map=None if batch.label_map is None else self.bands(batch.label_map),
+            to_bands(batch.target, self.levels),
+            source=None if batch.source is None else to_bands(batch.source, self.levels),
+            label_map=None if batch.label_map is None else to_bands(batch.label_map, self.levels),
             vector=batch.vector,
         )
+
+
+def to_bands(x: Tensor, levels: int) -> Tensor:
+    """Images (B, C, *S) as bands in the images' range, the low-pass ones first."""
+    low, high = Haar(levels)(x).tensor_split([x.shape[1]], dim=1)
+    return torch.cat([low / _gain(x, levels), high], dim=1)
+
+
+def to_images(bands: Tensor, levels: int) -> Tensor:
+    """Inverse of `to_bands`."""
+    channels = bands.shape[1] // band_channels(1, bands.ndim - 2, levels)
+    low, high = bands.tensor_split([channels], dim=1)
+    return torch.as_tensor(Haar(levels, inverse=True)(torch.cat([low * _gain(bands, levels), high], dim=1)))
+
+
+def _gain(x: Tensor, levels: int) -> float:
+    """How much stronger the low-pass band is than the image."""
+    return float(2 ** ((x.ndim - 2) * levels / 2))
