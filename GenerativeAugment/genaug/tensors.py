@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from genaug.covariates import Covariate
+from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_bytes, write_json
 from genaug.grid.geometry import Size
 from genaug.networks.base import Batch
@@ -286,7 +287,7 @@ def neighbours(images: npt.NDArray[Any], plane: int, offsets: Sequence[int]) -> 
     """Planes of images (C, I, J, K) at `plane` + offsets, as channels (C * offsets, I, J); beyond the end the last.
 
     A plane that is to be made from others is not among them: where it is the last one itself, those on its other side
-    stand in, so that the first plane is foretold from the three after it. Only a volume of one plane has no other.
+    stand in, so that the first plane is foretold from the three after it.
     """
     steps, last = np.asarray(offsets), images.shape[-1] - 1
     positions = np.clip(plane + steps, 0, last)
@@ -294,6 +295,18 @@ def neighbours(images: npt.NDArray[Any], plane: int, offsets: Sequence[int]) -> 
         positions = np.where(positions == plane, np.clip(plane - steps, 0, last), positions)
     taken = np.moveaxis(images[..., positions], -1, 1)
     return taken.reshape(-1, *images.shape[1:-1])
+
+
+def require_neighbours(planes: int, offsets: Sequence[int], subject: str) -> None:
+    """Raise BAD_PARAMETER where a plane is made from others and there are none: it would be made from itself."""
+    if planes == 1 and 0 not in offsets:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            subject,
+            "a single plane",
+            "planes beside it, from which the model makes it",
+            "Give whole volumes, or choose a recipe that sees the plane itself.",
+        )
 
 
 class CodeStore:
@@ -400,8 +413,9 @@ class StoreWriter:
             planes: those that the entry is for, in 2D; None for all.
 
         Raises:
-            GenaugError: DISK_FULL, NO_PERMISSION.
+            GenaugError: DISK_FULL, NO_PERMISSION; BAD_PARAMETER as `require_neighbours`.
         """
+        require_neighbours(images.shape[-1], self._roles.offsets, case_id)
         stem = self._folder / f"{len(self._cases):05d}"
         _write(stem.with_suffix(".images.npy"), np.rint(images * SCALE).astype(np.int16))
         if labels is not None:

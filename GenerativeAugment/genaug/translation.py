@@ -31,7 +31,7 @@ from genaug.record import Output, Record, case_seed, hash_voxels, software_versi
 from genaug.samplers import WindowNoise
 from genaug.sampling import chosen_sampler
 from genaug.synthesis import require_weights, weights_of
-from genaug.tensors import neighbours
+from genaug.tensors import neighbours, require_neighbours
 from genaug.translation_memory import windows_at_once
 from genaug.volume import Volume, require_same_grid
 from genaug.windows import Window, apply_windows, plan_windows
@@ -247,6 +247,7 @@ def _translate_volume(
     first = next(iter(sources.values()))
     grid.require_field_of_view(first, whole=True)
     placement = grid.place(first, sources, whole=True)
+    require_neighbours(placement.size[-1], info.roles.offsets, str(first.source or "the volume"))
     stacked = np.zeros((len(info.roles.source), *placement.size), dtype=np.float32)
     for place, name in zip(stacked, info.roles.source, strict=True):
         if name in sources:

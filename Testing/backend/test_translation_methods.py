@@ -330,6 +330,17 @@ def test_a_plane_is_foretold_from_others_of_its_own_channel_and_never_sees_itsel
     assert planes[:, 0, 0].tolist() == [1, 2, 3]
 
 
+def test_a_plane_that_has_no_other_beside_it_is_neither_learnt_nor_foretold(deep, tmp_path):
+    flat = blob_cohort(tmp_path / "flat", 3, 32, flat=True)
+    options = tiny_options("madgan", 1, channels=["A"], source_channels=[], dimension=2)
+    with pytest.raises(GenaugError, match="case0: found a single plane") as caught:
+        train(flat, options, tmp_path / "t", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER
+    package = train(deep, options, tmp_path / "u", "cpu", Silent())
+    with pytest.raises(GenaugError, match="a single plane"):
+        translate(package, flat, tmp_path / "out", TranslationParameters(overlap=0), 1, "cpu")
+
+
 def test_a_difference_of_modalities_is_refused(deep, tmp_path):
     other = deep.model_copy(update={"channels": {"A": "MR", "B": "CT", "C": "MR"}})
     package = train(other, tiny_options("pgan", 1, dimension=2), tmp_path / "t", "cpu", Silent())
