@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ _SHEAR_TOLERANCE_MM = 0.1
 
 @dataclass(frozen=True)
 class Slice:
-    """One file of a series; `axes`, `position` and `spacing` are LPS and mm as ITK reads them."""
+    """One file of a series; `axes`, `position` and `spacing`, within the plane, are LPS and mm as ITK reads them."""
 
     path: Path
     series: str
@@ -68,6 +69,7 @@ class Slice:
     axes: npt.NDArray[np.float64]
     position: npt.NDArray[np.float64]
     spacing: tuple[float, ...]
+    thickness: str
     placed: bool
 
 
@@ -166,7 +168,7 @@ def read_dicom_series(folder: Path) -> Volume:
     slices, step = _sorted_slices(folder, slices)
     array = _read_voxels(slices)
     require_finite(array, folder)
-    columns = np.column_stack([slices[0].axes[:, :2] * slices[0].spacing[:2], step])
+    columns = np.column_stack([slices[0].axes[:, :2] * slices[0].spacing, step])
     return Volume(array, lps_affine(columns, slices[0].position), slices[0].modality, source=folder)
 
 
@@ -197,7 +199,6 @@ def _read_slice(path: Path) -> Slice:
     def tag(key: str) -> str:
         return _decoded(raw(key), raw(_CHARACTERS))
 
-    thickness = float(tag(_THICKNESS) or 1.0)
     return Slice(
         path,
         tag(_SERIES),
@@ -207,9 +208,29 @@ def _read_slice(path: Path) -> Slice:
         size,
         np.array(reader.GetDirection()).reshape(3, 3),
         np.array(reader.GetOrigin()),
-        (*(float(x) for x in reader.GetSpacing()[:2]), thickness),
+        tuple(float(x) for x in reader.GetSpacing()[:2]),
+        tag(_THICKNESS),
         reader.HasMetaDataKey(_POSITION),
     )
+
+
+def _thickness(plane: Slice) -> float:
+    """In mm, of a plane without neighbours; one that says nothing of it is taken for one of 1 mm."""
+    if not plane.thickness:
+        return 1.0
+    try:
+        thickness = float(plane.thickness)
+    except ValueError:
+        thickness = math.nan
+    if not 0 < thickness < math.inf:
+        raise GenaugError(
+            Reason.UNREADABLE_FILE,
+            plane.path,
+            f"a slice thickness of '{plane.thickness}'",
+            "a number of mm above 0 (0018,0050)",
+            "Export the series again, or load it in Slicer and save it as NRRD.",
+        )
+    return thickness
 
 
 def _decoded(text: str, characters: str) -> str:
@@ -231,10 +252,8 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> tuple[list[Slice], npt.
     for item in slices:
         if not item.placed:
             raise _mismatch(item.path, "no image position", "a position in every slice (0020,0032)")
-        if item.size != first.size or not np.allclose([*item.spacing[:2]], [*first.spacing[:2]], rtol=1e-4):
-            raise _mismatch(
-                item.path, f"size {item.size[:2]}, spacing {item.spacing[:2]}", f"those of {first.path.name}"
-            )
+        if item.size != first.size or not np.allclose(item.spacing, first.spacing, rtol=1e-4):
+            raise _mismatch(item.path, f"size {item.size[:2]}, spacing {item.spacing}", f"those of {first.path.name}")
         if not np.allclose(item.axes, first.axes, atol=1e-4):
             raise _mismatch(
                 item.path, "another orientation", f"that of {first.path.name}: one stack of parallel slices"
@@ -242,7 +261,7 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> tuple[list[Slice], npt.
     normal = np.cross(first.axes[:, 0], first.axes[:, 1])
     slices = sorted(slices, key=lambda item: float(item.position @ normal))
     if len(slices) == 1:
-        return slices, normal * first.spacing[2]
+        return slices, normal * _thickness(first)
     positions = np.array([item.position for item in slices])
     heights = positions @ normal
     gaps = np.diff(heights)

@@ -128,6 +128,19 @@ def test_a_truncated_slice_is_refused(tmp_path):
     assert refusal(tmp_path).reason is Reason.UNREADABLE_FILE
 
 
+def test_a_single_plane_is_as_thick_as_it_says(tmp_path):
+    for number, (said, thickness) in enumerate({"5": 5, "": 1}.items()):
+        write_series(tmp_path / str(number), heights=[0], **{"0018|0050": said})
+        volume = read_dicom_series(tmp_path / str(number))
+        assert np.linalg.norm(volume.affine[:3, 2]) == pytest.approx(thickness)
+    for said in ("0", "-2"):
+        write_series(tmp_path / said, heights=[0], **{"0018|0050": said})
+        with pytest.raises(GenaugError, match=f"a slice thickness of '{said}'"):
+            read_dicom_series(tmp_path / said)
+        write_series(tmp_path / f"stack {said}", **{"0018|0050": said})
+        assert np.linalg.norm(read_dicom_series(tmp_path / f"stack {said}").affine[:3, 2]) == pytest.approx(SPACING[2])
+
+
 def test_an_empty_folder_and_a_wrong_modality_are_refused(tmp_path):
     assert refusal(tmp_path).reason is Reason.MISSING_FILE
     write_series(tmp_path)
