@@ -3,6 +3,7 @@
     python -m benchmarks.methods                    every row that has no result yet
     python -m benchmarks.methods --only stylegan    one row, again
     python -m benchmarks.methods --minutes 4        another budget; rows of other budgets are measured again
+    python -m benchmarks.methods --flat             what images of one intensity score, beside every translation
 
 The budget is what two cores do in five minutes, in minutes of one core, so that rows measured on one thread, two at a
 time, stand beside rows measured on two threads. The iterations that fill it are found by a short training first and
@@ -14,17 +15,19 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
-from genaug.case import Case
+from genaug.case import Case, write_case
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError
 from genaug.evaluation.cohorts import evaluate_cohorts
+from genaug.evaluation.masks import body_mask
 from genaug.evaluation.scores import Evaluation
 from genaug.files import write_json
 from genaug.package import load_package, read_info
@@ -35,6 +38,7 @@ from genaug.samplers import find_sampler
 from genaug.synthesis import synthesize
 from genaug.training import training_folder
 from genaug.translation import translate
+from genaug.volume import Volume
 
 from benchmarks.data import ROOT
 from benchmarks.main import within_field_of_view
@@ -92,6 +96,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
             "threads": torch.get_num_threads(),
             "evaluation": evaluation.model_dump(mode="json"),
             "untrained": _score_untrained(suite, nothing, seed),
+            "flat": score_flat(suite, refused, seed),
         },
     )
 
@@ -221,6 +226,45 @@ def _score_untrained(suite: Suite, made: Cohort, seed: int) -> dict[str, Any] | 
     return _score(suite, made, seed).model_dump(mode="json")
 
 
+def score_flat(suite: Suite, refused: Container[str], seed: int) -> dict[str, Any] | None:
+    """What images of one intensity score: an error says little without it.
+
+    The intensity is the median of the training cases' bodies, for which the error is least. None for new cases, and
+    where nobody has the truth.
+    """
+    if suite.name in (*GENERATED, "findings"):
+        return None
+    training = [case for case in suite.cohort.part("train") if suite.channel in case.images]
+    intensity = float(np.median([_median(case.volume(suite.channel)) for case in training]))
+    folder = WORK / "cases" / f"flat-{suite.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    cases = []
+    for case in suite.cohort.part("test"):
+        if case.id not in refused:
+            truth = case.volume(suite.channel)
+            flat = replace(truth, array=np.full(truth.array.shape, intensity, dtype=np.float32))
+            cases.append(write_case(folder, case.id, case.patient, {suite.channel: flat}))
+    made = suite.cohort.with_cases(cases).model_copy(update={"root": folder})
+    return _score(suite, made, seed).model_dump(mode="json")
+
+
+def _median(image: Volume) -> float:
+    array = image.array.astype(np.float32)
+    return float(np.median(array[body_mask(array, image.modality)]))
+
+
+def add_flat(console: Console) -> None:
+    """Score the flat images of every translation that was measured, again."""
+    for path in sorted(RESULTS.glob("*.json")):
+        row = read_kept(path)
+        assert row is not None
+        if "failed" in row or row["suite"] in GENERATED:
+            continue
+        console.log(row["row"])
+        suite = suite_of(load_recipe(row["recipe"]), WORK / "data")
+        write_json(path, row | {"flat": score_flat(suite, row["refused"], row["seed"])})
+
+
 def _network_calls(sampler: Sampler) -> int:
     """Calls of the denoiser for a case, or the one call of any other network."""
     return 1 if sampler.name == "one_pass" else find_sampler(sampler.name).network_calls(sampler.steps)
@@ -235,11 +279,14 @@ def _measured(name: str, minutes: float) -> bool:
 @click.option("--only", multiple=True, help="Measure these recipes, again if need be.")
 @click.option("--minutes", default=MINUTES, show_default=True, help="Training of each method, in minutes of one core.")
 @click.option("--seed", "seeds", multiple=True, type=int, default=(1,), show_default=True)
+@click.option("--flat", is_flag=True, help="Only score flat images beside the translations that are there.")
 @click.option("--table", is_flag=True, help="Only write the tables from the results that are there.")
-def main(only: tuple[str, ...], minutes: float, seeds: tuple[int, ...], table: bool) -> None:
+def main(only: tuple[str, ...], minutes: float, seeds: tuple[int, ...], flat: bool, table: bool) -> None:
     """Measure every method and write the tables."""
     console = Console()
-    recipes = () if table else list_recipes()
+    recipes = () if table or flat else list_recipes()
+    if flat:
+        add_flat(console)
     for seed in seeds:
         for recipe in recipes:
             name = row_name(recipe.name, seed)

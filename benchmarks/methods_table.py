@@ -41,7 +41,9 @@ TRANSLATION_COLUMNS = (
     "s per case",
     "MAE",
     "MAE untrained",
+    "MAE flat",
     "SSIM",
+    "SSIM flat",
     "bone Dice",
 )
 
@@ -117,6 +119,11 @@ def _untrained(row: dict[str, Any], name: str) -> str:
     return "flat" if row["untrained"] is None else f"{value(row, name, 'untrained'):.3g}"
 
 
+def _flat(row: dict[str, Any], name: str) -> str:
+    """The score of images of one intensity, where there is a truth that they can be compared with."""
+    return "" if row.get("flat") is None else f"{value(row, name, 'flat'):.3g}"
+
+
 def _synthesis(row: dict[str, Any]) -> list[str]:
     scores = row["evaluation"]["scores"]
     return [
@@ -145,6 +152,8 @@ def _translation(row: dict[str, Any]) -> list[str]:
         f"{row['seconds_per_case']:.1f}",
         score(scores, "mae"),
         _untrained(row, "mae"),
+        _flat(row, "mae"),
         score(scores, "ssim"),
+        _flat(row, "ssim"),
         score(scores, "bone_dice"),
     ]
