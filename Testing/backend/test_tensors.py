@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from genaug.networks import Batch
 from genaug.tensors import Roles, StoreWriter, TensorStore
 
 
@@ -81,3 +82,17 @@ def test_a_translation_learns_beyond_the_field_of_view(tmp_path):
     writer.finish()
     batch = TensorStore(tmp_path, (8, 8, 8)).batch([0], np.random.default_rng(0))
     assert batch.inside is None and batch.source_inside is None
+
+
+def test_a_batch_that_comes_back_from_a_device_is_waited_for(monkeypatch):
+    """On a GPU a copy that is not would be read before it has arrived; one that goes there is used in its order."""
+    waited, move = {}, torch.Tensor.to
+
+    def moved(tensor, device, non_blocking):
+        waited[torch.device(device).type] = not non_blocking
+        return move(tensor, device)
+
+    monkeypatch.setattr(torch.Tensor, "to", moved)
+    for device in ("cpu", "meta"):
+        Batch(torch.ones(1, 1)).to(device)
+    assert waited == {"cpu": True, "meta": False}
