@@ -96,7 +96,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
             "threads": torch.get_num_threads(),
             "evaluation": evaluation.model_dump(mode="json"),
             "untrained": _score_untrained(suite, nothing, seed),
-            "flat": score_flat(suite, refused, seed),
+            "flat": _score_flat(suite, refused, seed),
         },
     )
 
@@ -226,7 +226,7 @@ def _score_untrained(suite: Suite, made: Cohort, seed: int) -> dict[str, Any] | 
     return _score(suite, made, seed).model_dump(mode="json")
 
 
-def score_flat(suite: Suite, refused: Container[str], seed: int) -> dict[str, Any] | None:
+def _score_flat(suite: Suite, refused: Container[str], seed: int) -> dict[str, Any] | None:
     """What images of one intensity score: an error says little without it.
 
     The intensity is the median of the training cases' bodies, for which the error is least. None for new cases, and
@@ -254,7 +254,8 @@ def _median(image: Volume) -> float:
 
 
 def add_flat(console: Console) -> None:
-    """Score the flat images of every translation that was measured, again."""
+    """Score the flat images of every translation that was measured, again; once for all rows of the same cases."""
+    scored: dict[tuple[Any, ...], dict[str, Any] | None] = {}
     for path in sorted(RESULTS.glob("*.json")):
         row = read_kept(path)
         assert row is not None
@@ -262,7 +263,10 @@ def add_flat(console: Console) -> None:
             continue
         console.log(row["row"])
         suite = suite_of(load_recipe(row["recipe"]), WORK / "data")
-        write_json(path, row | {"flat": score_flat(suite, row["refused"], row["seed"])})
+        cases = (suite.name, row["seed"], *(case.id for case in suite.cohort.cases), *sorted(row["refused"]))
+        if cases not in scored:
+            scored[cases] = _score_flat(suite, row["refused"], row["seed"])
+        write_json(path, row | {"flat": scored[cases]})
 
 
 def _network_calls(sampler: Sampler) -> int:

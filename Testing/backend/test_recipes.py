@@ -6,80 +6,36 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from engine_data import Told, Words, blob_cohort, tiny_options, words_folder
-from genaug.case import Case
+from engine_data import Told, blob_cohort, tiny_options
 from genaug.cli import main
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
-from genaug.package import load_package, read_info
-from genaug.parameters import SynthesisParameters, TranslationParameters
+from genaug.package import read_info
 from genaug.progress import Silent
-from genaug.recipe import FOLDER, Recipe, list_recipes, load_recipe, recipe_path
+from genaug.recipe import FOLDER, list_recipes, load_recipe, recipe_path
 from genaug.recipe_check import check_recipe
 from genaug.record import Record
 from genaug.synthesis import remake as make_again
-from genaug.synthesis import synthesize
 from genaug.training import train
 from genaug.translation import remake as translate_again
-from genaug.translation import translate
-
-EVERY = [(recipe, dimension) for recipe in list_recipes() for dimension in recipe.dimensions]
-STEPS = 2
+from recipe_kit import EVERY, NAMES, StopAfter, data_for, make, options_for, recipe_cohorts, text_encoder, weights
 
 
 @pytest.fixture(scope="module")
 def cohorts(tmp_path_factory) -> dict[tuple[int, bool], Cohort]:
-    """By dimension, and whether it is for a U-Net, which needs more voxels."""
-    made = {}
-    for dimension in (2, 3):
-        flat = dimension == 2
-        for wide in (False, True):
-            folder = tmp_path_factory.mktemp("data")
-            made[dimension, wide] = blob_cohort(folder, 3, 32 if flat else 16, flat, long=wide and not flat)
-    return made
+    return recipe_cohorts(tmp_path_factory)
 
 
 @pytest.fixture
 def encoder(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr("genaug.text._open", lambda folder: Words())
-    return words_folder(tmp_path / "words")
+    return text_encoder(tmp_path, monkeypatch)
 
 
-class StopAfter(Silent):
-    """Asks the training to stop once, after its first step."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        if ":" in note and not self.asked:
-            self.asked = True
-            raise Cancelled()
-
-
-def data_for(recipe: Recipe, dimension: int, cohorts: dict[tuple[int, bool], Cohort]) -> Cohort:
-    # A plane that is made from others needs some beside it.
-    cohort = cohorts[dimension if 0 in recipe.offsets else 3, recipe.task in ("translation", "infill")]
-    if "images" not in recipe.conditions:
-        return cohort
-    first, *others = cohort.cases
-    lacking = first.model_copy(update={"images": {n: path for n, path in first.images.items() if n != "C"}})
-    return cohort.with_cases([lacking, *others])
-
-
-def weights(package: Path) -> dict[str, torch.Tensor]:
-    systems = load_package(package).systems
-    return {f"{stage}.{key}": v for stage, system in systems.items() for key, v in system.state_dict().items()}
-
-
-@pytest.mark.parametrize(("recipe", "dimension"), EVERY, ids=[f"{recipe.name}-{d}d" for recipe, d in EVERY])
+@pytest.mark.parametrize(("recipe", "dimension"), EVERY, ids=NAMES)
 def test_a_recipe_trains_resumes_packages_makes_cases_and_makes_them_again(
     recipe, dimension, cohorts, encoder, tmp_path
 ):
-    data = data_for(recipe, dimension, cohorts)
-    reads_text = "text" in recipe.conditions
-    text = {"text_encoder": encoder} if reads_text else {}
-    options = tiny_options(recipe.name, STEPS, dimension=dimension, **text)
+    data, options = data_for(recipe, dimension, cohorts), options_for(recipe, dimension, encoder)
     told = Told()
     package = train(data, options, tmp_path / "whole", "cpu", told)
     assert any("MB expected" in line for line in told.lines), told.lines
@@ -92,7 +48,7 @@ def test_a_recipe_trains_resumes_packages_makes_cases_and_makes_them_again(
     resumed, whole = weights(train(data, options, tmp_path / "parts", "cpu", Silent())), weights(package)
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[key], whole[key]) for key in whole)
-    made, given = make(recipe, package, data, tmp_path / "made", encoder)
+    made, given = make(recipe, package, data, tmp_path / "made", encoder, "cpu")
     record = Record.read(made.record)
     assert record.weights is not None and record.weights.recipe == recipe.name
     again = (translate_again if recipe.task == "translation" else make_again)(record, package, given)
@@ -102,18 +58,6 @@ def test_a_recipe_trains_resumes_packages_makes_cases_and_makes_them_again(
         assert np.array_equal(again[name].array, voxels)
     if info.roles.generate_labels:
         assert np.array_equal(again["label"].array, made.label_map().array)
-
-
-def make(recipe: Recipe, package: Path, data: Cohort, output: Path, encoder: Path) -> tuple[Case, Case | None]:
-    """A case, and the one that it was made from."""
-    first = data.cases[0]
-    if recipe.task == "translation":
-        made = translate(package, data.with_cases([first]), output, TranslationParameters(overlap=0), 5, "cpu")
-        return made.cases[0], first
-    given = data if "label_map" in recipe.conditions or recipe.task == "infill" else None
-    text = {"text_encoder": encoder} if "text" in recipe.conditions else {}
-    parameters = SynthesisParameters(count=1, **text)
-    return synthesize(package, output, parameters, 5, "cpu", given=given).cases[0], first if given else None
 
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_data import Words, blob_cohort, tiny_options, words_folder
+from engine_data import blob_cohort, tiny_options
 from genaug.acceleration import following
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, Reason
@@ -17,72 +17,40 @@ from genaug.jobs.folder import build_job
 from genaug.jobs.run import run_job
 from genaug.jobs.schema import read_result
 from genaug.networks import Batch
-from genaug.package import load_package, read_info
-from genaug.parameters import SynthesisParameters, TrainingOptions, TranslationParameters
+from genaug.package import read_info
+from genaug.parameters import SynthesisParameters
 from genaug.progress import Silent
-from genaug.recipe import Recipe, list_recipes
 from genaug.record import Record
-from genaug.synthesis import remake, synthesize
+from genaug.synthesis import remake as make_again
+from genaug.synthesis import synthesize
 from genaug.training import train
 from genaug.translation import remake as translate_again
-from genaug.translation import translate
 from genaug.worker import _devices
+from recipe_kit import (
+    EVERY,
+    NAMES,
+    STEPS,
+    StopAfter,
+    data_for,
+    make,
+    options_for,
+    recipe_cohorts,
+    text_encoder,
+    weights,
+)
 
 if not torch.cuda.is_available():
     pytest.skip("needs an NVIDIA GPU, and `make test-gpu`", allow_module_level=True)
 
-EVERY = [(recipe, dimension) for recipe in list_recipes() for dimension in recipe.dimensions]
-NAMES = [f"{recipe.name}-{dimension}d" for recipe, dimension in EVERY]
-STEPS = 2
-
 
 @pytest.fixture(scope="module")
 def cohorts(tmp_path_factory) -> dict[tuple[int, bool], Cohort]:
-    """By dimension, and whether it is for a U-Net, which needs more voxels."""
-    return {
-        (dimension, wide): blob_cohort(
-            tmp_path_factory.mktemp("data"),
-            3,
-            32 if dimension == 2 else 16,
-            dimension == 2,
-            long=wide and dimension == 3,
-        )
-        for dimension in (2, 3)
-        for wide in (False, True)
-    }
+    return recipe_cohorts(tmp_path_factory)
 
 
 @pytest.fixture
 def encoder(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr("genaug.text._open", lambda folder: Words())
-    return words_folder(tmp_path / "words")
-
-
-class StopAfter(Silent):
-    """Asks the training to stop once, after its first step."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        if ":" in note and not self.asked:
-            self.asked = True
-            raise Cancelled()
-
-
-def data_for(recipe: Recipe, dimension: int, cohorts: dict[tuple[int, bool], Cohort]) -> Cohort:
-    # A plane that is made from others needs some beside it.
-    return cohorts[dimension if 0 in recipe.offsets else 3, recipe.task in ("translation", "infill")]
-
-
-def options_for(recipe: Recipe, dimension: int, encoder: Path, **changes: object) -> TrainingOptions:
-    text = {"text_encoder": encoder} if "text" in recipe.conditions else {}
-    return tiny_options(recipe.name, STEPS, dimension=dimension, **text, **changes)
-
-
-def weights(package: Path) -> dict[str, torch.Tensor]:
-    systems = load_package(package).systems
-    return {f"{stage}.{key}": v for stage, system in systems.items() for key, v in system.state_dict().items()}
+    return text_encoder(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("recipe", "dimension"), EVERY, ids=NAMES)
@@ -96,18 +64,8 @@ def test_a_recipe_trains_resumes_and_makes_cases_again(recipe, dimension, cohort
     assert {value.dtype for value in trained if value.is_floating_point()} == {torch.float32}
     info = read_info(package)
     assert {stage.device for stage in info.stages.values()} == {torch.cuda.get_device_name()}
-    if recipe.task == "translation":
-        given = data.cases[0]
-        parameters = TranslationParameters(overlap=0)
-        made = translate(package, data.with_cases([given]), tmp_path / "made", parameters, 5, "cuda").cases[0]
-        again = translate_again(Record.read(made.record), package, given)
-    else:
-        follows = "label_map" in recipe.conditions or recipe.task == "infill"
-        text = {"text_encoder": encoder} if "text" in recipe.conditions else {}
-        parameters = SynthesisParameters(count=1, **text)
-        given = data if follows else None
-        made = synthesize(package, tmp_path / "made", parameters, 5, "cuda", given=given).cases[0]
-        again = remake(Record.read(made.record), package, data.cases[0] if follows else None)
+    made, given = make(recipe, package, data, tmp_path / "made", encoder, "cuda")
+    again = (translate_again if recipe.task == "translation" else make_again)(Record.read(made.record), package, given)
     for name in info.roles.target:
         voxels = made.volume(name).array
         assert np.isfinite(voxels).all()
@@ -182,7 +140,6 @@ def done(kind: str, inputs: dict[str, Path], parameters: dict[str, object], fold
     assert isinstance(run_job(folder, lambda event: None), Finished)
     result = read_result(folder)
     stated, peak = result.expected_memory_bytes, result.peak_gpu_memory_bytes
-    print(folder.name, stated, peak)
     assert stated is not None and peak is not None
     assert 0.25 * stated <= peak <= stated
     return folder
