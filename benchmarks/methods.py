@@ -3,6 +3,7 @@
     python -m benchmarks.methods                    every row that has no result yet
     python -m benchmarks.methods --only stylegan    one row, again
     python -m benchmarks.methods --minutes 4        another budget; rows of other budgets are measured again
+    python -m benchmarks.methods --only syndiff --longer 4      four times the iterations of the row that is there
     python -m benchmarks.methods --flat             what images of one intensity score, beside every translation
 
 The budget is what two cores do in five minutes, in minutes of one core, so that rows measured on one thread, two at a
@@ -39,10 +40,11 @@ from genaug.synthesis import synthesize
 from genaug.training import training_folder
 from genaug.translation import translate
 from genaug.volume import Volume
+from scipy.ndimage import distance_transform_edt
 
 from benchmarks.data import ROOT
 from benchmarks.main import within_field_of_view
-from benchmarks.methods_table import GENERATED, write_tables
+from benchmarks.methods_table import GENERATED, LONGER, write_tables
 from benchmarks.packages import trained
 from benchmarks.strip import write_strip, write_translation
 from benchmarks.suites import Suite, suite_of
@@ -56,6 +58,8 @@ MINUTES = 8.0
 """Five minutes on two cores: a second thread made the training of ldm, lsgan, ddpm and vae 1.4 to 1.7 times faster."""
 TRAINED_AS = {"ddim": "ddpm", "fastdpm": "ddpm"}
 """Recipes that are another one but for the sampler."""
+AROUND = 10.0
+"""Millimetres around a finding that count as its surroundings."""
 FEW_STEPS = 50
 """Of the untrained network's samplers: a thousand steps of it take twenty minutes and are noise all the same."""
 PROBE = 8
@@ -71,10 +75,8 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
     iterations, base = plan.iterations, row_name(taught.name, seed)
     package = train_row(base, taught, suite, iterations, seed, console)
     untrained = train_row(f"{base}-untrained", taught, suite, dict.fromkeys(iterations, 1), seed, Silent(), rate=1e-12)
-    cases, seconds, refused = _make(package, name, recipe, suite, seed, console)
-    evaluation = _score(suite, cases, seed)
+    found = _outcome(RESULTS / name, package, recipe, suite, seed, console)
     nothing, _, _ = _make(untrained, f"{name}-untrained", recipe, suite, seed, Silent(), FEW_STEPS)
-    picture = _draw(RESULTS / f"{name}.jpg", suite, cases)
     write_json(
         RESULTS / f"{name}.json",
         {
@@ -87,18 +89,48 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
             "budget_minutes": minutes,
             "iterations": iterations,
             "core_minutes": sum(plan.core_seconds[name] * count for name, count in iterations.items()) / 60,
-            "parameters": sum(p.numel() for s in load_package(package).systems.values() for p in s.parameters()),
-            "seconds_per_case": seconds,
-            "network_calls": _network_calls(recipe.sampler),
-            "cases": len(cases.cases),
-            "refused": refused,
-            "picture": picture.name,
-            "threads": torch.get_num_threads(),
-            "evaluation": evaluation.model_dump(mode="json"),
+            **found,
             "untrained": _score_untrained(suite, nothing, seed),
-            "flat": _score_flat(suite, refused, seed),
+            "flat": _score_flat(suite, found["refused"], seed),
         },
     )
+
+
+def prolong(recipe: Recipe, seed: int, times: int, console: Console) -> None:
+    """Train a method whose row is there for so many times its iterations, and write a row beside the table's.
+
+    Raises:
+        click.ClickException: the row is not there.
+    """
+    name = row_name(recipe.name, seed)
+    short = read_kept(RESULTS / f"{name}.json")
+    if short is None or "failed" in short:
+        raise click.ClickException(f"{RESULTS / f'{name}.json'}: no measured row; measure it without --longer first")
+    suite = suite_of(recipe, WORK / "data")
+    taught = load_recipe(TRAINED_AS.get(recipe.name, recipe.name))
+    # What learns a few averages has done so at once.
+    iterations = {stage: times * count if count > 1 else count for stage, count in short["iterations"].items()}
+    package = train_row(f"{row_name(taught.name, seed)}-{times}x", taught, suite, iterations, seed, console)
+    name = f"{name}-{times}x"
+    told = {"row": name, "times": times, "iterations": iterations, "core_minutes": times * short["core_minutes"]}
+    found = _outcome(RESULTS / LONGER / name, package, recipe, suite, seed, console)
+    write_json(RESULTS / LONGER / f"{name}.json", short | told | found)
+
+
+def _outcome(path: Path, package: Path, recipe: Recipe, suite: Suite, seed: int, console: Console) -> dict[str, Any]:
+    """What the trained method is measured to be, for its row; a picture of its cases is written to `path`.jpg."""
+    cases, seconds, refused = _make(package, path.name, recipe, suite, seed, console)
+    return {
+        "parameters": sum(p.numel() for s in load_package(package).systems.values() for p in s.parameters()),
+        "seconds_per_case": seconds,
+        "network_calls": _network_calls(recipe.sampler),
+        "cases": len(cases.cases),
+        "refused": refused,
+        "picture": _draw(path.with_suffix(".jpg"), suite, cases).name,
+        "threads": torch.get_num_threads(),
+        "evaluation": _score(suite, cases, seed).model_dump(mode="json"),
+        "contrast": contrast(suite, cases) if suite.name == "findings" else None,
+    }
 
 
 def row_name(recipe: str, seed: int) -> str:
@@ -219,6 +251,25 @@ def _score(suite: Suite, made: Cohort, seed: int) -> Evaluation:
     return evaluate_cohorts(suite.cohort, made, asked, seed, Silent())
 
 
+def contrast(suite: Suite, made: Cohort) -> dict[str, tuple[float, float]]:
+    """By patient, how much the findings differ from what surrounds them, before they were taken away and after.
+
+    The difference of the medians inside and within 10 mm around, in the units of the image.
+    """
+    found = {}
+    for case in made.cases:
+        given = next(known for known in suite.cohort.cases if case.id.endswith(known.id))
+        label = given.label_map()
+        assert label is not None  # every case of this suite has a finding
+        marked = label.array > 0
+        near = distance_transform_edt(~marked, sampling=np.linalg.norm(label.affine[:3, :3], axis=0)) <= AROUND
+        before, after = (of.volume(suite.channel).array for of in (given, case))
+        around = near & ~marked & body_mask(before, given.modalities[suite.channel])
+        inside, outside = ([float(np.median(image[where])) for image in (before, after)] for where in (marked, around))
+        found[given.id] = (abs(inside[0] - outside[0]), abs(inside[1] - outside[1]))
+    return found
+
+
 def _score_untrained(suite: Suite, made: Cohort, seed: int) -> dict[str, Any] | None:
     """None where the untrained network makes images of one intensity, which no synthesis score takes."""
     if suite.name in GENERATED and any(np.ptp(case.volume(suite.channel).array) == 0 for case in made.cases):
@@ -283,10 +334,15 @@ def _measured(name: str, minutes: float) -> bool:
 @click.option("--only", multiple=True, help="Measure these recipes, again if need be.")
 @click.option("--minutes", default=MINUTES, show_default=True, help="Training of each method, in minutes of one core.")
 @click.option("--seed", "seeds", multiple=True, type=int, default=(1,), show_default=True)
+@click.option("--longer", type=click.IntRange(min=2), help="So many times the iterations of the rows that are there.")
 @click.option("--flat", is_flag=True, help="Only score flat images beside the translations that are there.")
 @click.option("--table", is_flag=True, help="Only write the tables from the results that are there.")
-def main(only: tuple[str, ...], minutes: float, seeds: tuple[int, ...], flat: bool, table: bool) -> None:
+def main(
+    only: tuple[str, ...], minutes: float, seeds: tuple[int, ...], longer: int | None, flat: bool, table: bool
+) -> None:
     """Measure every method and write the tables."""
+    if longer is not None and not only:
+        raise click.UsageError("--longer needs the methods: --only NAME")
     console = Console()
     recipes = () if table or flat else list_recipes()
     if flat:
@@ -297,24 +353,30 @@ def main(only: tuple[str, ...], minutes: float, seeds: tuple[int, ...], flat: bo
             if (only and recipe.name not in only) or (not only and _measured(name, minutes)):
                 continue
             console.log(name)
-            try:
-                measure(recipe, seed, minutes, console)
-            except (GenaugError, ModuleNotFoundError) as error:
-                write_json(RESULTS / f"{name}.json", _failed(recipe, name, seed, minutes, error))
+            if longer is not None:
+                prolong(recipe, seed, longer, console)
+            else:
+                _measure_or_say_why_not(recipe, seed, minutes, console)
             write_tables(RESULTS)
     write_tables(RESULTS)
 
 
-def _failed(recipe: Recipe, name: str, seed: int, minutes: float, error: Exception) -> dict[str, Any]:
-    return {
-        "row": name,
-        "recipe": recipe.name,
-        "title": recipe.title,
-        "family": recipe.family,
-        "seed": seed,
-        "budget_minutes": minutes,
-        "failed": str(error),
-    }
+def _measure_or_say_why_not(recipe: Recipe, seed: int, minutes: float, console: Console) -> None:
+    """Write the row of a method, which tells what stopped it where something did."""
+    try:
+        measure(recipe, seed, minutes, console)
+    except (GenaugError, ModuleNotFoundError) as error:
+        name = row_name(recipe.name, seed)
+        failed = {
+            "row": name,
+            "recipe": recipe.name,
+            "title": recipe.title,
+            "family": recipe.family,
+            "seed": seed,
+            "budget_minutes": minutes,
+            "failed": str(error),
+        }
+        write_json(RESULTS / f"{name}.json", failed)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from genaug.files import write_json, write_text
 from genaug.recipe import FOLDER, list_recipes
 
@@ -47,6 +48,19 @@ TRANSLATION_COLUMNS = (
     "bone Dice",
 )
 
+LONGER = "longer"
+"""Folder of the rows of trainings of several times the budget."""
+LONGER_COLUMNS = (
+    "method",
+    "core min",
+    "iterations",
+    "score",
+    "untrained",
+    "flat",
+    "bone Dice",
+    "contrast of the finding",
+)
+
 
 def write_tables(results: Path, document: Path = DOCUMENT) -> None:
     """Replace what stands between the markers, and write the costs that ship with the recipes."""
@@ -61,7 +75,9 @@ def write_tables(results: Path, document: Path = DOCUMENT) -> None:
         )
     text = between(text, "translation", markdown(TRANSLATION_COLUMNS, [_translation(row) for row in translated]))
     text = between(text, "failed", _not_measured(rows))
+    longer = read_rows(results / LONGER)
     sections = {
+        "longer": _longer(good, longer),
         "ordering": findings.ordering(good),
         "covariates": findings.covariates(results.parent / "covariates"),
         "sampling": findings.sampling(results.parent),
@@ -70,10 +86,41 @@ def write_tables(results: Path, document: Path = DOCUMENT) -> None:
     }
     for name, content in sections.items():
         text = between(text, name, content)
-    pictures = [f"**{row['row']}**\n\n![{row['row']}]({relative(results, row)})" for row in good if row["picture"]]
+    pictures = [_picture(results, row) for row in good] + [_picture(results / LONGER, row) for row in longer]
     text = between(text, "pictures", "\n\n".join(pictures) or "No row has been measured yet.")
     write_text(document, text)
     write_json(MEASURED, {row["recipe"]: _measured(row) for row in good if row["seed"] == 1})
+
+
+def _picture(folder: Path, row: dict[str, Any]) -> str:
+    return f"**{row['row']}**\n\n![{row['row']}]({relative(folder, row)})"
+
+
+def _longer(rows: list[dict[str, Any]], longer: list[dict[str, Any]]) -> str:
+    """The rows of trainings of several times the budget, each below that of its method in the tables above."""
+    told = []
+    for row in longer:
+        short = next(of for of in rows if (of["recipe"], of["seed"]) == (row["recipe"], row["seed"]))
+        told += [_trained(short), _trained(row)]
+    return markdown(LONGER_COLUMNS, told)
+
+
+def _trained(row: dict[str, Any]) -> list[str]:
+    scores = row["evaluation"]["scores"]
+    name = "kid" if row["suite"] in GENERATED else "mae"
+    changed = list((row.get("contrast") or {}).values())
+    return [
+        row["row"],
+        f"{row['core_minutes']:.0f}",
+        ", ".join(f"{count:,}" for count in row["iterations"].values()),
+        f"{name.upper()} {score(scores, name)}",
+        _untrained(row, name),
+        _flat(row, name),
+        score(scores, "bone_dice"),
+        f"{np.mean([after for _, after in changed]):.0f} of {np.mean([before for before, _ in changed]):.0f}"
+        if changed
+        else "",
+    ]
 
 
 def _not_measured(rows: list[dict[str, Any]]) -> str:

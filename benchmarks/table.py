@@ -57,8 +57,8 @@ def value(row: dict[str, Any], name: str, of: str = "evaluation") -> float:
 
 
 def relative(results: Path, row: dict[str, Any]) -> str:
-    """The row's picture, as the documents name it."""
-    return f"../benchmarks/results/{results.name}/{row['picture']}"
+    """The row's picture in that folder of results, as the documents name it."""
+    return f"../{(results / row['picture']).relative_to(DOCUMENT.parents[1]).as_posix()}"
 
 
 def between(text: str, name: str, content: str) -> str:

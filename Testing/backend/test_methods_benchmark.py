@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from genaug.case import write_case
 from genaug.cohort import Cohort
 from genaug.methods import find_method
 from genaug.parameters import TrainingOptions
 from genaug.progress import Silent
 from genaug.recipe import list_recipes, load_recipe
+from genaug.volume import LABEL, Volume
 from numpy.typing import NDArray
 
 from benchmarks import findings
-from benchmarks.methods import RESULTS, TRAINED_AS
+from benchmarks.methods import RESULTS, TRAINED_AS, contrast, main
 from benchmarks.methods_table import DOCUMENT, MEASURED, write_tables
 from benchmarks.packages import trained
 from benchmarks.segmentation import _augmented
+from benchmarks.suites import Suite
 
 
 def row(recipe: str, seed: int, frechet: float) -> dict[str, Any]:
@@ -95,6 +99,33 @@ def test_the_document_is_made_of_the_rows_that_are_there(tmp_path, monkeypatch):
     assert copy.read_text(encoding="utf-8") == DOCUMENT.read_text(encoding="utf-8"), "run make bench-methods --table"
     written = MEASURED.read_text(encoding="utf-8") if MEASURED.is_file() else "{}"
     assert json.loads((tmp_path / "measured.json").read_text(encoding="utf-8")) == json.loads(written)
+
+
+def test_what_is_left_of_a_finding_is_its_contrast_with_what_lies_around(tmp_path):
+    """Half of it, where the image was brought half way to its surroundings; what lies far away does not count."""
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    marked = np.zeros((48, 48, 4), np.uint8)
+    marked[20:26, 20:26, 1:3] = 1
+    image = np.zeros(marked.shape, np.float32)
+    image[4:44, 4:44] = 100.0
+    image[4:12, 4:44] = 180.0
+    before, after = image.copy(), image.copy()
+    before[marked > 0], after[marked > 0] = 300.0, 200.0
+    cases = {}
+    for name, array in (("one", before), ("made-one", after)):
+        volume = Volume(array, affine, "MR")
+        cases[name] = write_case(tmp_path, name, "one", {"t1": volume}, Volume(marked, affine, LABEL))
+    cohort = Cohort(name="real", root=tmp_path, channels={"t1": "MR"}, cases=[cases["one"]])
+    found = contrast(Suite("findings", cohort, {}, "t1"), cohort.with_cases([cases["made-one"]]))
+    assert found == {"one": (200.0, 100.0)}
+
+
+def test_a_longer_training_needs_the_row_that_it_prolongs(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.methods.RESULTS", tmp_path)
+    told = CliRunner().invoke(main, ["--only", "syndiff", "--longer", "4"])
+    assert told.exit_code == 1
+    assert "syndiff.json: no measured row; measure it without --longer first" in told.output
+    assert CliRunner().invoke(main, ["--longer", "4"]).exit_code == 2
 
 
 def test_a_package_is_kept_for_what_was_asked_and_trained_anew_for_anything_else(tmp_path, monkeypatch):
