@@ -8,6 +8,7 @@ from typing import Any
 import qt
 
 from GenerativeAugmentLib.errors import _
+from GenerativeAugmentLib.tabOrder import orderTabs
 
 FILE_FILTER = "fileFilter"
 """Property of a path field in a form, such as "Archives (*.zip)": it takes a folder, or a file of such a name."""
@@ -56,6 +57,7 @@ def _addFileButton(pathEdit: Any, nameFilter: str) -> None:
     button.setSizePolicy(qt.QSizePolicy.Fixed, qt.QSizePolicy.Ignored)
     button.clicked.connect(lambda checked=False: _browse(pathEdit, nameFilter))
     pathEdit.layout().addWidget(button)
+    orderTabs(pathEdit)
 
 
 def _browse(pathEdit: Any, nameFilter: str) -> None:

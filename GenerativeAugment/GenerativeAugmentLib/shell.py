@@ -16,6 +16,7 @@ from GenerativeAugmentLib.panels import PANELS
 from GenerativeAugmentLib.panels.base import UI_FOLDER, Panel, Services
 from GenerativeAugmentLib.pathEdits import addFileButtons
 from GenerativeAugmentLib.sliceViews import ResultViews
+from GenerativeAugmentLib.tabOrder import tabAfter
 
 PROGRESS_STEPS = 1000
 
@@ -187,6 +188,7 @@ class Shell:
         self.panel = chosen
         if chosen.widget is None:
             chosen.setup(self.ui.panelContainer.layout())
+            tabAfter(self.ui.panelSelector, [chosen.widget])
         self.ui.panelSelector.currentIndex = self.ui.panelSelector.findData(chosen.name)
         chosen.widget.setVisible(True)
         chosen.connectParameters()

@@ -219,6 +219,11 @@ def test_a_form_has_a_row_for_each_covariate_and_the_job_says_what_was_chosen(sh
     assert places == [4, 5], "in the order in which the model declares them"
     assert all(widget.toolTip for widget in (sex, age, report)) and "20 to 80" in age.toolTip
     assert sex.currentText == age.text == "As a training case" and panel.ui.textEncoderEdit.visible
+    chain = [panel.ui.modelSelector]
+    while chain[-1] is not panel.ui.seedSpinBox:
+        chain.append(chain[-1].nextInFocusChain())
+    order = [chain.index(one) for one in (sex, age, report, panel.ui.countSpinBox)]
+    assert order == sorted(order), "Tab goes through the form as it is read"
     assert "conditions" not in panel.apply().job.parameters
     choose(sex, "M")
     age.value = 64.5

@@ -385,6 +385,29 @@ def test_the_application_beats_on_while_a_real_worker_computes(shell, waitFor):
     assert imports[-1][0] < 0.3
 
 
+def test_the_tab_key_goes_through_the_form_as_it_is_read(shell):
+    from PySide6 import QtTest, QtWidgets
+    from PySide6.QtCore import QPoint, Qt
+
+    window = shell.widget.window()
+    window.activateWindow()
+    assert QtTest.QTest.qWaitForWindowActive(window)
+    for name in [*shell.panels, "train"]:
+        shell.selectPanel(name)
+        shell.ui.panelSelector.setFocus()
+        seen = [shell.ui.panelSelector]
+        while seen[-1] is not shell.ui.logButton:
+            QtTest.QTest.keyClick(seen[-1], Qt.Key_Tab)
+            seen.append(QtWidgets.QApplication.focusWidget())
+            assert len(seen) < 100
+        heights = [one.mapTo(shell.widget, QPoint(0, 0)).y() for one in seen]
+        # Buttons beside each other may differ by a few pixels.
+        late = [one.objectName for one, a, b in zip(seen[1:], heights, heights[1:]) if b < a - 10]
+        assert len(seen) > 5 and not late, f"{name}: {late}"
+        names = [one.objectName for one in seen]
+        assert ("fileButton" in names) == (name in ("train", "review", "export", "models"))
+
+
 def test_the_log_is_capped_and_copied(shell):
     import qt
 

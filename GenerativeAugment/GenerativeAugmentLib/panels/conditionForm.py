@@ -7,6 +7,7 @@ from typing import Any
 
 from GenerativeAugmentLib.catalogueFile import Condition
 from GenerativeAugmentLib.errors import JobError
+from GenerativeAugmentLib.tabOrder import tabAfter
 
 
 class ConditionControl:
@@ -105,13 +106,19 @@ class ConditionsForm:
         ui: the form.
         controls: kind of condition to its row.
         row: of the form, before which the rows come that it does not have yet.
+        former: widget of the row above them.
         onChosen: see ConditionControl.
     """
 
     def __init__(
-        self, ui: Any, controls: Mapping[str, type[ConditionControl]], row: int, onChosen: Callable[[str, Any], None]
+        self,
+        ui: Any,
+        controls: Mapping[str, type[ConditionControl]],
+        row: int,
+        former: Any,
+        onChosen: Callable[[str, Any], None],
     ) -> None:
-        self._ui, self._controls, self._row, self._onChosen = ui, controls, row, onChosen
+        self._ui, self._controls, self._row, self._former, self._onChosen = ui, controls, row, former, onChosen
         self._asked: tuple[Condition, ...] = ()
         self.rows: list[ConditionControl] = []
         for control in controls.values():
@@ -127,6 +134,7 @@ class ConditionsForm:
             # The last one first, for each is inserted before the one after it.
             made = [self._controls[one.kind](one, self._ui, self._row, self._onChosen) for one in reversed(asked)]
             self.rows = made[::-1]
+            tabAfter(self._former, [row.widget for row in self.rows if isinstance(row, MadeRow)])
         for row in self.rows:
             row.show(parameters, about)
 

@@ -101,7 +101,9 @@ class DataPanel(Panel):
         super().setup(parentLayout)
         self.drafts: list[DraftCase] = []
         self.modalities: dict[str, str] = {}
-        self._modalityRows = ConditionsForm(self.ui, {"modality": ModalityRow}, MODALITIES_ROW, self._onModalityChosen)
+        self._modalityRows = ConditionsForm(
+            self.ui, {"modality": ModalityRow}, MODALITIES_ROW, self.ui.channelEdit, self._onModalityChosen
+        )
         self._filling = False
         self._recommended = ""
         self._cohort = Path()

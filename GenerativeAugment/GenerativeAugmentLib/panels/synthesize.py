@@ -37,7 +37,9 @@ class SynthesizePanel(Panel):
     def setup(self, parentLayout: Any) -> None:
         """Load the form."""
         super().setup(parentLayout)
-        self.conditions = ConditionsForm(self.ui, CONTROLS, CONDITIONS_ROW, self._onConditionChosen)
+        self.conditions = ConditionsForm(
+            self.ui, CONTROLS, CONDITIONS_ROW, self.ui.imageSelector, self._onConditionChosen
+        )
         self.models = ModelChooser(
             self.services.catalogue,
             self.ui.modelSelector,

@@ -87,7 +87,7 @@ class TrainPanel(Panel):
         self._finished: Path | None = None
         self._content: tuple[Any, CohortContent | None, str] = (None, None, "")
         self._shown: tuple[Any, ...] = ()
-        self.conditions = ConditionsForm(self.ui, CONTROLS, CONDITIONS_ROW, self._onConditionChosen)
+        self.conditions = ConditionsForm(self.ui, CONTROLS, CONDITIONS_ROW, self.ui.recipeList, self._onConditionChosen)
         for task in TASKS:
             self.ui.taskSelector.addItem(taskTitle(task), task)
         self.ui.taskSelector.connect("currentIndexChanged(int)", self._onTaskChosen)
