@@ -174,6 +174,31 @@ def test_what_was_set_for_another_model_is_forgotten(shell, panel, models):
     assert not panel.ui.stepsSpinBox.enabled and panel.parameters.steps == 0
 
 
+def test_no_value_is_asked_for_that_is_not_shown(shell, panel, models):
+    from genaug.covariates import Covariate
+
+    def has(model, **covariate):
+        declare(models, model, task="synthesis", covariates=[Covariate(**covariate).model_dump(mode="json")])
+
+    has("vae", **COVARIATES[1])
+    has("spade", **{**COVARIATES[1], "high": 60.0})
+    has("pix2pix", name="age", kind="class", levels=["old", "young"])
+    shell.services.modelsChanged()
+
+    def shown(model):
+        choose(panel.ui.modelSelector, model)
+        return panel.conditions.rows[-1].widget
+
+    shown("vae").value = 75
+    # Another model has the same covariate in a smaller range, a third one in words.
+    assert shown("spade").text == "As a training case" and panel.parameters.conditions["age"] == ""
+    choose(shown("pix2pix"), "old")
+    assert shown("vae").text == "As a training case" and panel.parameters.conditions["age"] == ""
+    shown("vae").value = 80
+    assert shown("vae").value == 80 and panel.parameters.conditions["age"] == "80.0"
+    assert shown("pix2pix").currentText == "As a training case" and panel.parameters.conditions["age"] == ""
+
+
 def test_without_a_model_the_panel_says_what_to_do(moduleWidget, scene, tmp_path):
     from GenerativeAugmentLib.catalogue import Catalogue
 

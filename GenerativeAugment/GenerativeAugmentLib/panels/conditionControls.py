@@ -67,6 +67,17 @@ class _CovariateRow(MadeRow):
         """Its tool tip."""
         return _("What a new case is asked to be; without a choice it is as a training case was.")
 
+    def canShow(self, value: str) -> bool:
+        """Whether the row has a place for a value, which may have been chosen for another model."""
+        return True
+
+    def show(self, parameters: SynthesizeParameters, about: ChosenModel) -> None:
+        """Show the chosen value; one that the row cannot show is forgotten, so that no job asks for it unseen."""
+        value = self.valueIn(parameters)
+        if value and not self.canShow(value):
+            self.chosen("")
+        super().show(parameters, about)
+
     def valueIn(self, parameters: SynthesizeParameters) -> str:
         """The chosen value."""
         # The wrapper's dictionary takes no default.
@@ -84,6 +95,10 @@ class ClassControl(_CovariateRow):
             box.addItem(level, level)
         box.connect("currentIndexChanged(int)", lambda index: self.chosen(box.itemData(index)))
         return box
+
+    def canShow(self, value: str) -> bool:
+        """Whether it is a level."""
+        return value in self.condition.levels
 
     def showValue(self, value: str) -> None:
         """Choose the level."""
@@ -111,7 +126,16 @@ class NumberControl(_CovariateRow):
         return text.format(explanation=super().explanation(), low=self.condition.low, high=self.condition.high)
 
     def _onValue(self, value: float) -> None:
-        self.chosen("" if value <= self.widget.minimum else repr(max(value, self.condition.low)))
+        # The box rounds the ends of its range, and none of a covariate's values lies outside.
+        inside = min(max(value, self.condition.low), self.condition.high)
+        self.chosen("" if value <= self.widget.minimum else repr(inside))
+
+    def canShow(self, value: str) -> bool:
+        """Whether it is a number in the range."""
+        try:
+            return self.condition.low <= float(value) <= self.condition.high
+        except ValueError:
+            return False
 
     def showValue(self, value: str) -> None:
         """Show the number."""
