@@ -142,6 +142,17 @@ def test_the_form_follows_recipe_and_cohort(panel, cohort, tmp_path):
     assert "at least 512" in shell.ui.reasonLabel.text and not shell.jobs.busy
 
 
+def test_a_model_to_start_from_that_is_gone_is_named_and_another_can_be_chosen(panel, cohort, tmp_path):
+    panel, shell = panel
+    prepare(panel, cohort, tmp_path)
+    assert shell.ui.applyButton.enabled, shell.ui.reasonLabel.text
+    panel.parameters.initialModel = "deleted"
+    assert panel.ui.initialModelSelector.currentText == ""
+    assert "deleted" in shell.ui.reasonLabel.text and not shell.ui.applyButton.enabled
+    panel.ui.initialModelSelector.currentIndex = 0
+    assert panel.parameters.initialModel == "" and shell.ui.applyButton.enabled
+
+
 def test_a_job_says_exactly_what_the_form_says(panel, cohort, tmp_path):
     from genaug.parameters import TrainingOptions
 

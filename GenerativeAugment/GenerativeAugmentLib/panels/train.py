@@ -127,9 +127,8 @@ class TrainPanel(Panel):
         """Show what the recipe needs, and what is in the cohort and in the model's folder."""
         self._filling = True
         self.ui.taskSelector.currentIndex = self.ui.taskSelector.findData(self.task)
-        self.ui.initialModelSelector.currentIndex = max(
-            0, self.ui.initialModelSelector.findData(self.parameters.initialModel)
-        )
+        # Nothing is shown for a model that is gone: "Nothing" would look like a choice, and could not be made one.
+        self.ui.initialModelSelector.currentIndex = self.ui.initialModelSelector.findData(self.parameters.initialModel)
         self._filling = False
         self._readCohort()
         self._showRecipes()
@@ -154,6 +153,9 @@ class TrainPanel(Panel):
             return False, _("There is no recipe {name}: choose another.").format(name=self.parameters.recipe)
         if problem:
             return False, problem
+        if self.ui.initialModelSelector.currentIndex < 0:
+            text = _("The model {name} to start from is not installed or not accepted: choose another, or Nothing.")
+            return False, text.format(name=self.parameters.initialModel)
         if content is not None and not content.cases:
             return False, _("All patients of the cohort are kept apart: none is left to train on.")
         problem = channelsProblem(self.parameters, content)
