@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import slicer
+
 from GenerativeAugmentLib import exchange, modalities
 from GenerativeAugmentLib.cohortFiles import (
     MANIFEST,
@@ -57,6 +59,9 @@ class SceneCase:
         label: label map volume on that grid, or a segmentation, or None.
         modality: channel to modality, such as "MR" or "CT"; where it is not said, see `modalities.channelModality`.
         covariates: what is known of the case, such as {"age": 60, "sex": "F"}, for models that are conditioned on it.
+
+    Raises:
+        JobError: "bad_parameter" for what is no node, such as None for a name that the scene does not have.
     """
 
     patient: str
@@ -65,6 +70,19 @@ class SceneCase:
     label: Any = None
     modality: Mapping[str, str] = field(default_factory=dict)
     covariates: Mapping[str, float | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        masks = {} if self.label is None else {"label": self.label}
+        for wanted, nodes in (("vtkMRMLScalarVolumeNode", self.images), ("vtkMRMLDisplayableNode", masks)):
+            for name, node in nodes.items():
+                if not isinstance(node, getattr(slicer, wanted)):
+                    raise JobError(
+                        "bad_parameter",
+                        f"{self.caseId} {name}",
+                        repr(node),
+                        _("a node of the scene, of class {kind}").format(kind=wanted),
+                        _("Look its name up in the Data module."),
+                    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +56,7 @@ from GenerativeAugmentLib.reviewQueue import ReviewQueue
 from GenerativeAugmentLib.steps import Result, Steps
 
 Choice = TypeVar("Choice", bound=enum.Enum)
+Pack = TypeVar("Pack")
 
 MOST_INPUTS = 3
 """Volumes that a translation takes."""
@@ -130,7 +131,11 @@ class Console:
             'true'
         """
         entry = self._model(model)
-        parameters = SynthesizeParameters(
+        _requireUse(entry.title, labelNode=labelNode is None or entry.followsLabels)
+        _requireUse(entry.title, imageNode=imageNode is None or entry.task == "infill")
+        _requireKnown("conditions", conditions or {}, [covariate.name for covariate in entry.covariates])
+        parameters = _pack(
+            SynthesizeParameters,
             model=entry.name,
             count=count,
             seed=seed,
@@ -140,8 +145,8 @@ class Console:
             labelNode=labelNode,
             imageNode=imageNode,
             conditions={name: str(value) for name, value in (conditions or {}).items()},
-            textEncoder=Path(textEncoder),
-            outputFolder=Path(outputFolder),
+            textEncoder=textEncoder,
+            outputFolder=outputFolder,
         )
         outcome = self._run(synthesizeJob(parameters, entry, device), waitForCompletion)
         return outcome if isinstance(outcome, str) else outcome.imported
@@ -189,7 +194,9 @@ class Console:
                 _("Give one volume for each source channel of the model."),
             )
         first, second, third = given + [None] * (MOST_INPUTS - len(given))
-        parameters = TranslateParameters(
+        parameters = _pack(
+            TranslateParameters,
+            dict.fromkeys(("firstInput", "secondInput", "thirdInput"), "volumeNode"),
             model=entry.name,
             firstInput=first,
             secondInput=second,
@@ -197,7 +204,7 @@ class Console:
             modality=_choice(InputModality, modality, "modality"),
             overlap=overlap,
             seed=seed,
-            outputFolder=Path(outputFolder),
+            outputFolder=outputFolder,
         )
         outcome = self._run(translateJob(parameters, entry, device), waitForCompletion)
         return outcome if isinstance(outcome, str) else outcome.imported.volumes[0]
@@ -206,7 +213,7 @@ class Console:
         self,
         volumeNode: Any,
         tissueNode: Any,
-        tissueSegment: str = "",
+        tissueSegment: str | int = "",
         count: int = 1,
         diameter: tuple[float, float] = (8.0, 20.0),
         contrast: tuple[float, float] | None = (-6.0, -3.0),
@@ -257,31 +264,32 @@ class Console:
         """
         source = LesionSource.MODEL if model else LesionSource.BANK if bank else LesionSource.PROCEDURAL
         entry = self._model(model) if model else None
-        low, high = contrast or (0.0, 0.0)
-        smallest, largest = diameter
-        parameters = LesionsParameters(
+        low, high = (0.0, 0.0) if contrast is None else _interval(contrast, "contrast")
+        parameters = _pack(
+            LesionsParameters,
+            {"hostVolume": "volumeNode", "bankFolder": "bank", "bankValue": "lesionLabel", "points": "pointsNode"},
             hostVolume=volumeNode,
             tissueNode=tissueNode,
-            tissueSegment=tissueSegment or _firstSegment(tissueNode),
             source=source,
             shape=_choice(LesionShape, shape, "shape"),
-            bankFolder=Path(bank),
+            bankFolder=bank,
             bankValue=lesionLabel,
             model=entry.name if entry is not None else "",
             # A new one: the default belongs to all packs.
-            diameter=FloatRange(float(smallest), float(largest)),
+            diameter=FloatRange(*_interval(diameter, "diameter")),
             ownContrast=contrast is None,
-            contrastLow=float(low),
-            contrastHigh=float(high),
+            contrastLow=low,
+            contrastHigh=high,
             contrastUnit=_choice(ContrastUnit, contrastUnit, "contrastUnit"),
-            margin=float(margin),
+            margin=margin,
             count=count,
             placement=Placement.AUTOMATIC if pointsNode is None else Placement.POINTS,
             points=pointsNode,
             modality=_choice(InputModality, modality, "modality"),
             seed=seed,
-            outputFolder=Path(outputFolder),
+            outputFolder=outputFolder,
         )
+        parameters.tissueSegment = _segmentOf(tissueNode, str(tissueSegment))
         valid, reason = parameters.isValid()
         if not valid:
             raise JobError("bad_parameter", "insertLesions", _("incomplete parameters"), _("a complete set"), reason)
@@ -296,9 +304,9 @@ class Console:
         recipe: str,
         outputFolder: str | Path,
         name: str = "",
-        channels: Sequence[str] = (),
-        sourceChannels: Sequence[str] = (),
-        covariates: Sequence[str] = (),
+        channels: str | Sequence[str] = (),
+        sourceChannels: str | Sequence[str] = (),
+        covariates: str | Sequence[str] = (),
         text: str = "",
         textEncoder: str | Path = "",
         iterations: int = 0,
@@ -318,7 +326,7 @@ class Console:
             outputFolder: gets a folder with the package.
             name: of that folder.
             channels: to generate; all by default.
-            sourceChannels: that a translation starts from.
+            sourceChannels: that a translation starts from; another recipe refuses them.
             covariates: class and numbers to condition on, for a recipe that does so; all of the cohort by default.
             text: covariate whose sentences to condition on, for a recipe that reads text.
             textEncoder: folder of the model of sentence-transformers that reads them.
@@ -344,24 +352,30 @@ class Console:
             >>> len(logic.synthesize(package, conditions={"radius": 4}).volumes)
             1
         """
-        parameters = TrainParameters(
-            cohortFolder=Path(cohort),
+        method = findRecipe(recipe)
+        _requireUse(method.title, sourceChannels=not sourceChannels or method.task == "translation")
+        _requireUse(method.title, covariates=not covariates or "covariates" in method.conditions)
+        _requireUse(method.title, text=not text or "text" in method.conditions)
+        parameters = _pack(
+            TrainParameters,
+            {"cohortFolder": "cohort"},
+            cohortFolder=cohort,
             recipe=recipe,
-            outputFolder=Path(outputFolder),
+            outputFolder=outputFolder,
             name=name,
-            channels=", ".join(channels),
-            sourceChannels=", ".join(sourceChannels),
-            covariates=list(covariates),
+            channels=", ".join(_several(channels)),
+            sourceChannels=", ".join(_several(sourceChannels)),
+            covariates=_several(covariates),
             text=text,
-            textEncoder=Path(textEncoder),
+            textEncoder=textEncoder,
             iterations=iterations,
-            minutes=float(minutes),
+            minutes=minutes,
             maximumVoxels=maximumVoxels,
             batchSize=batchSize,
             seed=seed,
         )
         initial = self._model(initialModel).folder if initialModel else None
-        outcome = self._run(trainJob(parameters, findRecipe(recipe), device, initial), waitForCompletion)
+        outcome = self._run(trainJob(parameters, method, device, initial), waitForCompletion)
         return outcome if isinstance(outcome, str) else Path(outcome.summary["package"])
 
     def fingerprint(
@@ -422,7 +436,7 @@ class Console:
         self,
         outputFolder: str | Path,
         real: str | Path = "",
-        synthetic: Sequence[str | Path] = (),
+        synthetic: str | Path | Sequence[str | Path] = (),
         layout: str = "plain",
         name: str = "Augmented",
         datasetId: int = 501,
@@ -451,16 +465,18 @@ class Console:
             >>> exported["left_out"]
             []
         """
-        parameters = ExportParameters(
-            realCohort=Path(real),
-            syntheticCohorts=[Path(cohort) for cohort in synthetic],
+        parameters = _pack(
+            ExportParameters,
+            {"realCohort": "real"},
+            realCohort=real,
+            syntheticCohorts=[Path(cohort) for cohort in _several(synthetic)],
             layout=_choice(Layout, layout, "layout"),
             name=name,
             datasetId=datasetId,
             requireReview=requireReview,
             requireChecks=requireChecks,
             fileFormat=fileFormat,
-            outputFolder=Path(outputFolder),
+            outputFolder=outputFolder,
         )
         outcome = self._run(exportJob(parameters), waitForCompletion)
         return outcome if isinstance(outcome, str) else outcome.summary
@@ -571,6 +587,72 @@ def _choice(kind: type[Choice], value: str, name: str) -> Choice:
         ) from error
 
 
+def _pack(kind: type[Pack], called: Mapping[str, str] | None = None, /, **values: Any) -> Pack:
+    """A pack of parameters.
+
+    Args:
+        kind: of the pack.
+        called: parameter to the argument that it comes from, where that has another name.
+        values: of its parameters; paths may be texts.
+
+    Raises:
+        JobError: "bad_parameter", naming the argument, for a value of a wrong type or out of its range.
+    """
+    pack = kind()
+    for name, value in values.items():
+        try:
+            setattr(pack, name, Path(value or "") if isinstance(getattr(pack, name), Path) else value)
+        except (TypeError, ValueError) as error:
+            raise _wrong((called or {}).get(name, name), error) from error
+    return pack
+
+
+def _wrong(argument: str, error: Exception) -> JobError:
+    return JobError(
+        "bad_parameter",
+        argument,
+        _("what it cannot be ({error})").format(error=error),
+        _("a value of the kind and range that the function's help names"),
+        _("Correct it."),
+    )
+
+
+def _interval(values: tuple[float, float], name: str) -> tuple[float, float]:
+    """The smallest and the largest of something."""
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError) as error:
+        raise _wrong(name, error) from error
+    if low > high:
+        raise JobError("bad_parameter", name, f"{low:g}, {high:g}", _("the smallest first"), _("Swap them."))
+    return low, high
+
+
+def _several(names: Any) -> list[Any]:
+    """A list of names or paths; one of them may stand for a list of one."""
+    return [names] if isinstance(names, (str, Path)) else list(names)
+
+
+def _requireUse(title: str, **arguments: bool) -> None:
+    """Refuse an argument that would be ignored: nobody would notice that the result is not what was asked for."""
+    for name, isUsed in arguments.items():
+        if not isUsed:
+            raise JobError(
+                "bad_parameter",
+                name,
+                _("a value, for which {title} has no use").format(title=title),
+                _("none"),
+                _("Leave it out, or choose another model or recipe."),
+            )
+
+
+def _requireKnown(argument: str, asked: Iterable[str], known: Sequence[str]) -> None:
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        expected = _("one of {known}").format(known=", ".join(known)) if known else _("none")
+        raise JobError("bad_parameter", argument, ", ".join(unknown), expected, _("Correct it."))
+
+
 def _doneLively(steps: Steps[Result]) -> Result:
     """Do all that is left, in portions between which the application handles its events; its result."""
     try:
@@ -586,11 +668,27 @@ def _doneLively(steps: Steps[Result]) -> Result:
         steps.close()
 
 
-def _firstSegment(tissueNode: Any) -> str:
+def _segmentOf(tissueNode: Any, asked: str) -> str:
+    """The id of a segment, or a label value: what was asked for, by default the first one.
+
+    Raises:
+        JobError: "wrong_labels" for one that the tissue does not have.
+    """
     if tissueNode is None:
         return ""
+    known: dict[str, str]
     if tissueNode.IsA("vtkMRMLSegmentationNode"):
-        ids = tissueNode.GetSegmentation().GetSegmentIDs()
-        return ids[0] if ids else ""
-    values = nodeValues(tissueNode)
-    return str(values[0]) if values else ""
+        segmentation = tissueNode.GetSegmentation()
+        known = {key: segmentation.GetSegment(key).GetName() for key in segmentation.GetSegmentIDs()}
+    else:
+        known = {str(value): "" for value in nodeValues(tissueNode)}
+    if asked and asked not in known:
+        offered = [f'"{key}" ({name})' if name else key for key, name in known.items()]
+        raise JobError(
+            "wrong_labels",
+            tissueNode.GetName(),
+            f'tissueSegment "{asked}"',
+            _("one of {known}").format(known=", ".join(offered)) if offered else _("a tissue with segments or labels"),
+            _("Give the id of a segment, or a label value."),
+        )
+    return asked or next(iter(known), "")

@@ -165,6 +165,92 @@ def test_what_is_no_choice_is_refused_with_the_choices(logic, call, found):
     assert raised.value.reason == "bad_parameter" and raised.value.found == found
 
 
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda logic, volume: logic.synthesize("vae", count=0), r"count: .*within \[1, 1000\]"),
+        (lambda logic, volume: logic.synthesize("vae", count="2"), "count: .*'2'"),
+        (lambda logic, volume: logic.translate("head", "pix2pix"), "volumeNode: .*'head'"),
+        (lambda logic, volume: logic.translate(volume, "pix2pix", overlap=1.0), "overlap: "),
+        (lambda logic, volume: logic.insertLesions(volume, volume), "tissueNode: "),
+        (lambda logic, volume: logic.insertLesions(volume, tissueOf(volume), "white"), '"sphere" \\(sphere\\)'),
+        (lambda logic, volume: logic.insertLesions(volume, labelsOf(volume), "white"), "one of 3"),
+        (lambda logic, volume: logic.insertLesions(volume, None, diameter=5), "diameter: "),
+        (lambda logic, volume: logic.insertLesions(volume, None, diameter=(9, 4)), "diameter: found 9, 4.*Swap"),
+        (lambda logic, volume: logic.trainModel("cohort", "vae", "models", iterations=-1), "iterations: "),
+        (lambda logic, volume: logic.exportCohort("export", fileFormat="nii"), "fileFormat: .*nii.gz"),
+    ],
+)
+def test_a_wrong_argument_is_named(logic, call, named):
+    from GenerativeAugmentLib.errors import JobError
+
+    with pytest.raises(JobError, match=named) as raised:
+        call(logic, blob(16))
+    assert raised.value.reason in ("bad_parameter", "wrong_labels") and not logic.jobs.busy
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda logic, volume: logic.synthesize("vae", conditions={"Age": 60}), "conditions"),
+        (lambda logic, volume: logic.synthesize("vae", labelNode=tissueOf(volume)), "labelNode"),
+        (lambda logic, volume: logic.synthesize("spade", imageNode=volume), "imageNode"),
+        (lambda logic, volume: logic.trainModel("cohort", "vae", "models", covariates=["age"]), "covariates"),
+        (lambda logic, volume: logic.trainModel("cohort", "vae", "models", sourceChannels=["T1"]), "sourceChannels"),
+        (lambda logic, volume: logic.trainModel("cohort", "vae", "models", text="report"), "text"),
+    ],
+)
+def test_an_argument_that_would_be_ignored_is_refused(logic, call, argument):
+    from GenerativeAugmentLib.errors import JobError
+
+    with pytest.raises(JobError) as raised:
+        call(logic, blob(16))
+    assert raised.value.subject == argument and not logic.jobs.busy
+
+
+def labelsOf(volumeNode):
+    """A label map of the bright part, with the value 3."""
+    import slicer
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    slicer.util.updateVolumeFromArray(node, 3 * (slicer.util.arrayFromVolume(volumeNode) > 100).astype("uint8"))
+    node.CopyOrientation(volumeNode)
+    return node
+
+
+def test_a_label_may_be_a_number_and_one_name_may_stand_for_a_list(logic, trained, tmp_path):
+    volume = blob(32, spacing=(1, 1, 1))
+    made, _lesions = logic.insertLesions(volume, labelsOf(volume), 3, diameter=(4, 6), outputFolder=None)
+    assert made.GetName()
+    exported = logic.exportCohort(tmp_path / "export", synthetic=str(trained / "cohort"))
+    assert exported["counts"]
+
+
+def test_a_case_is_made_of_nodes(scene):
+    from GenerativeAugmentLib.cohorts import SceneCase
+    from GenerativeAugmentLib.errors import JobError
+
+    for images, label in (({"T1": None}, None), ({"T1": "head"}, None), ({"T1": blob(8)}, "tissue")):
+        with pytest.raises(JobError, match=r"patient-1-a .*a node of the scene"):
+            SceneCase("patient-1", "patient-1-a", images, label)
+
+
+def test_nothing_keeps_the_jobs_of_a_module_that_was_reloaded(logic):
+    import gc
+    import weakref
+
+    import slicer
+
+    logic.jobs._watchScene()
+    former = weakref.ref(logic.jobs)
+    logic.jobs.shutdown()
+    watching = [one for one in gc.get_referrers(former()) if getattr(one, "__name__", "") in ("shutdown", "_stopAll")]
+    assert not watching
+    logic.jobs._watchScene()
+    slicer.app.aboutToQuit.emit()
+    assert not logic.jobs.busy
+
+
 def test_a_channel_that_is_missing_is_none(logic):
     node = blob(32)
     assert logic.translate([None, node], "mm-gan").GetName()
