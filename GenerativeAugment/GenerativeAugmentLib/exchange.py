@@ -149,16 +149,26 @@ def describeDifference(a: Geometry, b: Geometry, tolerance: float = TOLERANCE_MM
     )
 
 
-def requireSameGeometry(found: Geometry, expected: Geometry, subject: str | Path) -> None:
-    """Raise "geometry_mismatch", naming `subject`, unless the two grids are the same."""
+def requireSameGeometry(
+    found: Geometry, expected: Geometry, subject: str | Path, wanted: str = "", remedy: str = ""
+) -> None:
+    """Raise "geometry_mismatch", naming `subject`, unless the two grids are the same.
+
+    Args:
+        found: a grid.
+        expected: what it has to be.
+        subject: whose grid it is.
+        wanted: what was expected, and ...
+        remedy: what to do; by default of a result that is not what was promised.
+    """
     difference = describeDifference(found, expected)
     if difference:
         raise JobError(
             "geometry_mismatch",
             subject,
             difference,
-            _("the grid that was promised"),
-            _("Nothing was placed in the scene, because it would lie in the wrong place; run the job again."),
+            wanted or _("the grid that was promised"),
+            remedy or _("Nothing was placed in the scene, because it would lie in the wrong place; run the job again."),
         )
 
 

@@ -203,9 +203,16 @@ class Flicker:
 def addDifference(before: Any, after: Any) -> Any:
     """A volume of after minus before, blue through clear to red; it goes with `after` when that is undone.
 
-    Both lie on the same voxels.
+    Raises:
+        JobError: "geometry_mismatch" where one of them was moved or resampled since.
     """
-    exchange.requireSameGeometry(exchange.volumeGeometry(after), exchange.volumeGeometry(before), after.GetName())
+    exchange.requireSameGeometry(
+        exchange.volumeGeometry(before),
+        exchange.volumeGeometry(after),
+        before.GetName(),
+        _("the voxel grid of {volume}").format(volume=after.GetName()),
+        _("The volume was moved or resampled since: undo that, or press Apply again."),
+    )
     voxels = np.subtract(
         slicer.util.arrayFromVolume(after), slicer.util.arrayFromVolume(before), dtype=np.float32, casting="unsafe"
     )

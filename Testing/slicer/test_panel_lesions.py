@@ -177,6 +177,21 @@ def test_before_and_after_take_turns_and_the_difference_is_laid_over(shell, pane
     assert nodeIds() == before
 
 
+def test_a_difference_to_a_volume_that_was_moved_says_so(shell, panel, host, waitFor):
+    import slicer
+
+    finish(shell, waitFor)
+    matrix = slicer.util.vtkMatrixFromArray(np.diag([1.0, 1.0, 1.0, 1.0]) + np.eye(4, k=3) * 5)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(matrix)
+    host.SetAndObserveTransformNodeID(transform.GetID())
+    host.HardenTransform()
+    panel.ui.differenceButton.click()
+    said = shell.ui.reasonLabel.text
+    assert host.GetName() in said and "moved or resampled" in said and "5.000 mm" in said
+    assert not panel.ui.differenceButton.checked
+
+
 def test_a_tissue_that_is_no_label_map_or_has_no_voxels_yet_is_said_to_be_so(shell, panel, host):
     import slicer
 

@@ -50,7 +50,13 @@ class FollowedCase:
             self._label = FrozenVolume(labelNode, self._synthetic)
         self._images = {channel: FrozenVolume(node, self._synthetic) for channel, node in images.items()}
         for image in self._images.values():
-            exchange.requireSameGeometry(image.geometry, self.geometry, image.name)
+            exchange.requireSameGeometry(
+                image.geometry,
+                self.geometry,
+                image.name,
+                _("the voxel grid of {volume}").format(volume=self._name),
+                _("Resample one of them onto the grid of the other, or choose a segmentation in place of a label map."),
+            )
 
     @property
     def geometry(self) -> exchange.Geometry:

@@ -209,7 +209,12 @@ class LesionsPanel(Panel):
             return
         difference = slicer.mrmlScene.GetNodeByID(self._differenceId)
         if checked and difference is None:
-            difference = addDifference(before, after)
+            try:
+                difference = addDifference(before, after)
+            except JobError as error:
+                self.ui.differenceButton.checked = False
+                self.services.showStatus(error.message)
+                return
             self._differenceId = difference.GetID()
         showForeground(difference if checked else None)
 
