@@ -220,13 +220,20 @@ class JobCenter:
         return undone
 
     def shutdown(self) -> None:
-        """Stop everything and let go of the scene: on reload, cleanup and quit. It can be used again."""
-        self.runner.shutdown()
-        self._stop(list(self._runs.values()), _("the end of the application or the module"))
+        """Stop everything and let go of scene and application: on reload and cleanup. It can be used again."""
+        self._stopAll()
         if self._sceneObserver is not None:
             scene, tag = self._sceneObserver
             scene.RemoveObserver(tag)
             self._sceneObserver = None
+        if self._watchesQuit:
+            # The application would keep this object, and all that listens to it, until it quits.
+            self._watchesQuit = False
+            slicer.app.disconnect("aboutToQuit()", self._stopAll)
+
+    def _stopAll(self) -> None:
+        self.runner.shutdown()
+        self._stop(list(self._runs.values()), _("the end of the application or the module"))
 
     def _watchScene(self) -> None:
         if self._sceneObserver is None:
@@ -235,7 +242,7 @@ class JobCenter:
             self._sceneObserver = (scene, tag)
         if not self._watchesQuit:
             self._watchesQuit = True
-            slicer.app.connect("aboutToQuit()", self.shutdown)
+            slicer.app.connect("aboutToQuit()", self._stopAll)
 
     def _onSceneClosed(self) -> None:
         """Stop what was to bring something into this scene, or is still being read from it; a training goes on."""
