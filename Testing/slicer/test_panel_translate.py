@@ -107,14 +107,17 @@ def test_a_stated_modality_overrules_what_the_scene_believes(shell, panel):
 
 def test_a_volume_under_a_transform_is_refused_at_apply(shell, panel):
     import slicer
+    from GenerativeAugmentLib.jobs import jobsRoot
 
     node = blob(32)
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     node.SetAndObserveTransformNodeID(transform.GetID())
     panel.ui.firstInputSelector.setCurrentNode(node)
+    before = set(jobsRoot().glob("*"))
     shell.ui.applyButton.click()
     assert not shell.jobs.busy
     assert "transform" in shell.ui.reasonLabel.text
+    assert set(jobsRoot().glob("*")) == before, "a folder of a job that never was"
 
 
 def test_a_model_of_any_sources_does_with_one_of_them_and_refuses_none(shell, panel, waitFor):

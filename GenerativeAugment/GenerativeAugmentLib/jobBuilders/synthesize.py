@@ -33,6 +33,8 @@ def synthesizeJob(parameters: SynthesizeParameters, entry: ModelEntry, device: s
     title = _("Synthesis with {model}").format(model=entry.title)
     inputs: dict[str, Path | list[Path]] = {"package": folderOf(entry)}
     followed = _followed(parameters, entry, grid)
+    asked = covariateValues(parameters, entry)
+    # When nothing is refused any more: a folder of a job that never was would stay.
     folder = newJobFolder("synthesize")
     preparation = None
     if followed is not None:
@@ -40,7 +42,6 @@ def synthesizeJob(parameters: SynthesizeParameters, entry: ModelEntry, device: s
         preparation = Preparation(followed.writing(folder / "labels"), followed.bytes)
     chosen = {name: getattr(parameters, name) for name in ("steps", "guidance", "truncation")}
     options: dict[str, Any] = {name: value for name, value in chosen.items() if value}
-    asked = covariateValues(parameters, entry)
     if asked:
         options["conditions"] = asked
     if isSet(parameters.textEncoder) and any(one.kind == "text" and one.name in asked for one in entry.covariates):

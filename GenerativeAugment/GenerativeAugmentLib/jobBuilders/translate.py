@@ -41,7 +41,6 @@ def translateJob(parameters: TranslateParameters, entry: ModelEntry, device: str
         if problem is not None:
             raise problem
     first = next(iter(volumes.values()))
-    folder = newJobFolder("translate")
     title = _("{volume} by {model}").format(volume=first.GetName(), model=entry.title)
     case = SceneCase(
         patient=patientOf(first),
@@ -50,6 +49,8 @@ def translateJob(parameters: TranslateParameters, entry: ModelEntry, device: str
         modality={channel: modalityOf(volume, parameters.modality) for channel, volume in volumes.items()},
     )
     cohort = FrozenCohort([case], first.GetName())
+    # When nothing is refused any more: a folder of a job that never was would stay.
+    folder = newJobFolder("translate")
     job = Job(
         "translate",
         folder,
