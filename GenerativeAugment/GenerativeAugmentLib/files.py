@@ -26,6 +26,8 @@ _REPLACES_OPEN_FILES = os.name != "nt"
 _KEPT = 50
 """Characters of a name that its temporary one has too: with all of a long one it would be too long."""
 
+_GONE = {errno.ENOENT, errno.ENOTDIR}
+
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -161,6 +163,14 @@ def explained(error: OSError, path: Path) -> JobError:
             _("no space left on the disk"),
             _("room for the files"),
             _("Free disk space or choose another folder, then try again."),
+        )
+    if error.errno in _GONE:
+        return JobError(
+            "missing_file",
+            subject,
+            error.strerror or str(error),
+            _("a folder that is still there"),
+            _("Put it back where it was, or connect its drive again, then try again."),
         )
     return JobError(
         "no_permission",

@@ -120,7 +120,7 @@ def appendReview(path: Path, review: Review) -> None:
     lines, and a line that an earlier crash left unfinished is closed first.
 
     Raises:
-        JobError: "disk_full" or "no_permission".
+        JobError: "missing_file" where the folder is gone, "disk_full", "no_permission".
     """
     appendLine(path, asdict(review))
 
@@ -130,7 +130,7 @@ def appendLine(path: Path, value: dict) -> None:
     path = Path(path)
     line = (json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # No folder is made: one that is gone was moved, or its drive is, and what is written in its place is lost.
         with path.open("a+b") as stream:
             end = stream.seek(0, os.SEEK_END)
             if end:

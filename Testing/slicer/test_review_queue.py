@@ -268,6 +268,29 @@ def test_a_case_whose_record_is_gone_is_not_decided_about(queue, cohort):
     assert caught.value.reason == "missing_file" and len(read_reviews(queue.path)) == 1
 
 
+def test_nothing_is_decided_in_the_place_of_a_cohort_that_is_gone(slicerHost, cohort):
+    from GenerativeAugmentLib.errors import JobError
+    from GenerativeAugmentLib.reviewQueue import ReviewQueue
+
+    manifest = json.loads((cohort / "cohort.json").read_text())
+    manifest["cases"] = [{**case, "record": None} for case in manifest["cases"]]
+    (cohort / "cohort.json").write_text(json.dumps(manifest))
+    mine = ReviewQueue(cohort, "AB")
+    case = mine.current.id
+    moved = cohort.rename(cohort.with_name("moved"))
+    for decide in (
+        lambda: mine.decide("accepted"),
+        lambda: mine.storeCorrectedMask(case, lambda path: path.write_bytes(b"x")),
+    ):
+        with pytest.raises(JobError, match="Put it back") as raised:
+            decide()
+        assert raised.value.reason == "missing_file" and not cohort.exists()
+    assert mine.state(case) == "unreviewed"
+    moved.rename(cohort)
+    mine.decide("accepted")
+    assert mine.state(case) == "accepted"
+
+
 def test_a_writer_that_fails_leaves_nothing(queue, cohort):
     from GenerativeAugmentLib.errors import JobError
 
