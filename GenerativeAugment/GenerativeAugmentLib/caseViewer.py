@@ -17,7 +17,7 @@ import slicer
 from GenerativeAugmentLib import exchange, provenance
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.frozen import writeVolume
-from GenerativeAugmentLib.imageFiles import readImageInto
+from GenerativeAugmentLib.imageFiles import imageGeometry, readImageInto
 from GenerativeAugmentLib.labelMaps import readSegmentation
 from GenerativeAugmentLib.sliceViews import MASK_FILL, Stage
 
@@ -31,6 +31,10 @@ class CaseViewer:
 
     Args:
         onMaskChanged: called when the shown mask is changed for the first time.
+
+    Attributes:
+        maskChanged: whether it was, since it was shown or stored.
+        changes: counts every change.
     """
 
     def __init__(self, onMaskChanged: Callable[[], None]) -> None:
@@ -38,7 +42,7 @@ class CaseViewer:
         self._volumeId = self._segmentationId = ""
         self._stage = Stage()
         self._observed: list[tuple[Any, int]] = []
-        self.maskChanged = False
+        self.maskChanged, self.changes = False, 0
 
     @property
     def volume(self) -> Any:
@@ -83,6 +87,31 @@ class CaseViewer:
             self.watchMask()
         self.present()
 
+    def exchangeImage(self, image: Path) -> None:
+        """Show another channel of the case under its mask, which stays as it is, be it changed or not.
+
+        Raises:
+            JobError: "geometry_mismatch" for another voxel grid, whose mask would be another; what reading raises. Then
+                the former channel is shown.
+        """
+        volume = self.volume
+        if volume is None:
+            raise JobError(
+                "bad_parameter",
+                _("image"),
+                _("none in the views"),
+                _("a case with an image"),
+                _("Show the case again."),
+            )
+        exchange.requireSameGeometry(
+            imageGeometry(image),
+            exchange.volumeGeometry(volume),
+            image,
+            _("the voxel grid of the channel in the views"),
+            _("Resample the channels of the case onto one grid."),
+        )
+        readImageInto(image, volume)
+
     def present(self) -> None:
         """Give the views to the case alone, again where `putAside` has taken them away from it."""
         if self.volume is not None:
@@ -100,6 +129,12 @@ class CaseViewer:
             return
         segmentation = self.segmentation.GetSegmentation()
         kind = slicer.vtkSegmentation
+        names = segmentNames(segmentation)
+        # A name is what a label is stored by. Colors and the like are no change of the mask.
+        renamed = segmentation.AddObserver(
+            kind.SegmentModified, lambda caller, *rest: segmentNames(caller) == names or self._onChanged()
+        )
+        self._observed.append((segmentation, renamed))
         for event in (kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved):
             tag = segmentation.AddObserver(event, lambda *arguments: self._onChanged())
             self._observed.append((segmentation, tag))
@@ -204,6 +239,7 @@ class CaseViewer:
         return node.GetID()
 
     def _onChanged(self) -> None:
+        self.changes += 1
         if not self.maskChanged:
             self.maskChanged = True
             self._onMaskChanged()
@@ -221,6 +257,11 @@ def _isWhole(path: Path) -> bool:
     except (OSError, EOFError, zlib.error):
         return False
     return True
+
+
+def segmentNames(segmentation: Any) -> dict[str, str]:
+    """Id to name."""
+    return {key: segmentation.GetSegment(key).GetName() for key in segmentation.GetSegmentIDs()}
 
 
 def labelValue(segmentId: str, name: str, labelNames: Mapping[int, str]) -> int:

@@ -58,6 +58,13 @@ def paint(panel, value=1):
     slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation, f"Segment_{value}", volume)
 
 
+def discard(panel):
+    """Twice, for it cannot be undone."""
+    panel.ui.discardButton.click()
+    assert panel.viewer.maskChanged
+    panel.ui.discardButton.click()
+
+
 def test_a_review_goes_through_the_cases_and_resumes_where_it_stopped(panel, cohort):
     import slicer
 
@@ -219,7 +226,7 @@ def test_a_corrected_mask_is_a_new_version_that_the_worker_takes(panel, cohort):
     panel.ui.nextButton.click()
     panel.ui.acceptButton.click()
     assert "store it (S)" in shell.ui.reasonLabel.text and "Case 1 of 4" in panel.ui.caseLabel.text
-    panel.ui.discardButton.click()
+    discard(panel)
     assert not panel.viewer.maskChanged and not panel.ui.editButton.checked
     assert not (cohort / "reviews.jsonl").exists()
 
@@ -258,7 +265,7 @@ def test_another_name_or_cohort_takes_no_changed_mask_away(panel, cohort, tmp_pa
         assert panel.ui.reviewerEdit.text == "AB" and panel.ui.cohortFolderEdit.currentPath == str(cohort)
         assert "store it (S)" in shell.ui.reasonLabel.text
         shell.showStatus("")
-    panel.ui.discardButton.click()
+    discard(panel)
     panel.ui.reviewerEdit.text = "ABC"
     assert panel.queue is None and panel.viewer.segmentation is None
 
@@ -310,7 +317,7 @@ def test_a_change_that_was_left_can_be_discarded_and_a_broken_one_is_named(panel
     shell.selectPanel("review")
     openQueue(panel, cohort)
     assert panel.viewer.maskChanged
-    panel.ui.discardButton.click()
+    discard(panel)
     assert not draft.exists() and not panel.viewer.maskChanged and shell.ui.reasonLabel.text.startswith("Decisions")
     for content in (b"", b"NRRD", whole[: len(whole) // 2], whole[:-1]):
         draft.write_bytes(content)
@@ -358,6 +365,106 @@ def test_a_mask_that_another_reviewer_corrects_meanwhile_is_seen_before_it_is_ju
     panel.ui.acceptButton.click()
     last = lines(cohort / "reviews.jsonl")[-1]
     assert (last["reviewer"], last["decision"], last["mask_version"]) == ("AB", "accepted", 1)
+
+
+def test_another_channel_is_seen_while_a_mask_is_corrected(panel, cohort):
+    import SimpleITK
+    import slicer
+
+    manifest = json.loads((cohort / "cohort.json").read_text())
+    manifest["channels"].update({"T2": "MR", "coarse": "MR"})
+    for case in manifest["cases"]:
+        image = SimpleITK.ReadImage(str(cohort / case["images"]["T1"]))
+        SimpleITK.WriteImage(image * 2, str(cohort / f"{case['id']}-T2.nrrd"))
+        SimpleITK.WriteImage(image[::2, ::2, ::2], str(cohort / f"{case['id']}-coarse.nrrd"))
+        case["images"].update({name: f"{case['id']}-{name}.nrrd" for name in ("T2", "coarse")})
+    (cohort / "cohort.json").write_text(json.dumps(manifest))
+    panel, shell = panel
+    openQueue(panel, cohort)
+    panel.ui.editButton.click()
+    paint(panel)
+    panel.ui.commentEdit.text = "ringing"
+    first, volume, mask = slicer.util.arrayFromVolume(panel.viewer.volume).copy(), panel.viewer.volume, voxelsOf(panel)
+    selector = panel.ui.channelSelector
+    selector.currentIndex = selector.findData("T2")
+    assert panel.viewer.volume is volume and panel._editor.sourceVolumeNode() is volume
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(volume), 2 * first)
+    assert panel.viewer.maskChanged and (voxelsOf(panel) == mask).all() and panel.ui.editButton.checked
+    assert panel.ui.commentEdit.text == "ringing"
+    # The mask of another grid would be another.
+    selector.currentIndex = selector.findData("coarse")
+    assert "one grid" in shell.ui.reasonLabel.text and selector.currentData == "T2"
+    panel.ui.storeButton.click()
+    assert panel.queue.maskVersion(panel.queue.current.id) == 1
+    panel.ui.editButton.click()
+    panel.ui.nextButton.click()
+    assert selector.currentData == "T2" and "Case 2 of 4" in panel.ui.caseLabel.text
+
+
+def voxelsOf(panel):
+    """The first segment of the mask in the views."""
+    import slicer
+
+    viewer = panel.viewer
+    return slicer.util.arrayFromSegmentBinaryLabelmap(viewer.segmentation, "Segment_1", viewer.volume)
+
+
+def test_a_mask_of_another_reviewer_is_not_stored_over_unseen(panel, cohort):
+    from GenerativeAugmentLib.reviewQueue import ReviewQueue
+
+    panel, shell = panel
+    openQueue(panel, cohort)
+    case = panel.queue.current
+    paint(panel)
+    ReviewQueue(cohort, "CD").storeCorrectedMask(case.id, lambda path: shutil.copy(case.label, path))
+    panel.ui.storeButton.click()
+    assert "Another reviewer" in shell.ui.reasonLabel.text and panel.viewer.maskChanged
+    assert panel.queue.maskVersion(case.id) == 1 and "version 1" in panel.ui.caseLabel.text
+    panel.ui.storeButton.click()
+    assert panel.queue.maskVersion(case.id) == 2 and not panel.viewer.maskChanged
+
+
+def test_one_key_loses_no_drawing(panel, cohort):
+    panel, shell = panel
+    openQueue(panel, cohort)
+    button, key = panel.ui.discardButton, panel.ui.discardButton.shortcut.toString()
+    for between in (panel.ui.nextButton, panel.ui.acceptButton, panel.ui.editButton):
+        paint(panel)
+        button.click()
+        assert "cannot be undone" in shell.ui.reasonLabel.text and button.text == "Really discard (D)"
+        assert button.shortcut.toString() == key
+        # Only one right after the other is meant.
+        between.click()
+        assert button.text == "Discard (D)" and panel.viewer.maskChanged
+    # What was drawn after the question was not meant by it.
+    button.click()
+    paint(panel, 2)
+    discard(panel)
+    assert not panel.viewer.maskChanged and button.text == "Discard (D)" and not button.enabled
+
+
+def test_a_segment_of_another_name_is_a_change_of_the_mask(panel, cohort):
+    import slicer
+    from GenerativeAugmentLib.imageFiles import readImageInto
+
+    panel, _shell = panel
+    openQueue(panel, cohort)
+    panel.ui.editButton.click()
+    segmentation = panel.viewer.segmentation.GetSegmentation()
+    first, second = (segmentation.GetSegment(key) for key in ("Segment_1", "Segment_2"))
+    first.SetColor(1.0, 0.0, 0.0)
+    assert not panel.viewer.maskChanged
+    # Two tissues were confused.
+    names = first.GetName(), second.GetName()
+    first.SetName(names[1])
+    second.SetName(names[0])
+    assert panel.viewer.maskChanged and panel.ui.storeButton.enabled
+    before, after = slicer.vtkMRMLLabelMapVolumeNode(), slicer.vtkMRMLLabelMapVolumeNode()
+    readImageInto(panel.queue.current.label, before)
+    panel.ui.storeButton.click()
+    readImageInto(panel.queue.latestMask(panel.queue.current.id), after)
+    swapped = np.array([0, 2, 1, 3])[slicer.util.arrayFromVolume(before).astype(int)]
+    assert (slicer.util.arrayFromVolume(after) == swapped).all()
 
 
 def test_a_blinded_test_hides_what_a_case_is_and_ends_with_an_interval(panel, cohort, tmp_path):

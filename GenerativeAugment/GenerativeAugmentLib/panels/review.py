@@ -45,6 +45,8 @@ class ReviewPanel(Panel):
         self._openedFor: tuple[Path, str] | None = None
         self._filling = False
         self._editor: Any = None
+        self._toDiscard = -1
+        self._channel = ""
         self.viewer = CaseViewer(self._update)
         self.ui.reasonSelector.addItem(_("None"), "")
         for reason in REASONS:
@@ -167,6 +169,7 @@ class ReviewPanel(Panel):
         """The current case in the views, and what was said about it in the form."""
         if self.queue is None:
             return
+        self._toDiscard = -1
         self._leaveEditor()
         case = self.queue.current
         self._fillChannels(list(case.images))
@@ -217,11 +220,28 @@ class ReviewPanel(Panel):
         self.ui.channelSelector.currentIndex = max(0, self.ui.channelSelector.findData(chosen)) if channels else -1
         self._filling = False
         self.ui.channelSelector.setVisible(len(channels) > 1)
+        self._channel = self.ui.channelSelector.currentData or ""
 
     def _onChannel(self, index: int) -> None:
-        if self._filling or index < 0 or self.queue is None or self._refusesToLeave():
+        """Another channel, also while the mask is edited and while something is typed about the case."""
+        if self._filling or index < 0 or self.queue is None:
             return
-        self._show()
+        if self.viewer.volume is None:
+            self._show()
+            return
+        channel = self.ui.channelSelector.itemData(index)
+        try:
+            self.viewer.exchangeImage(self.queue.current.images[channel])
+        except JobError as error:
+            self.services.showStatus(error.message)
+            self._chooseChannel(self._channel)
+        else:
+            self._channel = channel
+
+    def _chooseChannel(self, channel: str) -> None:
+        self._filling = True
+        self.ui.channelSelector.currentIndex = self.ui.channelSelector.findData(channel)
+        self._filling = False
 
     def _go(self, direction: str) -> None:
         if self.queue is None or self._refusesToLeave():
@@ -264,6 +284,8 @@ class ReviewPanel(Panel):
     def _refusesToLeave(self) -> bool:
         """Whether a changed mask keeps the case where it is; nothing that was drawn is lost without a word."""
         if self.viewer.maskChanged:
+            self._toDiscard = -1
+            self._update()
             self.services.showStatus(_("The mask was changed: store it (S), or discard the change (D)."))
         return self.viewer.maskChanged
 
@@ -273,6 +295,7 @@ class ReviewPanel(Panel):
         return {} if self.queue is None else labelNames(self.queue.cohort)
 
     def _onEdit(self, checked: bool) -> None:
+        self._toDiscard = -1
         if not checked:
             self._leaveEditor()
             self._update()
@@ -322,8 +345,18 @@ class ReviewPanel(Panel):
     def _store(self) -> None:
         if self.queue is None or self.viewer.segmentation is None:
             return
+        self._toDiscard = -1
         names, case = self._labelNames(), self.queue.current
         try:
+            if self.queue.correctedMeanwhile():
+                # It would be below this one without ever having been looked at.
+                text = _(
+                    "Another reviewer has corrected this mask meanwhile. Store again to put yours in its place as the "
+                    "next version, or discard yours to see the other one."
+                )
+                self.services.showStatus(text)
+                self._update()
+                return
             version = self.queue.storeCorrectedMask(case.id, lambda path: self.viewer.writeMask(path, names))
         except JobError as error:
             self.services.showStatus(error.message)
@@ -336,11 +369,30 @@ class ReviewPanel(Panel):
         self._update()
 
     def _discard(self) -> None:
-        if self.queue is not None:
-            self.viewer.maskChanged = False
-            self.services.showStatus("")
-            self._dropDraft(self.queue.current.id)
-            self._show()
+        """Take the change back at the second click; the first asks, beside Apply: the key is a single letter."""
+        if self.queue is None:
+            return
+        if self._toDiscard != self.viewer.changes:
+            # What is drawn from now on is asked about again.
+            self._toDiscard = self.viewer.changes
+            self.services.showStatus(
+                _("Discard once more to lose what was drawn since the mask was stored, which cannot be undone.")
+            )
+            self._update()
+            return
+        self.viewer.maskChanged = False
+        self.services.showStatus("")
+        self._dropDraft(self.queue.current.id)
+        self._show()
+
+    def _showDiscard(self) -> None:
+        button = self.ui.discardButton
+        text = _("Really discard (D)") if self._toDiscard == self.viewer.changes else _("Discard (D)")
+        if button.text != text:
+            # A button loses its key when it gets another text.
+            key = button.shortcut
+            button.text = text
+            button.setShortcut(key)
 
     def _dropDraft(self, caseId: str) -> None:
         try:
@@ -382,6 +434,7 @@ class ReviewPanel(Panel):
         self.ui.editButton.enabled = hasMask
         self.ui.storeButton.enabled = hasMask and self.viewer.maskChanged
         self.ui.discardButton.enabled = hasMask and self.viewer.maskChanged
+        self._showDiscard()
         self.ui.openButton.enabled = not self.blinded.running
         self.ui.caseLabel.text = "" if queue is None else describeCase(queue)
         self.ui.countsLabel.text = "" if queue is None else describeCounts(queue)
