@@ -478,9 +478,18 @@ def test_weights_that_start_from_a_package_descend_from_its_patients_too(cohort,
 
 
 def test_minutes_stop_a_training_early_and_keep_it_usable(cohort, tmp_path):
+    shares = []
+
+    class Look(Silent):
+        def progress(self, done, total, note=""):
+            if note.startswith("vae:"):
+                shares.append(done / total)
+
     options = tiny_options("vae", 100_000, minutes=0.02)
-    package = train(cohort, options, tmp_path / "vae", "cpu", Silent())
+    package = train(cohort, options, tmp_path / "vae", "cpu", Look())
     assert 0 < read_info(package).stages["vae"].iterations < 100_000
+    # The bar is about what ends the training: by iterations it would stand near its start, with hours left.
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
 
 
 def test_what_grows_is_whole_when_its_minutes_are_over_and_its_average_grows_with_it(cohort, tmp_path):

@@ -97,6 +97,7 @@ class StageRun:
             )
             self._players[name], self.optimizers[name] = fabric.setup(module, optimizer)
         self._rates = rates
+        self._first = 0
         self._begun = self._saved_at = time.monotonic()
 
     def train(self) -> System:
@@ -107,6 +108,7 @@ class StageRun:
         """
         total = self.stage.training.iterations
         resumed = self._resume()
+        self._first = self.iteration
         if resumed and self.setting.settled:
             return self.averaged()
         writes = self.setting.fabric.is_global_zero
@@ -279,7 +281,7 @@ class StageRun:
         """Tell how far the stage is; raises Cancelled in every process when the first was asked to stop."""
         cancelled = None
         try:
-            self.setting.reporter.progress(self.iteration, total, f"{self.name}: {note}")
+            self.setting.reporter.progress(self._told(total), total, f"{self.name}: {note}")
         except Cancelled as error:
             cancelled = error
         if self._anywhere(cancelled is not None):
@@ -333,12 +335,23 @@ class StageRun:
     def _progress(self) -> float:
         """The share that is over now, the same in every process."""
         progress = max(self.progress, self.iteration / self.stage.training.iterations)
-        if self.setting.deadline is None:
+        over = self._time_over()
+        if over is None:
             return progress
         # What minutes will end has to be whole by then.
+        return float(self.setting.fabric.broadcast(max(progress, over)))
+
+    def _told(self, total: int) -> int:
+        """How many iterations are over, or stand for the minutes that are: what ends first is what the bar shows."""
+        over = self._time_over()
+        return self.iteration if over is None else max(self.iteration, self._first + int(over * (total - self._first)))
+
+    def _time_over(self) -> float | None:
+        """The share of the stage's minutes that is over; None where it has as long as it takes."""
+        if self.setting.deadline is None:
+            return None
         minutes = max(self.setting.deadline - self._begun, 1e-3)
-        progress = max(progress, min(1.0, (time.monotonic() - self._begun) / minutes))
-        return float(self.setting.fabric.broadcast(progress))
+        return min(1.0, (time.monotonic() - self._begun) / minutes)
 
     def _out_of_time(self) -> bool:
         return self.setting.deadline is not None and time.monotonic() > self.setting.deadline
