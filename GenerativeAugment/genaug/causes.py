@@ -22,6 +22,8 @@ _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
+_FILE_FOR_FOLDER = (errno.ENOTDIR, errno.EEXIST)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that host or device memory did not suffice. Never imports torch."""
@@ -59,4 +61,17 @@ def system_error(error: OSError, subject: str | Path) -> GenaugError | None:
             "a shorter name",
             "Choose a shorter name, or a folder nearer to the root.",
         )
+    if error.errno in _FILE_FOR_FOLDER:
+        return file_for_folder(subject)
     return None
+
+
+def file_for_folder(subject: str | Path) -> GenaugError:
+    """BAD_PARAMETER about `subject`: it, or what lies above it, is a file."""
+    return GenaugError(
+        Reason.BAD_PARAMETER,
+        subject,
+        "a file where a folder has to be",
+        "a folder, or a path that is still free",
+        "Choose another path; nothing is ever overwritten.",
+    )

@@ -238,7 +238,15 @@ def add_key() -> None:
     (folder / "job.json").write_text(json.dumps({**job, "colour": "red"}))
 
 
+def occupy_output() -> None:
+    Path("out").write_text("a file of the user's")
+
+
 FAULTS = [
+    *[
+        (occupy_output, command, Reason.BAD_PARAMETER, "out")
+        for command in ["train", "insert", "evaluate", "export", "synthesize", "translate"]
+    ],
     *[
         (spoil, command, reason, str(image(channel)))
         for spoil, reason, channel, commands in (

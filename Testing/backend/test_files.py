@@ -54,6 +54,18 @@ def test_system_errors_become_instructions_and_leave_nothing(tmp_path, number, r
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("below", ["", "deep/in/it"])
+def test_a_file_where_a_folder_has_to_be_is_told_and_stays(tmp_path, below):
+    (tmp_path / "taken").write_text("mine")
+    path = tmp_path / "taken" / below
+    with pytest.raises(GenaugError, match="a file where a folder has to be") as caught, writing_folder(path):
+        pass
+    assert (caught.value.reason, caught.value.subject) == (Reason.BAD_PARAMETER, str(path))
+    with pytest.raises(GenaugError, match="a file where a folder has to be"):
+        write_text(path / "new.txt", "text")
+    assert [item.name for item in tmp_path.iterdir()] == ["taken"] and (tmp_path / "taken").read_text() == "mine"
+
+
 def test_the_longest_name_that_a_file_system_takes_can_be_written(tmp_path):
     for letter in ("a", "ü"):
         name = letter * (251 // len(letter.encode())) + ".txt"

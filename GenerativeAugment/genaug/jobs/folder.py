@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from genaug.causes import file_for_folder
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid, write_json
 from genaug.jobs.kinds import KINDS, Kind
@@ -101,7 +102,9 @@ def _check_roles(job: Job, kind: Kind, folder: Path) -> None:
 
 
 def _check_output(output: Path, inputs: Mapping[str, tuple[Path, ...]], folder: Path) -> None:
-    """A run may clear its output folder, so neither the job nor an input may lie in it."""
+    """A run may clear its output folder, so neither the job nor an input may lie in it; a file is no folder."""
+    if any(place.is_file() for place in (output, *output.parents)):
+        raise file_for_folder(output)
     held = [path for paths in inputs.values() for path in paths if path.is_relative_to(output)]
     if folder.resolve().is_relative_to(output):
         held.append(folder.resolve())
