@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -210,10 +210,28 @@ def _called(model: type[BaseModel]) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.lstrip("_")).lower()
 
 
-def invalid(error: ValidationError, subject: str | Path, expected: str, reason: Reason) -> GenaugError:
-    """A GenaugError that lists the keys at fault, from pydantic's report; of very many the first."""
+def _dotted(place: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, place))
+
+
+def invalid(
+    error: ValidationError,
+    subject: str | Path,
+    expected: str,
+    reason: Reason,
+    named: Callable[[tuple[int | str, ...]], str] = _dotted,
+) -> GenaugError:
+    """A GenaugError that lists the keys at fault, from pydantic's report; of very many the first.
+
+    Args:
+        error: the report.
+        subject: what was validated.
+        expected: what it should have been.
+        reason: the code.
+        named: what the user calls the key at a place.
+    """
     faults = error.errors(include_url=False)
-    found = "; ".join(map(_told, faults[:MOST_FAULTS]))
+    found = "; ".join(_told(fault, named) for fault in faults[:MOST_FAULTS])
     if len(faults) > MOST_FAULTS:
         found += f"; and {len(faults) - MOST_FAULTS} more"
     remedy = "Correct or remove the named keys."
@@ -222,9 +240,11 @@ def invalid(error: ValidationError, subject: str | Path, expected: str, reason: 
     return GenaugError(reason, subject, found, f"a valid {expected}", remedy)
 
 
-def _told(fault: ErrorDetails) -> str:
+def _told(fault: ErrorDetails, named: Callable[[tuple[int | str, ...]], str]) -> str:
     """The key, what is wrong with it, and what it holds where that is short; names keep their capitals."""
-    place = ".".join(str(part) for part in fault["loc"]) or "top level"
+    place = named(fault["loc"]) if fault["loc"] else "top level"
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: not a key that is known here"
     # A sentence of pydantic's begins with a capital; one of a validator of ours may begin with a name.
     own = fault["type"] == "value_error"
     said = fault["msg"].removeprefix("Value error, ") if own else f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"

@@ -171,6 +171,12 @@ def test_a_missing_cohort_is_a_user_error(tmp_path: Path) -> None:
     expect_user_error(genaug("fingerprint", tmp_path / "none"), "missing_file", str(tmp_path / "none"))
 
 
+def test_an_image_is_no_cohort_and_the_message_says_what_is(cohort: Path) -> None:
+    image = cohort / "case0" / "t1.nrrd"
+    done = genaug("fingerprint", image)
+    expect_user_error(done, "bad_parameter", str(image), "an image file", "Give the folder that holds the image")
+
+
 def test_an_empty_cohort_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     expect_user_error(genaug("fingerprint", tmp_path / "empty"), "empty_cohort", str(tmp_path / "empty"))
@@ -178,15 +184,28 @@ def test_an_empty_cohort_is_a_user_error(tmp_path: Path) -> None:
 
 def test_a_wrong_parameter_is_a_user_error_and_leaves_no_job(cohort: Path, tmp_path: Path) -> None:
     done = genaug("insert", cohort, tmp_path / "out", "--count", "0", "--contrast", "-6", "-3")
-    expect_user_error(done, "bad_job", "count")
+    expect_user_error(done, "bad_parameter", "--count", "genaug insert --help")
+    assert "job.json" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort"]
+
+
+def test_a_device_that_there_is_none_of_is_told_in_words(cohort: Path) -> None:
+    done = genaug("synthesize", cohort, cohort.parent / "out", "--device", "gpu")
+    expect_user_error(done, "bad_parameter", "--device: not auto, cpu, mps, cuda", "'gpu'")
+    assert "pattern" not in done.stderr
+
+
+def test_a_mistyped_command_is_told_with_the_nearest() -> None:
+    done = genaug("sythesise")
+    assert done.exit_code == 2 and "Did you mean 'synthesize'?" in done.stderr
+    assert "Did you mean" not in genaug("xyz").stderr
 
 
 def test_a_job_with_an_unknown_key_is_a_user_error(cohort: Path, tmp_path: Path) -> None:
     folder = build_job(tmp_path / "job", "fingerprint", inputs={"cohort": cohort})
     job = json.loads((folder / "job.json").read_text())
     (folder / "job.json").write_text(json.dumps({**job, "colour": 1}))
-    expect_user_error(genaug("run", folder), "bad_job", "colour", str(folder / "job.json"))
+    expect_user_error(genaug("run", folder), "bad_job", "colour: not a key that is known", str(folder / "job.json"))
 
 
 def test_a_failure_as_json_has_its_reason_on_stdout(cohort: Path, tmp_path: Path) -> None:
@@ -212,7 +231,7 @@ def test_a_failure_as_json_has_its_reason_on_stdout(cohort: Path, tmp_path: Path
         (("fingerprint", "cohort", "--task", "translation"), "unpaired", "toy"),
         (("cohort", "none", "out.json"), "missing_file", "none"),
         (("methods", "none"), "bad_recipe", "none"),
-        (("insert", "cohort", "out", "--count", "0"), "bad_job", "job.json"),
+        (("insert", "cohort", "out", "--count", "0"), "bad_parameter", "command line"),
         (("insert", "cohort", "out", "--count", "many"), "bad_parameter", "command line"),
         (("insert", "cohort"), "bad_parameter", "command line"),
         (("paint", "cohort"), "bad_parameter", "command line"),

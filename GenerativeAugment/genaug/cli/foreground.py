@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from genaug.cli.bar import Bar
+from genaug.cli.options import options_told
 from genaug.errors import GenaugError, Reason
 from genaug.jobs.events import BaseEvent, Finished, to_line
 from genaug.jobs.folder import Paths, build_job
@@ -50,7 +51,8 @@ def run_new(
     folder = job_folder or (_temporary_folder(kind) if output is None else _folder_beside(kind, output))
     temporary = folder.parent if job_folder is None and output is None else None
     try:
-        build_job(folder, kind, parameters, inputs, output=output, seed=seed, device=device)
+        with options_told(kind):
+            build_job(folder, kind, parameters, inputs, output=output, seed=seed, device=device)
         result = run_existing(folder, named=temporary is None)
         return result if temporary is None else result.model_copy(update={"products": []})
     except GenaugError as error:

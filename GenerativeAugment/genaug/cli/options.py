@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
-from pydantic import BaseModel, ByteSize
+from pydantic import BaseModel, ByteSize, ValidationError
 from pydantic.fields import FieldInfo
+
+from genaug.errors import GenaugError, Reason
+from genaug.files import invalid
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -39,6 +43,34 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were used, as JSON values."""
     used = {name: value for name, value in values.items() if value is not None and value != ()}
     return {name: _plain(value) for name, value in used.items()}
+
+
+@contextmanager
+def options_told(kind: str) -> Iterator[None]:
+    """Within it, what is wrong with a value of a new job is said of the option: nobody has seen a job.json yet.
+
+    Raises:
+        GenaugError: BAD_PARAMETER, naming the options; any other as it is.
+    """
+    try:
+        yield
+    except GenaugError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        found = invalid(error.__cause__, kind, "options", Reason.BAD_PARAMETER, _flag).found
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "command line",
+            found,
+            "values as --help describes them",
+            f"Correct the option; see `genaug {kind} --help`.",
+        ) from error
+
+
+def _flag(place: tuple[int | str, ...]) -> str:
+    """The option that a key of a job's parameters comes from; what lies deeper in a table behind it."""
+    option, *inner = map(str, place)
+    return " ".join(part for part in (f"--{option.replace('_', '-')}", ".".join(inner)) if part)
 
 
 def job_options(command: Decorated) -> Decorated:

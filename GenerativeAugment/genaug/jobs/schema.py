@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import read_json
@@ -17,7 +18,15 @@ RESULT_FILE = "result.json"
 LOG_FILE = "log.txt"
 
 KindName = Literal["train", "synthesize", "translate", "insert", "evaluate", "export", "fingerprint", "replay"]
-Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+
+def _is_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("not auto, cpu, mps, cuda or cuda with a number, such as cuda:1")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_is_device)]
 
 
 class Job(Strict):

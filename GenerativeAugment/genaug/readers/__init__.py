@@ -95,7 +95,7 @@ def detect_layout(path: Path) -> str:
             return "nnunet"
         if "training" in keys:
             return "datalist"
-        raise _unknown(path, "a file that is no cohort manifest, datalist or CSV table")
+        raise _no_cohort(path)
     return _detect_in(path)[0]
 
 
@@ -159,6 +159,20 @@ def _holds_dicom(folder: Path) -> bool:
     from genaug.readers.dicom_tree import holds_dicom
 
     return holds_dicom(folder)
+
+
+def _no_cohort(path: Path) -> GenaugError:
+    """For a file that describes no cohort; most often it is one image of a case."""
+    from genaug.imageio import image_suffix
+
+    image = bool(image_suffix(path))
+    return GenaugError(
+        Reason.BAD_PARAMETER,
+        path,
+        "an image file" if image else "a file that is no cohort manifest, datalist or CSV table",
+        "cohort.json, a datalist (.json), a CSV table (.csv), or a folder of cases",
+        f"Give the folder that holds {'the image, with those of the other cases' if image else 'the cases'}.",
+    )
 
 
 def _unknown(path: Path, found: str) -> GenaugError:
