@@ -211,7 +211,7 @@ def _called(model: type[BaseModel]) -> str:
 
 
 def _dotted(place: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, place))
+    return ".".join(map(str, place)) or "top level"
 
 
 def invalid(
@@ -228,7 +228,7 @@ def invalid(
         subject: what was validated.
         expected: what it should have been.
         reason: the code.
-        named: what the user calls the key at a place.
+        named: what the user calls the key at a place; "" for what is said without one.
     """
     faults = error.errors(include_url=False)
     found = "; ".join(_told(fault, named) for fault in faults[:MOST_FAULTS])
@@ -242,14 +242,14 @@ def invalid(
 
 def _told(fault: ErrorDetails, named: Callable[[tuple[int | str, ...]], str]) -> str:
     """The key, what is wrong with it, and what it holds where that is short; names keep their capitals."""
-    place = named(fault["loc"]) if fault["loc"] else "top level"
+    place = f"{named(fault['loc'])}: ".removeprefix(": ")
     if fault["type"] == "extra_forbidden":
-        return f"{place}: not a key that is known here"
+        return f"{place}not a key that is known here"
     # A sentence of pydantic's begins with a capital; one of a validator of ours may begin with a name.
     own = fault["type"] == "value_error"
     said = fault["msg"].removeprefix("Value error, ") if own else f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
     held = f" (found {fault['input']!r})" if isinstance(fault["input"], (int, float, str)) else ""
-    return f"{place}: {said}{held if len(held) <= LONGEST_VALUE else ''}"
+    return f"{place}{said}{held if len(held) <= LONGEST_VALUE else ''}"
 
 
 def sha256_file(path: Path) -> str:

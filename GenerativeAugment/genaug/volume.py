@@ -22,6 +22,14 @@ GEOMETRY_TOLERANCE_MM = 1e-3
 """Two grids are the same when no corner of one lies further than this from the other's."""
 
 
+AIR_HU = -500.0
+"""What lies around a body, or in a lung, is below, and no image of another kind commonly is."""
+
+DARKEST_PERCENT = 1.0
+
+SAMPLES = 20_000
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """One scalar image or label map of a subject.
@@ -105,6 +113,31 @@ def geometry_difference(first: Volume, second: Volume) -> str:
             f" origin {_cross(first.affine[:3, 3])} against {_cross(second.affine[:3, 3])})"
         )
     return ""
+
+
+def looks_like_hounsfield(array: AnyArray) -> bool:
+    """Whether the lowest voxels are as dark as the air of a CT; some of them, evenly spread, are looked at.
+
+    The Slicer module asks its user in the same case (`GenerativeAugmentLib.modalities`).
+    """
+    voxels = array.ravel(order="K")
+    some = voxels[:: max(1, voxels.size // SAMPLES)]
+    return some.size > 0 and float(np.percentile(some, DARKEST_PERCENT)) < AIR_HU
+
+
+def require_told_modality(volume: Volume, remedy: str) -> None:
+    """Raise WRONG_MODALITY, naming the file, for MR that nobody has called so and that looks like CT.
+
+    A CT that is taken for MR loses its Hounsfield units, and a model of MR makes something of it all the same.
+    """
+    if volume.modality == "MR" and looks_like_hounsfield(volume.array):
+        raise GenaugError(
+            Reason.WRONG_MODALITY,
+            volume.source or "image",
+            f"no modality in the file, and {DARKEST_PERCENT:g} % of its voxels or more below {AIR_HU:g}, as air in CT",
+            "a modality that is told where it cannot be guessed",
+            remedy,
+        )
 
 
 def label_volumes(label: Volume, values: Sequence[int]) -> list[float]:

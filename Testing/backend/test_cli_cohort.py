@@ -1,5 +1,6 @@
 import json
 
+import nibabel
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -93,3 +94,38 @@ def test_no_other_file_than_a_manifest_is_replaced(tmp_path):
         assert done.exit_code == 0, done.output
         assert json.loads(done.stdout)["cases"][0]["images"]["T1"] == "data/a/T1.nrrd"
     assert Cohort.read(tmp_path).cases[0].id == "a"
+
+
+def like_ct(path):
+    """An image with air around something, whose header does not say what it is."""
+    array = np.full((8, 8, 8), -1000, np.int16)
+    array[2:6, 2:6, 2:6] = 40
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+def test_what_looks_like_ct_is_not_taken_for_mr_unless_it_is_told(tmp_path):
+    """As MR it would lose its Hounsfield units; a model of MR would make something of it all the same."""
+    (tmp_path / "data").mkdir()
+    like_ct(tmp_path / "data" / "a.nii.gz")
+    done = genaug("cohort", tmp_path / "data", tmp_path / "cohort.json")
+    assert done.exit_code == 2 and "genaug: wrong_modality: " in done.stderr and "a.nii.gz" in done.stderr
+    assert "--modality image=CT" in done.stderr and not (tmp_path / "cohort.json").exists()
+    for told, channel in (("CT", "CT"), ("image=MR", "MR")):
+        assert genaug("cohort", tmp_path / "data", tmp_path / "cohort.json", "--modality", told).exit_code == 0
+        assert Cohort.read(tmp_path / "cohort.json").channels == {"image": channel}
+    # What a manifest says was said by somebody.
+    assert genaug("cohort", tmp_path / "cohort.json", tmp_path / "again.json").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [("insert",), ("translate", "package")])
+def test_an_image_alone_that_looks_like_ct_has_to_be_told(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "package").mkdir()
+    like_ct(tmp_path / "a.nii.gz")
+    contrast = ("--contrast", "-6", "-3") if command == ("insert",) else ()
+    done = genaug(*command, "a.nii.gz", "out", *contrast)
+    assert done.exit_code == 2 and "genaug: wrong_modality: " in done.stderr and "--modality MR" in done.stderr
+    assert not (tmp_path / "out").exists()
+    told = genaug(*command, "a.nii.gz", "out", *contrast, "--modality", "MR")
+    assert told.exit_code == 2 and "wrong_modality" not in told.stderr

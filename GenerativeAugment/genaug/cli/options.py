@@ -68,7 +68,12 @@ def options_told(kind: str) -> Iterator[None]:
 
 
 def _flag(place: tuple[int | str, ...]) -> str:
-    """The option that a key of a job's parameters comes from; what lies deeper in a table behind it."""
+    """The option that a key of a job's parameters comes from, what lies deeper in a table behind it.
+
+    Of all of them together "", since what is said then names them itself.
+    """
+    if not place:
+        return ""
     option, *inner = map(str, place)
     return " ".join(part for part in (f"--{option.replace('_', '-')}", ".".join(inner)) if part)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from genaug.case import Case
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
+from genaug.imageio import read_volume
 from genaug.progress import Part, Reporter
+from genaug.volume import Volume, require_told_modality
 
 CHECKING_SHARE = 0.05
 """Of the bar; reading an image takes little beside what is then made of it."""
@@ -23,6 +25,18 @@ def require_cases(cases: Sequence[Case], subject: str | Path) -> None:
     """Raise EMPTY_COHORT when there is nothing to work on."""
     if not cases:
         raise GenaugError(Reason.EMPTY_COHORT, subject, "no case", "at least one case", "Check the cohort's folder.")
+
+
+def read_alone(path: Path, modality: str | None) -> Volume:
+    """An image that is given by itself; `modality` is what the user says of it, None for nothing.
+
+    Raises:
+        GenaugError: as `read_volume`; WRONG_MODALITY for what looks like CT where nothing says what it is.
+    """
+    volume = read_volume(path, modality)
+    if modality is None and not path.is_dir():
+        require_told_modality(volume, "Say what it is: --modality CT, or --modality MR if it is no CT.")
+    return volume
 
 
 def require_sound(cohort: Cohort, cases: Sequence[Case], channel: str | None, reporter: Reporter) -> None:

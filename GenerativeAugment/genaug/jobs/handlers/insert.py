@@ -9,11 +9,11 @@ from typing import Any
 from genaug.case import Case, safe_name
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
-from genaug.imageio import image_stem, image_suffix, read_volume
+from genaug.imageio import image_stem, image_suffix
 from genaug.insertion import InsertionParameters, insert_into_cohort
 from genaug.jobs.expected import INSERTING, state_from_sizes
 from genaug.jobs.handlers import parameters_of
-from genaug.jobs.handlers.inputs import parts, require_cases, require_sound
+from genaug.jobs.handlers.inputs import parts, read_alone, require_cases, require_sound
 from genaug.jobs.schema import Task
 from genaug.progress import Reporter
 from genaug.readers import read_cohort
@@ -73,5 +73,5 @@ def _hosts(path: Path, modality: str | None) -> Cohort:
         return read_cohort(path)
     name = safe_name(image_stem(path))
     case = Case(id=name, patient=name, images={"image": path})
-    found = read_volume(path, modality).modality
+    found = read_alone(path, modality).modality
     return Cohort(name=name, root=path.parent, channels={"image": found}, cases=[case])

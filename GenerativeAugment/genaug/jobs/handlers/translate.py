@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from genaug.case import Case, safe_name
 from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
-from genaug.imageio import image_stem, read_volume
+from genaug.imageio import image_stem
 from genaug.jobs.handlers import parameters_of
-from genaug.jobs.handlers.inputs import parts, require_cases, require_readable
+from genaug.jobs.handlers.inputs import parts, read_alone, require_cases, require_readable
 from genaug.jobs.schema import JOB_FILE, Task
 from genaug.package import read_info
 from genaug.parameters import TranslationParameters
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: package, and either cohort or image (one or more files, each a case). The output is a cohort."""
-    package, inputs = task.input("package"), _inputs(task)
+    parameters = parameters_of(task.parameters, TranslationParameters)
+    package, inputs = task.input("package"), _inputs(task, parameters.modality)
     roles = read_info(package).roles
     checking, making = parts(reporter)
     require_readable(inputs.cases, lambda case: _read(case, roles), checking)
@@ -34,7 +35,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
         package,
         inputs,
         task.output,
-        parameters_of(task.parameters, TranslationParameters),
+        parameters,
         task.job.seed,
         task.job.device,
         making,
@@ -52,7 +53,7 @@ def _read(case: Case, roles: Roles) -> None:
         case.volume(channel)
 
 
-def _inputs(task: Task) -> Cohort:
+def _inputs(task: Task, told: str | None) -> Cohort:
     if ("cohort" in task.inputs) == ("image" in task.inputs):
         raise GenaugError(
             Reason.BAD_JOB,
@@ -65,15 +66,15 @@ def _inputs(task: Task) -> Cohort:
         cohort = read_cohort(task.input("cohort"))
         require_cases(cohort.cases, task.input("cohort"))
         return cohort
-    return _single_images(task.inputs["image"])
+    return _single_images(task.inputs["image"], told)
 
 
-def _single_images(images: Sequence[Path]) -> Cohort:
+def _single_images(images: Sequence[Path], told: str | None) -> Cohort:
     """Each a case of its own; they must share their modality, since a cohort's channel has one."""
     named: dict[str, Path] = {}
     modality = ""
     for path in images:
-        found = read_volume(path).modality
+        found = read_alone(path, told).modality
         modality = modality or found
         if found != modality:
             raise GenaugError(
