@@ -12,6 +12,7 @@ from genaug.volume import FloatArray
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 ITERATION = "iteration"
 _COLUMNS, _DPI = 3, 150
@@ -101,6 +102,7 @@ def _panel(axes: Axes, title: str, terms: Mapping[str, tuple[FloatArray, FloatAr
     if drawn.size and drawn.min() > 0 and drawn.max() / drawn.min() > _LOG_FROM:
         axes.set_yscale("log")
     axes.set_xlabel(ITERATION, color=theme["quiet"], fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(which="both", colors=theme["quiet"], labelsize=8, length=0)
     axes.grid(True, color=theme["grid"], linewidth=0.7)
     axes.set_axisbelow(True)

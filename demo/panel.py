@@ -163,13 +163,14 @@ def _draw(axes: Axes, cell: Cell, pixels: float) -> None:
 def _draw_contours(axes: Axes, cell: Cell) -> None:
     assert cell.contours is not None
     height, width = cell.plane.pixel_mm
-    for label, colour in cell.colours.items():
+    # The smallest last: of two labels that meet, such as a ventricle and what is around it, one line hides the other.
+    for label in sorted(cell.colours, key=lambda label: -np.count_nonzero(cell.contours == label)):
         # A border of zeros closes the outline of what reaches the edge of the image.
         inside = np.pad(cell.contours == label, 1).astype(np.float64)
         if inside.any():
             y = (np.arange(inside.shape[0]) - 0.5) * height
             x = (np.arange(inside.shape[1]) - 0.5) * width
-            axes.contour(x, y, inside, levels=[0.5], colors=[colour], linewidths=1.1)
+            axes.contour(x, y, inside, levels=[0.5], colors=[cell.colours[label]], linewidths=1.1)
 
 
 def _draw_headings(figure: Figure, headings: Sequence[Heading], edges: Sequence[float]) -> None:

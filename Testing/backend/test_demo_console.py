@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
+
+# The demo is run from the checkout and not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from demo import console
 

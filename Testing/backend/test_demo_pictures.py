@@ -231,6 +231,18 @@ def test_outlines_enclose_their_label_and_keep_their_colour() -> None:
     assert np.ptp(points, axis=0) == pytest.approx([10, 10], abs=1e-6)
 
 
+def test_a_ventricle_is_outlined_in_its_own_colour_and_not_in_that_of_what_is_around_it() -> None:
+    array = np.zeros((30, 30, 30), np.uint8)
+    array[5:25, 5:25, 5:25] = 2
+    array[12:18, 12:18, 12:18] = 1
+    exhibit = pictures.Exhibit(
+        Volume(array.astype(np.float32), np.eye(4)), "REAL", label=Volume(array, np.eye(4), LABEL)
+    )
+    figure = pictures.triplanar(exhibit, label_names={1: "fluid", 2: "matter"})
+    drawn = [np.ptp(line.get_paths()[0].vertices, axis=0).max() for line in figure.axes[3].collections]
+    assert drawn[-1] == pytest.approx(6, abs=1e-6) and len(drawn) == 2
+
+
 def test_robust_window_ignores_empty_background_outliers_and_non_numbers() -> None:
     rng = np.random.default_rng(1)
     array = np.zeros((40, 40, 40))
