@@ -42,6 +42,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(cohort, tiny_options("vae", 1, with_labels=False), folder / "package", "cpu", Silent())
     large = blob_cohort(folder / "large", count=1, size=32)
     train(large, tiny_options("pix2pix", 1), folder / "translator", "cpu", Silent())
+    shutil.copytree(folder / "data", folder / "others")
     for made in ("package.training", "translator.training", "large"):
         shutil.rmtree(folder / made)
     nnunet = folder / "nnunet"
@@ -79,7 +80,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "fingerprint": ("fingerprint", "data", *JOB),
     "train": ("train", "data", "vae", "out", "--iterations", "vae=1", "--channels", "A", *SMALL, *JOB),
     "insert": ("insert", "data", "out", *INSERT, *JOB),
-    "evaluate": ("evaluate", "data", "data", "--output", "out", "--reference-part", "all", *JOB),
+    "evaluate": ("evaluate", "data", "others", "--output", "out", "--reference-part", "all", *JOB),
     "export": ("export", "out", "--real", "data", *JOB),
     "synthesize": ("synthesize", "package", "out", "--device", "cpu", *JOB),
     "translate": ("translate", "translator", "data", "out", "--device", "cpu", *JOB),

@@ -254,3 +254,11 @@ def test_a_channel_that_a_cohort_lacks_is_refused_with_those_of_both(real, tmp_p
     with pytest.raises(GenaugError, match="of both cohorts: A") as caught:
         evaluate_cohorts(real, made, EvaluationParameters(channel="T9", task=task))
     assert caught.value.reason is Reason.BAD_PARAMETER
+
+
+@pytest.mark.parametrize("task", ["synthesis", "translation"])
+def test_cases_compared_with_themselves_are_refused(real, task):
+    """All scores would be perfect."""
+    with pytest.raises(GenaugError, match="files of the real cohort too") as caught:
+        evaluate_cohorts(real, real, EvaluationParameters(task=task, channel="A"))
+    assert caught.value.reason is Reason.LEAK

@@ -102,6 +102,13 @@ def made(tmp_path: Path) -> Cohort:
     return make_synthetic(tmp_path / "made", {"s0": ["p0"], "s1": ["p1", "p2"], "bad": ["p3"], "leak": ["q"]}, ("bad",))
 
 
+def test_a_case_that_is_given_twice_is_refused(tmp_path):
+    cohort = make_real(tmp_path / "real", {"p1": "train", "p2": "train"})
+    with pytest.raises(GenaugError, match="the case p1-a both in") as caught:
+        export_cohort(cohort, [Cohort.read(tmp_path / "real")], tmp_path / "out", ExportParameters(name="A"), Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER and not (tmp_path / "out").exists()
+
+
 def test_nnunet_has_the_files_its_specification_names(tmp_path: Path) -> None:
     real = make_real(tmp_path / "real", {"p0": "train", "p1": "train", "q": "test"}, channels={"t1": "MR", "ct": "CT"})
     made = make_synthetic(tmp_path / "made", {"s0": ["p0"]}, channels=("t1", "ct"))

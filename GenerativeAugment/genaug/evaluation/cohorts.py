@@ -78,9 +78,9 @@ def evaluate_cohorts(
     second real scans of patients of the real cohort, on the grid of the first, and is the floor.
 
     Raises:
-        GenaugError: EMPTY_COHORT, UNPAIRED, GEOMETRY_MISMATCH, and what reading the cases raises; LEAK for a synthesis
-            from a patient of the held-out part, or of the reference part unless that is "train" or "all"; BAD_PARAMETER
-            for repeats of a synthesis.
+        GenaugError: EMPTY_COHORT, UNPAIRED, GEOMETRY_MISMATCH, and what reading the cases raises; LEAK for a case that
+            is in both cohorts, and for a synthesis from a patient of the held-out part, or of the reference part unless
+            that is "train" or "all"; BAD_PARAMETER for repeats of a synthesis.
     """
     reporter = reporter or Silent()
     channel = _common_channel(real, synthetic, parameters.channel)
@@ -89,6 +89,7 @@ def evaluate_cohorts(
             raise GenaugError(
                 Reason.EMPTY_COHORT, cohort.root, f"no case in '{cohort.name}'", "at least one", "Check the folder."
             )
+    _require_others(real, synthetic, channel)
     if parameters.task == "translation":
         return _translation(real, synthetic, repeats, channel, seed, reporter)
     if repeats is not None:
@@ -130,6 +131,20 @@ def evaluate_cohorts(
         reporter,
     )
     return evaluation.model_copy(update={"notes": [*notes, *evaluation.notes]})
+
+
+def _require_others(real: Cohort, synthetic: Cohort, channel: str) -> None:
+    """Raise LEAK when an image is on both sides: compared with itself it is perfect."""
+    files = {case.images[channel].resolve() for case in real.cases if channel in case.images}
+    same = [case.id for case in synthetic.cases if channel in case.images and case.images[channel].resolve() in files]
+    if same:
+        raise GenaugError(
+            Reason.LEAK,
+            synthetic.root,
+            f"{len(same)} of {len(synthetic.cases)} cases, such as {same[0]}, that are files of the real cohort too",
+            "synthetic cases that are not among the real ones",
+            "Give the cohort of the synthetic cases, and the real one without them.",
+        )
 
 
 def _require_unseen(real: Cohort, ancestors: Mapping[str, set[str]], parts: Collection[str]) -> None:

@@ -121,8 +121,8 @@ def select(
 
     Raises:
         GenaugError: EMPTY_COHORT when nothing is left, with the counts; BAD_PARAMETER when the cohorts share no
-            channel, or for a decision that does not say about which of several cases it is; WRONG_LABELS when two
-            cohorts name one label differently; what reading records and reviews raises.
+            channel, for a case that is given twice, or for a decision that does not say about which of several cases
+            it is; WRONG_LABELS when two cohorts name one label differently; what reading records and reviews raises.
     """
     cohorts = [*([real] if real is not None else []), *synthetic]
     if not cohorts:
@@ -133,6 +133,7 @@ def select(
             "a real cohort, synthetic ones, or both",
             "Name the cohorts whose cases are to be exported (real, synthetic).",
         )
+    _require_once(cohorts)
     chooser = _Chooser(cohorts, real, parameters)
     decisions = _Decisions(synthetic, reviews)
     for cohort in cohorts:
@@ -148,6 +149,23 @@ def select(
             "Review the cases, or relax what the export requires.",
         )
     return chooser.selection
+
+
+def _require_once(cohorts: Sequence[Cohort]) -> None:
+    """Raise BAD_PARAMETER for images that two cohorts have: a case that is trained on twice counts double."""
+    owners: dict[Path, Cohort] = {}
+    for cohort in cohorts:
+        for case in cohort.cases:
+            for path in case.images.values():
+                owner = owners.setdefault(path.resolve(), cohort)
+                if owner is not cohort:
+                    raise GenaugError(
+                        Reason.BAD_PARAMETER,
+                        path,
+                        f"the case {case.id} both in {owner.root} and in {cohort.root}",
+                        "every case in one of the cohorts only",
+                        "Give each cohort once: real cases as real, generated ones as synthetic.",
+                    )
 
 
 class _Chooser:
