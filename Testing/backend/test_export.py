@@ -104,7 +104,7 @@ def made(tmp_path: Path) -> Cohort:
 
 def test_a_case_that_is_given_twice_is_refused(tmp_path):
     cohort = make_real(tmp_path / "real", {"p1": "train", "p2": "train"})
-    with pytest.raises(GenaugError, match="the case p1-a both in") as caught:
+    with pytest.raises(GenaugError, match="the case p1-a in two of the given cohorts") as caught:
         export_cohort(cohort, [Cohort.read(tmp_path / "real")], tmp_path / "out", ExportParameters(name="A"), Silent())
     assert caught.value.reason is Reason.BAD_PARAMETER and not (tmp_path / "out").exists()
 

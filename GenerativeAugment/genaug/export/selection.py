@@ -162,7 +162,7 @@ def _require_once(cohorts: Sequence[Cohort]) -> None:
                     raise GenaugError(
                         Reason.BAD_PARAMETER,
                         path,
-                        f"the case {case.id} both in {owner.root} and in {cohort.root}",
+                        f"the case {case.id} in two of the given cohorts, {owner.root} and {cohort.root}",
                         "every case in one of the cohorts only",
                         "Give each cohort once: real cases as real, generated ones as synthetic.",
                     )
