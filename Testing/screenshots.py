@@ -149,7 +149,10 @@ class Studio:
         if hasattr(view, "mrmlSliceNode"):
             node = view.mrmlSliceNode()
             axis = {"Axial": "S", "Coronal": "A", "Sagittal": "R"}[node.GetOrientationString()]
-            text = f"{node.GetLayoutLabel()}    {axis}: {view.sliceLogic().GetSliceOffset():.1f} mm"
+            shown = view.sliceLogic().GetBackgroundLayer().GetVolumeNode()
+            # The application writes the volume's name into a corner of the view.
+            name = f"    {shown.GetName()}" if shown is not None else ""
+            text = f"{node.GetLayoutLabel()}    {axis}: {view.sliceLogic().GetSliceOffset():.1f} mm{name}"
         else:
             node = view.mrmlViewNode()
             text = node.GetLayoutLabel()

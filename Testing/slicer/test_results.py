@@ -97,7 +97,7 @@ def test_images_arrive_where_and_as_they_were_made(scene, promise, tmp_path):
 
     imported = importCohort(make(tmp_path / "outputs"), promise)
     assert [node.GetName() for node in imported.volumes] == [
-        f"brain-{index:04d} {channel}" for index in range(2) for channel in ("T1", "T2")
+        f"brain-{index:04d} (synthetic) {channel}" for index in range(2) for channel in ("T1", "T2")
     ]
     node = imported.volume("brain-0001", "T2")
     assert exchange.sameGeometry(exchange.volumeGeometry(node), (SHAPE, OBLIQUE))
@@ -474,7 +474,7 @@ def test_a_limit_and_cohorts_without_labels_or_names(scene, promise, tmp_path):
 
     folder = make(tmp_path / "outputs", 3, ("T1",), label_names={})
     imported = importCohort(folder, promise, limit=1)
-    assert [node.GetName() for node in imported.volumes] == ["brain-0000"]
+    assert [node.GetName() for node in imported.volumes] == ["brain-0000 (synthetic)"]
     assert [segment.GetName() for segment in segments(imported)] == [f"label {value}" for value in NAMES]
     plain = importCohort(make(tmp_path / "plain", 1, labels=False), promise)
     assert plain.segmentations == [] and plain.segmentation("brain-0000") is None
