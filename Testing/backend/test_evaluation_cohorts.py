@@ -262,3 +262,11 @@ def test_cases_compared_with_themselves_are_refused(real, task):
     with pytest.raises(GenaugError, match="files of the real cohort too") as caught:
         evaluate_cohorts(real, real, EvaluationParameters(task=task, channel="A"))
     assert caught.value.reason is Reason.LEAK
+
+
+def test_a_part_without_cases_is_told_with_what_the_others_hold(real, tmp_path):
+    unsplit = real.model_copy(update={"split": {}})
+    made = synthetic_from(real, tmp_path / "made", lambda v: v)
+    with pytest.raises(GenaugError, match=r"no case in the test part \(train \d+, validation 0, test 0\)") as caught:
+        evaluate_cohorts(unsplit, made, EvaluationParameters(channel="A", reference_part="test"))
+    assert caught.value.reason is Reason.EMPTY_COHORT and "--split" in caught.value.remedy

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from genaug.case import Case
-from genaug.cohort import Cohort
+from genaug.cohort import Cohort, Part
 from genaug.errors import GenaugError, Reason
 from genaug.evaluation.arrays import CaseArrays, PairArrays
 from genaug.evaluation.scores import Evaluation, first_names
@@ -101,6 +102,16 @@ def evaluate_cohorts(
             "Leave them out.",
         )
     reference = list(real.cases) if parameters.reference_part == "all" else real.part(parameters.reference_part)
+    if not reference:
+        parts = ", ".join(f"{part} {len(real.part(part))}" for part in get_args(Part))
+        raise GenaugError(
+            Reason.EMPTY_COHORT,
+            real.root,
+            f"no case in the {parameters.reference_part} part ({parts})",
+            "real cases to measure the synthetic ones with",
+            "Split the cohort by patient (`genaug cohort --split`), or measure with another part or all of it"
+            " (--reference-part).",
+        )
     held_out = real.part(parameters.held_out_part)
     ancestors = synthetic.ancestors(real.cases)
     _require_unseen(real, ancestors, {parameters.held_out_part, parameters.reference_part} - {"train", "all"})
