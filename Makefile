@@ -24,7 +24,7 @@ STARTER := build/starter
 .PHONY: help venv demo demo-short starter slicer-demo screenshots packaging test test-gpu lint format bench bench-main bench-methods clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## Set up the locked development environment
 
