@@ -364,6 +364,11 @@ def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str)
             "No case to learn from is annotated; one label map already makes lesion mixing or label-to-image possible.",
         ),
         (
+            fingerprint.labelled > 0 and not fingerprint.labels,
+            f"The label maps are empty, all {fingerprint.labelled} of them; a model trained on them marks nothing. "
+            "Check that they are the right files.",
+        ),
+        (
             facts.anatomy
             and (facts.task == "lesions" or (facts.task == "synthesis" and facts.cases < TOO_FEW_FOR_DIFFUSION)),
             f"{_named(facts.steady)} look{'' if len(facts.steady) > 1 else 's'} like anatomy (in nearly every case, of "

@@ -189,6 +189,8 @@ def test_warnings_name_what_to_beware_of():
     large = print_of(size=(256, 256, 256))
     assert any("CPU" in text for text in recommend(large, "cpu").warnings)
     assert not any("CPU" in text for text in recommend(large, "cuda").warnings)
+    assert any("all 9 of them" in text for text in recommend(print_of(labelled=9, labels={})).warnings)
+    assert not any("empty" in text for text in recommend(print_of(labelled=9)).warnings)
     assert any("7 of 200" in text for text in recommend(print_of(synthetic=7)).warnings)
     assert any("19 " in text or "20 cases" in text for text in recommend(print_of(cases=19)).warnings)
 
