@@ -164,7 +164,7 @@ def test_clipped_weights_stay_in_their_box(tmp_path):
     data = blob_cohort(tmp_path / "data", 3, flat=True)
     options = tiny_options("wgan", 3, learning_rate=0.05)
     package = train(data, options, tmp_path / "wgan", "cpu", Silent())
-    state = load_checkpoint(training_folder(package) / "gan.checkpoint.pt", torch.device("cpu"))
+    state = load_checkpoint(training_folder(package) / "gan.checkpoint.pt")
     largest = max(value.abs().max().item() for value in state["critics"]["critic"].values())
     assert largest == pytest.approx(0.02)
     assert max(value.abs().max().item() for value in state["network"].values()) > 0.02

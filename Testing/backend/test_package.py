@@ -103,7 +103,7 @@ def test_a_pickle_in_place_of_weights_is_not_run(package, tmp_path):
     checkpoint = tmp_path / "x.checkpoint.pt"
     checkpoint.write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(GenaugError):
-        load_checkpoint(checkpoint, torch.device("cpu"))
+        load_checkpoint(checkpoint)
     assert not marker.exists()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_data import TINY_NETWORKS, blob_cohort, tiny, tiny_options
+from engine_data import TINY_NETWORKS, Told, blob_cohort, tiny, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.imageio import write_volume
@@ -86,8 +86,8 @@ class GuardedPrecision(run.WholeInputs):
     Half precision itself is left to GPUs: torch's CPU kernels for it give a NaN now and then on maps of few channels.
     """
 
-    def __init__(self) -> None:
-        super().__init__("bf16-mixed", "cpu")
+    def __init__(self, precision="bf16-mixed", scaler=None) -> None:
+        super().__init__(precision, "cpu", scaler)
 
     def forward_context(self):
         return nullcontext()
@@ -165,7 +165,7 @@ def test_slow_steps_are_kept_by_time_and_seeded_weights_do_not_depend_on_when(co
     saved = weights(train(cohort, options, tmp_path / "saved", "cpu", Silent()))
     with pytest.raises(KeyboardInterrupt):
         train(cohort, options, tmp_path / "killed", "cpu", KilledAt(3))
-    state = load_checkpoint(checkpoint_path(training_folder(tmp_path / "killed"), "gan"), torch.device("cpu"))
+    state = load_checkpoint(checkpoint_path(training_folder(tmp_path / "killed"), "gan"))
     assert state["iteration"] == 2
     resumed = weights(train(cohort, options, tmp_path / "killed", "cpu", Silent()))
     for other in (saved, resumed):
@@ -228,7 +228,7 @@ def test_weights_that_are_no_number_are_never_kept(cohort, tmp_path, monkeypatch
     assert not (tmp_path / "vae").exists()
     checkpoint = training_folder(tmp_path / "vae") / "vae.checkpoint.pt"
     if every == 2:
-        state = load_checkpoint(checkpoint, torch.device("cpu"))
+        state = load_checkpoint(checkpoint)
         assert state["iteration"] == 2
         assert all(value.isfinite().all() for value in (*state["network"].values(), *state["average"].values()))
     else:
@@ -250,6 +250,31 @@ def test_a_full_disk_while_preparing_is_told_as_one_and_leaves_nothing(cohort, t
     assert caught.value.reason is Reason.DISK_FULL
     assert caught.value.subject == str(training_folder(tmp_path / "vae") / "tensors" / "00000.images.npy")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [b"", b"hello", b"\0" * 1000, b"PK\x03\x04" + b"\0" * 200])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, left):
+    """An empty one is what a power cut leaves; nobody is advised to load it without torch's guard against code."""
+    path = tmp_path / "vae.checkpoint.pt"
+    path.write_bytes(left)
+    with pytest.raises(GenaugError, match="Remove the file") as caught:
+        load_checkpoint(path)
+    assert caught.value.reason is Reason.UNREADABLE_FILE and caught.value.subject == str(path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_training_that_was_begun_in_single_precision_goes_on_with_loss_scaling(cohort, tmp_path, monkeypatch):
+    """As on a GPU without bfloat16: there is no scale in the checkpoint to go on with."""
+    with pytest.raises(Cancelled):
+        train(cohort, tiny_options("vae"), tmp_path / "vae", "cpu", StopAt(2))
+    scaled = GuardedPrecision("16-mixed", torch.amp.GradScaler("cpu"))
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[scaled])
+    monkeypatch.setattr("genaug.training.run.make_fabric", lambda options, device: fabric)
+    said = Told()
+    train(cohort, tiny_options("vae"), tmp_path / "vae", "cpu", said)
+    assert "vae: resumed at iteration 2" in said.lines
+    state = load_checkpoint(checkpoint_path(training_folder(tmp_path / "vae"), "vae"))
+    assert state["iteration"] == 4 and state["precision"]["scale"] > 0
 
 
 def test_the_number_of_threads_is_that_of_the_training_alone(cohort, tmp_path):
@@ -507,7 +532,7 @@ def test_what_grows_is_whole_when_its_minutes_are_over_and_its_average_grows_wit
     options = tiny_options("pggan", 6)
     with pytest.raises(Cancelled):
         train(cohort, options, tmp_path / "stopped", "cpu", StopAfterThree())
-    state = load_checkpoint(checkpoint_path(training_folder(tmp_path / "stopped"), "gan"), torch.device("cpu"))
+    state = load_checkpoint(checkpoint_path(training_folder(tmp_path / "stopped"), "gan"))
     position = state["network"]["growth._extra_state"]
     assert state["progress"] == pytest.approx(2 / 6) and 0 < position < 1
     assert position == state["average"]["module.growth._extra_state"]
@@ -534,7 +559,7 @@ def test_a_stage_that_minutes_ended_is_left_alone_once_another_builds_on_it(coho
     with pytest.raises(Cancelled):
         train(cohort, options, tmp_path / "ldm", "cpu", StopIn("denoiser"))
     before = (folder / "autoencoder.checkpoint.pt").read_bytes()
-    reached = load_checkpoint(folder / "autoencoder.checkpoint.pt", torch.device("cpu"))["iteration"]
+    reached = load_checkpoint(folder / "autoencoder.checkpoint.pt")["iteration"]
     assert 0 < reached < 100_000
     info = read_info(train(cohort, options, tmp_path / "ldm", "cpu", Silent()))
     assert info.stages["autoencoder"].iterations == reached
@@ -550,7 +575,7 @@ def test_a_stage_begins_anew_when_the_one_it_builds_on_is_another(cohort, tmp_pa
 
     train(cohort, tiny_options("ldm"), tmp_path / "ldm", "cpu", Silent())
     path = training_folder(tmp_path / "ldm") / "autoencoder.checkpoint.pt"
-    state = load_checkpoint(path, torch.device("cpu"))
+    state = load_checkpoint(path)
     weight = next(value for value in state["average"].values() if value.is_floating_point())
     weight += 0.1
     save_checkpoint(path, state)

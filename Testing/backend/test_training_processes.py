@@ -160,7 +160,7 @@ def test_two_processes_train_stop_together_and_resume(tmp_path: Path) -> None:
     folder = training_folder(tmp_path / "vae")
     with pytest.raises(Cancelled):
         train(data, options, tmp_path / "vae", "cpu", StopAfter(1))
-    stopped = load_checkpoint(folder / "vae.checkpoint.pt", torch.device("cpu"))
+    stopped = load_checkpoint(folder / "vae.checkpoint.pt")
     reached = stopped["iteration"]
     assert 0 < reached < 100_000 and not (tmp_path / "vae").exists()
 
@@ -177,7 +177,7 @@ def test_two_processes_train_stop_together_and_resume(tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled):
         train(data, tiny_options("vae", 100_000), tmp_path / "alone", "cpu", StopAfter(reached))
-    alone = load_checkpoint(training_folder(tmp_path / "alone") / "vae.checkpoint.pt", torch.device("cpu"))
+    alone = load_checkpoint(training_folder(tmp_path / "alone") / "vae.checkpoint.pt")
     assert alone["iteration"] == reached
     assert any(not torch.equal(alone["network"][key], value) for key, value in stopped["network"].items()), (
         "the second process has cases and draws of its own, from which both learn"

@@ -30,19 +30,23 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read with `weights_only`, so that a checkpoint from elsewhere cannot run code.
+
+    Onto the CPU, from where what loads it takes each tensor to its own place: on a GPU the whole of it would lie beside
+    what it is copied into, and the optimiser's counters, which stay where they were read, would be waited for there in
+    every step.
 
     Raises:
         GenaugError: UNREADABLE_FILE.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError) as error:
         raise GenaugError(
             Reason.UNREADABLE_FILE,
             path,
-            str(error).splitlines()[0],
+            f"a damaged file ({type(error).__name__} on reading it)",
             "a checkpoint of this training",
             "Remove the file to train this stage again from its beginning.",
         ) from error

@@ -384,7 +384,7 @@ class StageRun:
         path = checkpoint_path(self.setting.folder, self.name)
         if not path.exists():
             return False
-        state = load_checkpoint(path, self.setting.fabric.device)
+        state = load_checkpoint(path)
         if state.get("codes_of", "") != self.setting.codes_of:
             self.setting.reporter.log(f"{self.name}: begun anew, because the stage before it has changed")
             return False
@@ -396,7 +396,9 @@ class StageRun:
             critic.load_state_dict(state["critics"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.setting.fabric._precision.load_state_dict(state["precision"])
+        # What was begun without loss scaling has no scale to go on with.
+        if state["precision"]:
+            self.setting.fabric._precision.load_state_dict(state["precision"])
         self.setting.reporter.log(f"{self.name}: resumed at iteration {self.iteration}")
         return True
 
