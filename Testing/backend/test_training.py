@@ -304,6 +304,32 @@ def test_another_training_in_the_same_place_is_refused(cohort, tmp_path):
         train(cohort, tiny_options("vae", batch_size=3), tmp_path / "vae", "cpu", Silent())
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_package_never_takes_the_place_of_anything_but_itself(cohort, tmp_path, begun):
+    """The folder that holds all models, named in place of a new one in it, would be gone after the training."""
+    output = tmp_path / "models"
+    if begun:
+        with pytest.raises(Cancelled):
+            train(cohort, tiny_options("vae"), output, "cpu", StopAt(1))
+    output.mkdir()
+    (output / "thesis.txt").write_text("years of work")
+    with pytest.raises(GenaugError, match="ever overwritten") as caught:
+        train(cohort, tiny_options("vae"), output, "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER and caught.value.subject == str(output)
+    assert [path.name for path in output.iterdir()] == ["thesis.txt"]
+    assert training_folder(output).exists() == begun
+
+
+def test_a_package_without_its_training_is_not_replaced_by_another_one(cohort, tmp_path):
+    package = train(cohort, tiny_options("vae", 1), tmp_path / "vae", "cpu", Silent())
+    train(cohort, tiny_options("vae", 1), tmp_path / "vae", "cpu", Silent())
+    shutil.rmtree(training_folder(package))
+    before = read_info(package)
+    with pytest.raises(GenaugError, match="ever overwritten"):
+        train(cohort, tiny_options("vae", 1, seed=1), tmp_path / "vae", "cpu", Silent())
+    assert read_info(package) == before
+
+
 def plan(cohort, folder, **changes):
     return make_plan(cohort, tiny_options("vae", **changes), folder, Silent())
 

@@ -26,7 +26,7 @@ from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_json
 from genaug.generation import CodeScale, at_codes, autoencoder_of
 from genaug.networks import Autoencoder, Batch, Remembering, Signature, System, build_critic, build_system, follow, join
-from genaug.package import PackageInfo, TrainedStage, load_package, write_package
+from genaug.package import INFO, PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
 from genaug.recipe import Stage
@@ -36,7 +36,7 @@ from genaug.tensors import CodeStore, TensorStore
 from genaug.training.checkpoint import checkpoint_path
 from genaug.training.loop import Setting, StageRun, derive
 from genaug.training.memory import state_training_peak
-from genaug.training.plan import TENSORS, TrainingPlan, make_plan
+from genaug.training.plan import PLAN, TENSORS, TrainingPlan, make_plan
 from genaug.training.preview import write_preview
 from genaug.training.processes import train_in_processes
 
@@ -63,11 +63,12 @@ def train(cohort: Cohort, options: TrainingOptions, output: Path, device: str, r
 
     Raises:
         GenaugError: from the cohort, the recipe, or the training (DIVERGED, OUT_OF_MEMORY, DISK_FULL, CANCELLED;
-            BAD_PARAMETER for minutes that end before every stage has begun). What is refused before it starts leaves
-            nothing behind.
+            BAD_PARAMETER for minutes that end before every stage has begun, and for an output folder that holds
+            something else). What is refused before it starts leaves nothing behind.
     """
     chosen_precision(options, device)
     folder = training_folder(output)
+    _require_replaceable(output, begun=(folder / PLAN).is_file())
     make_plan(cohort, options, folder, Part(reporter, 0.0, 0.05))
     return run_training(folder, output, options, device, Part(reporter, 0.05, 0.95))
 
@@ -128,6 +129,7 @@ def train_here(
     `python -m genaug.training`.
     """
     plan = TrainingPlan.read(folder)
+    _require_replaceable(output, begun=True)
     fabric = make_fabric(options, device)
     # After the launch, which sets the number of threads of every process to its share of the cores.
     with computing_threads(options.threads):
@@ -139,6 +141,21 @@ def train_here(
             write_package(output, info, systems, half=half, replace=True)
             reporter.product("package", output)
         fabric.barrier()
+
+
+def _require_replaceable(output: Path, begun: bool) -> None:
+    """Refuse an output folder whose content the package would replace, hours later; one that has `begun` its own."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if begun and (output / INFO).is_file():
+        return
+    raise GenaugError(
+        Reason.BAD_PARAMETER,
+        output,
+        "a folder that is not empty" if output.is_dir() else "a file",
+        "a new or empty folder, or the package of a training that goes on",
+        "Choose another output folder; nothing else is ever overwritten.",
+    )
 
 
 def _train_stages(
