@@ -14,7 +14,7 @@ from genaug.progress import Silent
 from genaug.record import Record
 from genaug.replay import replay
 from genaug.split import split_by_ids
-from genaug.training import train
+from genaug.training import make_plan, train
 from genaug.translation import remake, translate
 from genaug.volume import Volume
 
@@ -142,6 +142,28 @@ def test_training_a_translation_needs_a_source(data, tmp_path):
         train(data, tiny_options("pix2pix", 1, source_channels=[]), tmp_path / "t", "cpu", Silent())
     with pytest.raises(GenaugError, match="source_channels: found channel 'T9'"):
         train(data, tiny_options("pix2pix", 1, source_channels=["T9"]), tmp_path / "t", "cpu", Silent())
+    options = tiny_options("pix2pix", 1, channels=[], source_channels=list(data.channels))
+    with pytest.raises(GenaugError, match="A, B, C, all channels of the cohort"):
+        train(data, options, tmp_path / "t", "cpu", Silent())
+
+
+@pytest.mark.parametrize("first", ["A", "B"])
+def test_the_first_case_need_not_have_the_first_channel(tmp_path, first):
+    """Of an unpaired translation no case need have both; which one comes first says nothing."""
+    whole = blob_cohort(tmp_path / "data", 2, 32, flat=True)
+    cases = [
+        case.model_copy(update={"images": {name: case.images[name]}})
+        for case, name in zip(whole.cases, (first, "AB".replace(first, "")), strict=True)
+    ]
+    plan = make_plan(whole.with_cases(cases), tiny_options("cyclegan", 1), tmp_path / "plan", Silent())
+    assert plan.grid.dimension == 2 and plan.trained_on.cases == 2
+
+
+def test_a_channel_that_nobody_asks_for_need_not_be_there(tmp_path):
+    whole = blob_cohort(tmp_path / "data", 2, 32, flat=True)
+    cases = [case.model_copy(update={"images": {"B": case.images["B"]}}) for case in whole.cases]
+    plan = make_plan(whole.with_cases(cases), tiny_options("vae", 1, channels=["B"]), tmp_path / "plan", Silent())
+    assert plan.roles.target == ["B"]
 
 
 def test_an_override_that_is_no_table_is_no_defect(data, tmp_path):

@@ -23,6 +23,7 @@ from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_json
 from genaug.grid import Grid, IntensityMap
 from genaug.grid.geometry import axes_towards
+from genaug.imageio import read_header
 from genaug.package import LabelRange, TrainedOn, read_info, weights_sha256
 from genaug.parameters import TrainingOptions
 from genaug.pieces import piece_volumes
@@ -162,30 +163,12 @@ def _ancestors(cohort: Cohort, initial: Path | None) -> set[str]:
 def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> tuple[Recipe, Roles, Literal[2, 3]]:
     """The recipe resolved for this cohort, and what each channel is for."""
     recipe = load_recipe(options.recipe)
-    first = cases[0].volume(next(iter(cohort.channels)))
-    dimension: Literal[2, 3] = options.dimension or (2 if min(first.shape) == 1 else 3)
+    _require_channels(cohort, "channels", options.channels)
+    _require_channels(cohort, "source_channels", options.source_channels)
+    asked = [*options.channels, *options.source_channels] or list(cohort.channels)
+    dimension: Literal[2, 3] = options.dimension or _dimension(cases, asked)
     resolved = recipe.resolve(dimension, options.overrides, _settings(recipe, options))
     _require_conditions_fit(resolved, options, dimension)
-    for option, name in [
-        *(("channels", name) for name in options.channels),
-        *(("source_channels", name) for name in options.source_channels),
-    ]:
-        if name not in cohort.channels:
-            raise GenaugError(
-                Reason.BAD_PARAMETER,
-                option,
-                f"channel {name!r}",
-                f"one of {', '.join(cohort.channels)}",
-                "Name channels of the cohort.",
-            )
-        if safe_name(name) != name:
-            raise GenaugError(
-                Reason.BAD_PARAMETER,
-                option,
-                f"'{name}', after which the model's files could not be called",
-                "letters, digits and . _ + -",
-                f"Rename the channel in the cohort's manifest, for instance to '{safe_name(name)}'.",
-            )
     translation = resolved.task == "translation"
     source = list(options.source_channels)
     if translation and not source and 0 not in resolved.offsets:
@@ -202,6 +185,14 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
     target = options.channels or (
         [name for name in cohort.channels if name not in source] if options.source_channels else list(cohort.channels)
     )
+    if not target:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            "source_channels",
+            f"{', '.join(source)}, all channels of the cohort",
+            "a channel besides them to make, or the name of the one to make in channels",
+            "Name fewer sources, or name the target.",
+        )
     hole = resolved.task == "infill"
     given = "label_map" in resolved.conditions or hole
     if given:
@@ -228,6 +219,34 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
     elif roles.unpaired:
         _require_bothsides_of(cases, roles)
     return resolved, roles, dimension
+
+
+def _dimension(cases: Sequence[Case], channels: Sequence[str]) -> Literal[2, 3]:
+    """2 where the first image of these channels is a single plane; not every case need have every channel."""
+    paths = (case.images[name] for case in cases for name in channels if name in case.images)
+    path = next(paths, None) or cases[0].image(channels[0])
+    return 2 if min(read_header(path).shape) == 1 else 3
+
+
+def _require_channels(cohort: Cohort, option: str, names: Sequence[str]) -> None:
+    """Raise BAD_PARAMETER unless these are channels of the cohort, each once, after which files can be called."""
+    for place, name in enumerate(names):
+        if name not in cohort.channels or name in names[:place]:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                option,
+                f"channel {name!r}" + (" twice" if name in cohort.channels else ""),
+                f"one of {', '.join(cohort.channels)}, each once",
+                "Name channels of the cohort.",
+            )
+        if safe_name(name) != name:
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                option,
+                f"'{name}', after which the model's files could not be called",
+                "letters, digits and . _ + -",
+                f"Rename the channel in the cohort's manifest, for instance to '{safe_name(name)}'.",
+            )
 
 
 def _require_bothsides_of(cases: Sequence[Case], roles: Roles) -> None:
