@@ -2,7 +2,7 @@
 
 Every case is mapped into model space once and kept as an uncompressed array that is mapped into memory, so an epoch
 costs what the windows cost that are cut from it, and memory does not grow with the cohort. Images are kept as int16
-(steps of 1 / 32767 of the range [-1, 1]), label maps as indices of the layout's values in uint8.
+(steps of 1 / 32767 of the range [-1, 1]), label maps as indices of the roles' values in the smallest type for these.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class TensorStore:
             len(self.roles.target) + len(self.roles.source) * len(self.roles.offsets),
         )
         fields = 2 if self.roles.unpaired else int(not self.roles.source)
-        cuts = _Cuts.empty(len(chosen), count, self.window, bool(self._labels), fields)
+        cuts = _Cuts.empty(len(chosen), count, self.window, self._labels[0].dtype if self._labels else None, fields)
         for place, one in enumerate(chosen):
             self._cut(*one, rng, cuts.at(place, slice(targets if self.roles.unpaired else count)))
         if self.roles.unpaired:
@@ -262,15 +262,17 @@ class _Cuts:
     """
 
     images: npt.NDArray[np.int16]
-    labels: npt.NDArray[np.uint8] | None
+    labels: npt.NDArray[np.unsignedinteger[Any]] | None
     inside: npt.NDArray[np.float32] | None
 
     @classmethod
-    def empty(cls, count: int, channels: int, window: tuple[int, ...], labelled: bool, fields: int) -> _Cuts:
-        """Room for a batch."""
+    def empty(
+        cls, count: int, channels: int, window: tuple[int, ...], labels: np.dtype[Any] | None, fields: int
+    ) -> _Cuts:
+        """Room for a batch; `labels` is the type of the label maps, where there are any."""
         return cls(
             np.empty((count, channels, *window), dtype=np.int16),
-            np.empty((count, *window), dtype=np.uint8) if labelled else None,
+            None if labels is None else np.empty((count, *window), dtype=labels),
             np.empty((count, fields, *window), dtype=np.float32) if fields else None,
         )
 
@@ -344,7 +346,7 @@ def _assemble(
     one_hot = None
     if cuts.labels is not None:
         # By numpy, whose comparison of bytes takes a third of torch's time.
-        values = np.arange(len(roles.label_values), dtype=np.uint8)
+        values = np.arange(len(roles.label_values), dtype=cuts.labels.dtype)
         is_value = (cuts.labels[:, None] == values.reshape(-1, *[1] * len(size))).view(np.int8)
         if roles.given_labels or roles.hole:
             one_hot = torch.from_numpy(is_value.astype(np.float32))
@@ -423,7 +425,7 @@ class StoreWriter:
             indices = np.searchsorted(values, labels).clip(0, len(values) - 1)
             if not np.array_equal(values[indices], labels):
                 raise ValueError(f"case {case_id} has label values beyond {self._roles.label_values}")
-            _write(stem.with_suffix(".labels.npy"), indices.astype(np.uint8))
+            _write(stem.with_suffix(".labels.npy"), indices.astype(np.min_scalar_type(len(values) - 1)))
         self._cases.append(case_id)
         self._fields.append(field)
         self._vectors.append([] if vector is None else vector.tolist())

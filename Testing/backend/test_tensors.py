@@ -96,3 +96,17 @@ def test_a_batch_that_comes_back_from_a_device_is_waited_for(monkeypatch):
     for device in ("cpu", "meta"):
         Batch(torch.ones(1, 1)).to(device)
     assert waited == {"cpu": True, "meta": False}
+
+
+@pytest.mark.parametrize("count", [256, 257, 300])
+def test_every_label_keeps_its_channel_however_many_there_are(tmp_path, count):
+    """A whole brain has more regions than a byte has values."""
+    roles = Roles(target=["A"], generate_labels=True, label_values=list(range(0, 2 * count, 2)))
+    labels = np.zeros((4, 4, 4), dtype=np.int32)
+    labels[0], labels[1] = 2 * (count - 1), 2
+    writer = StoreWriter(tmp_path, roles, 3)
+    writer.add("case", np.zeros((1, 4, 4, 4), dtype=np.float32), labels, ((0, 0, 0), (4, 4, 4)))
+    writer.finish()
+    one_hot = TensorStore(tmp_path, (4, 4, 4)).batch([0], np.random.default_rng(0)).target[0, 1:]
+    assert one_hot[:, :3, 0, 0].argmax(dim=0).tolist() == [count - 1, 1, 0]
+    assert torch.equal((one_hot > 0).sum(dim=0), torch.ones(4, 4, 4, dtype=torch.int64))
