@@ -114,7 +114,7 @@ def scan_folder(folder: Path) -> tuple[dict[str, list[Slice]], list[Path]]:
         raise GenaugError(Reason.MISSING_FILE, folder, "no such folder", "a folder of DICOM files", "Check the path.")
     series: dict[str, list[Slice]] = {}
     others = []
-    for path in _visible_files(folder):
+    for path in visible_files(folder):
         if not is_dicom(path):
             # The first or the last slice of a stack would be missed by nobody.
             if is_lost_dicom(path):
@@ -130,7 +130,7 @@ def scan_folder(folder: Path) -> tuple[dict[str, list[Slice]], list[Path]]:
 
 def is_marked_series(folder: Path) -> bool:
     """Whether a DICOM file directly in `folder` says that it shows no patient (Synthetic Data, 0008,001C)."""
-    return any(_SYNTHETIC.search(_head(path)) for path in _visible_files(folder) if is_dicom(path))
+    return any(_SYNTHETIC.search(_head(path)) for path in visible_files(folder) if is_dicom(path))
 
 
 def read_dicom_series(folder: Path) -> Volume:
@@ -172,7 +172,8 @@ def read_dicom_series(folder: Path) -> Volume:
     return Volume(array, lps_affine(columns, slices[0].position), slices[0].modality, source=folder)
 
 
-def _visible_files(folder: Path) -> list[Path]:
+def visible_files(folder: Path) -> list[Path]:
+    """The files that a series is read from: not what a file browser hides beside them when it shows the folder."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
 
 

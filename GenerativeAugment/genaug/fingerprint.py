@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from genaug.cohort import Case, Cohort, Part
+from genaug.dicom import visible_files
 from genaug.errors import GenaugError, Reason
 from genaug.progress import Reporter, Silent
 from genaug.strict import Frozen
@@ -265,7 +266,7 @@ def _states(path: Path) -> Iterator[tuple[str, int, int]]:
     try:
         files = [path]
         if path.is_dir():
-            files = sorted(path.iterdir())
+            files = visible_files(path)
         elif path.suffix.lower() in _DETACHED:
             files = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
         for file in files:

@@ -10,6 +10,7 @@ import torch
 from engine_data import TINY_NETWORKS, Told, blob_cohort, tiny, tiny_options
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
+from genaug.fingerprint import files_state
 from genaug.imageio import write_volume
 from genaug.networks import Batch, Signature, build_system
 from genaug.objectives import LOSSES
@@ -363,6 +364,17 @@ def test_a_copied_cohort_is_the_same_and_an_unchanged_one_is_not_read_again(tmp_
     assert plan(data, tmp_path / "plan") == first
 
 
+def test_what_a_file_browser_leaves_beside_a_series_changes_nothing(cohort, tmp_path):
+    """Finder writes .DS_Store into every folder that it shows; the training of a series in it goes on all the same."""
+    (tmp_path / "slice.dcm").write_bytes(b"voxels")
+    case = cohort.cases[0].model_copy(update={"images": {"A": tmp_path}})
+    seen = [training_inputs.file_states([case], ["A"], False, {}), files_state(cohort.with_cases([case]))]
+    (tmp_path / ".DS_Store").write_bytes(b"icons")
+    assert [training_inputs.file_states([case], ["A"], False, {}), files_state(cohort.with_cases([case]))] == seen
+    (tmp_path / "other.dcm").write_bytes(b"voxels")
+    assert training_inputs.file_states([case], ["A"], False, {}) != seen[0]
+
+
 def test_a_training_is_not_resumed_with_another_recipe_or_other_initial_weights(cohort, tmp_path):
     recipe = tmp_path / "mine.toml"
     text = (RECIPES_FOLDER / "vae.toml").read_text()
@@ -706,6 +718,7 @@ def test_every_epoch_is_its_own_permutation_of_all_items():
     ("changes", "words"),
     [
         ({"channels": ["X"]}, "channel 'X'"),
+        ({"channels": ["A", "A"]}, "channel 'A' twice"),
         ({"iterations": {"gan": 1}}, "stage 'gan'"),
         ({"window": (16, 16, 16)}, "window"),
         ({"precision": "16-mixed"}, "32-true on the device cpu"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from genaug.cohort import Case
+from genaug.dicom import visible_files
 from genaug.errors import GenaugError, Reason
 from genaug.files import sha256_file
 
@@ -64,7 +65,7 @@ def contents(states: Mapping[str, FileState]) -> str:
 def _parts(image: Path) -> list[Path]:
     """The files an image consists of: itself, the slices of a DICOM series, or a header and its voxels."""
     if image.is_dir():
-        return sorted(path for path in image.iterdir() if path.is_file())
+        return visible_files(image)
     if image.suffix.lower() in _DETACHED:
         beside = sorted(path for path in image.parent.iterdir() if path.name.startswith(f"{image.stem}."))
         return beside or [image]
