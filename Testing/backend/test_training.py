@@ -625,6 +625,29 @@ def test_a_stage_begins_anew_when_the_one_it_builds_on_is_another(cohort, tmp_pa
     assert notes.said[-1] == "denoiser: resumed at iteration 4"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "stage", "later"),
+    [("ldm", "autoencoder", "denoiser"), ("progressive-distillation", "denoiser", "student_8")],
+)
+def test_a_stage_that_begins_anew_is_trained_whole_and_so_is_what_is_built_on_it(tmp_path, recipe, stage, later):
+    """What the later one has learnt of weights that are gone does not keep these from being trained to their end."""
+    data, options = blob_cohort(tmp_path / "data", 3, 32, flat=True), tiny_options(recipe, 3)
+    folder, said = training_folder(tmp_path / "model"), Told()
+    train(data, options, tmp_path / "model", "cpu", Silent())
+    path = checkpoint_path(folder, stage)
+    path.unlink()
+    with pytest.raises(Cancelled):
+        train(data, options, tmp_path / "model", "cpu", StopAt(1))
+    state = load_checkpoint(path)
+    assert state["iteration"] == 1
+    # As another device would have it; here the same weights come again.
+    next(value for value in state["average"].values() if value.is_floating_point()).add_(0.1)
+    save_checkpoint(path, state)
+    info = read_info(train(data, options, tmp_path / "model", "cpu", said))
+    assert {one.iterations for one in info.stages.values()} == {3}
+    assert f"{later}: begun anew, because the stage before it has changed" in said.lines
+
+
 def test_minutes_that_end_before_a_stage_has_begun_make_no_model_and_freeze_nothing(cohort, tmp_path):
     with pytest.raises(GenaugError, match="minutes") as caught:
         train(cohort, tiny_options("ldm", 6, minutes=1e-6), tmp_path / "ldm", "cpu", Silent())

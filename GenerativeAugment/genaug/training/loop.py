@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from genaug.networks import Batch, Growing, Outputs, System
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
 from genaug.progress import Reporter
 from genaug.recipe import Stage, Term
+from genaug.record import hash_voxels
 from genaug.tensors import Source
 from genaug.training.average import Average
 from genaug.training.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
@@ -55,10 +56,13 @@ class Setting:
     preview: Callable[[System, int], None] | None = None
     deadline: float | None = None
     """`time.monotonic()` value after which the stage stops early."""
-    settled: bool = False
-    """A later stage has begun with this one's codes, so this one stays as its checkpoint says, however far it came."""
+    later: Sequence[Path] = ()
+    """Checkpoints of the stages that are built on this one: once one has begun with its weights, this one stays as it
+    is, however far it came."""
     codes_of: str = ""
     """The weights that made the codes a stage in the latent space sees; its checkpoint is of no use with others."""
+    taught_by: str = ""
+    """The weights of the stage that this one follows; the same holds."""
     acceleration: Acceleration = PLAIN
     """What of the device's faster arithmetic is on."""
 
@@ -109,7 +113,7 @@ class StageRun:
         total = self.stage.training.iterations
         resumed = self._resume()
         self._first = self.iteration
-        if resumed and self.setting.settled:
+        if resumed and self._is_settled():
             return self.averaged()
         writes = self.setting.fabric.is_global_zero
         curves = Curves(self.setting.folder, self.name, after=self.iteration) if writes else NoCurves()
@@ -144,6 +148,12 @@ class StageRun:
         """Save what was trained; a stage that has not begun must not look like one that has."""
         if self.iteration:
             self._save()
+
+    def _is_settled(self) -> bool:
+        """Whether a later stage has begun with these weights; one that began with others begins anew itself."""
+        begun = [load_checkpoint(path) for path in self.setting.later if path.exists()]
+        own = digest(self.averaged()) if begun else ""
+        return any(own in _built_on(state) for state in begun)
 
     def averaged(self) -> System:
         """The network with averaged weights, in evaluation mode."""
@@ -363,6 +373,7 @@ class StageRun:
         return {
             "iteration": self.iteration,
             "codes_of": self.setting.codes_of,
+            "taught_by": self.setting.taught_by,
             "seconds": self.seconds,
             "progress": self.progress,
             "network": self._plain.state_dict(),
@@ -385,7 +396,7 @@ class StageRun:
         if not path.exists():
             return False
         state = load_checkpoint(path)
-        if state.get("codes_of", "") != self.setting.codes_of:
+        if _built_on(state) != (self.setting.codes_of, self.setting.taught_by):
             self.setting.reporter.log(f"{self.name}: begun anew, because the stage before it has changed")
             return False
         self.iteration, self.seconds = int(state["iteration"]), float(state["seconds"])
@@ -401,6 +412,17 @@ class StageRun:
             self.setting.fabric._precision.load_state_dict(state["precision"])
         self.setting.reporter.log(f"{self.name}: resumed at iteration {self.iteration}")
         return True
+
+
+def _built_on(state: Mapping[str, Any]) -> tuple[str, str]:
+    """The weights that what a checkpoint holds was begun with."""
+    return state.get("codes_of", ""), state.get("taught_by", "")
+
+
+def digest(system: System) -> str:
+    """SHA-256 of a network's weights."""
+    hashes = [f"{name} {hash_voxels(value.cpu().numpy())}\n" for name, value in system.state_dict().items()]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def derive(seed: int, *parts: object) -> int:

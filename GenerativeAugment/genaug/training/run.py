@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -30,11 +29,10 @@ from genaug.package import INFO, PackageInfo, TrainedStage, load_package, write_
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
 from genaug.recipe import Stage
-from genaug.record import hash_voxels
 from genaug.stages import StageData, blindfolded, built_on, chains, part_view, stage_signature, stage_view
 from genaug.tensors import CodeStore, TensorStore
 from genaug.training.checkpoint import checkpoint_path
-from genaug.training.loop import Setting, StageRun, derive
+from genaug.training.loop import Setting, StageRun, derive, digest
 from genaug.training.memory import state_training_peak
 from genaug.training.plan import PLAN, TENSORS, TrainingPlan, make_plan
 from genaug.training.preview import write_preview
@@ -174,7 +172,7 @@ def _train_stages(
             chain = next(chain for chain in chains(plan.recipe) if name in chain)
             if codes is None:
                 autoencoder = autoencoder_of(chain, systems)
-                codes_of = _digest(autoencoder)
+                codes_of = digest(autoencoder)
                 codes, scale = encode_all(plan, folder, chain, autoencoder, fabric)
             data: StageData | CodeStore = CodeStore(blindfolded(codes) if stage.blind else codes)
             window = tuple(codes.target.shape[2:])
@@ -193,6 +191,7 @@ def _train_stages(
             # Stages that keep their weights need no time.
             rest = max(1, sum(weights[index:]))
             share = time.monotonic() + (deadline - time.monotonic()) * weights[index] / rest
+        teacher = None if stage.follows is None else systems[stage.follows]
         setting = Setting(
             fabric=fabric,
             folder=folder,
@@ -202,11 +201,11 @@ def _train_stages(
             preview_every=options.preview_every,
             preview=_preview(plan, folder, name, systems, scale, part),
             deadline=share,
-            settled=any(checkpoint_path(folder, later).exists() for later in built_on(plan.recipe, name)),
+            later=[checkpoint_path(folder, later) for later in built_on(plan.recipe, name)],
             codes_of=codes_of,
+            taught_by="" if teacher is None else digest(teacher),
             acceleration=_acceleration(folder, name, options, fabric, plan.grid.dimension, part),
         )
-        teacher = None if stage.follows is None else systems[stage.follows]
         run = stage_run(name, stage, signature, data, setting, options, teacher)
         _train(run)
         _require_begun(run, options)
@@ -472,12 +471,6 @@ def _preview(
         reporter.product("preview", path)
 
     return write
-
-
-def _digest(system: System) -> str:
-    """SHA-256 of a network's weights."""
-    hashes = [f"{name} {hash_voxels(value.cpu().numpy())}\n" for name, value in system.state_dict().items()]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _device_name(device: torch.device) -> str:
