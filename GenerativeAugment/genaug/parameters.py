@@ -12,6 +12,7 @@ from genaug.strict import Strict
 FileFormat = Annotated[Literal["nii.gz", "nrrd"], Field(description="of the images that are written")]
 MemorySize = Annotated[ByteSize, Field(gt=0)]
 """Bytes, or a text such as "2GB" (10^9 bytes each) or "1.5GiB" (2^30)."""
+Millimetres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Acceleration = Literal["auto", "off"]
 """Whether a device's faster arithmetic may be chosen, see `genaug.acceleration`."""
 
@@ -31,7 +32,7 @@ class TrainingOptions(Strict):
         default=None, description="generate label maps too; as the recipe says when left out"
     )
     dimension: Literal[2, 3] | None = Field(default=None, description="2 or 3; as the cohort when left out")
-    spacing: tuple[float, float, float] | None = Field(
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = Field(
         default=None, description="mm; the cohort's median when left out"
     )
     window: tuple[int, int, int] | None = Field(default=None, description="training window of a translation in voxels")
@@ -135,7 +136,7 @@ class EvaluationParameters(Strict):
     features: list[str] = Field(
         default_factory=list, description="names of feature extractors; those for the dimension when left out"
     )
-    spacing: tuple[float, float, float] | None = Field(
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = Field(
         default=None, description="mm, to compare cases at; their median when left out"
     )
     reference_part: Literal["train", "validation", "test", "all"] = Field(

@@ -201,6 +201,13 @@ def test_a_mistyped_command_is_told_with_the_nearest() -> None:
     assert "Did you mean" not in genaug("xyz").stderr
 
 
+@pytest.mark.parametrize("spacing", [("0", "1", "1"), ("1", "-1", "1"), ("1", "1", "nan"), ("1", "1", "inf")])
+def test_a_spacing_that_no_voxel_has_is_a_user_error(cohort: Path, tmp_path: Path, spacing: tuple[str, ...]) -> None:
+    done = genaug("train", cohort, "vae", tmp_path / "out", "--spacing", *spacing)
+    expect_user_error(done, "bad_parameter", "--spacing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort"]
+
+
 def test_a_job_with_an_unknown_key_is_a_user_error(cohort: Path, tmp_path: Path) -> None:
     folder = build_job(tmp_path / "job", "fingerprint", inputs={"cohort": cohort})
     job = json.loads((folder / "job.json").read_text())

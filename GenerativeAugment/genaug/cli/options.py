@@ -108,7 +108,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Decorated], Decorated]:
 
 
 def _click_type(kind: Any) -> dict[str, Any]:
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin, arguments = get_origin(kind), tuple(map(_without_none, get_args(kind)))
     if kind in (int, float, str):
         return {"type": kind}
     if kind is ByteSize:
