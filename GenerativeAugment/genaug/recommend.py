@@ -358,6 +358,11 @@ def _warnings(fingerprint: Fingerprint, facts: _Facts, recipe: Recipe, few: str)
     diffusion = recipe in ("ldm", "ddpm")
     trained = recipe not in ("carvemix", "label-to-image")
     table = (
+        (
+            facts.cases == 0,
+            "No case is in the train part, so no method has anything to learn from: check the split. The advice is for "
+            "a few cases of this kind.",
+        ),
         (facts.task == "synthesis" and trained and facts.cases < TOO_FEW_FOR_DIFFUSION, few),
         (
             facts.task == "synthesis" and facts.labelled == 0 and facts.cases < TOO_FEW_FOR_DIFFUSION,

@@ -181,6 +181,13 @@ def test_only_the_train_part_counts():
     assert "(40 of" in " ".join(recommend(print_of(cases=160, parts=parts)).warnings)
 
 
+def test_a_cohort_that_is_held_out_as_a_whole_is_told_so_first():
+    """It can be described all the same."""
+    held_out = {"train": 0, "validation": 0, "test": 200}
+    assert recommend(print_of(parts=held_out)).warnings[0].startswith("No case is in the train part")
+    assert not any("train part" in text for text in recommend(print_of(cases=1)).warnings)
+
+
 def test_warnings_name_what_to_beware_of():
     whole = {"train": 150, "validation": 0, "test": 0}
     assert any("split it by patient" in text for text in recommend(print_of(cases=150, parts=whole)).warnings)
