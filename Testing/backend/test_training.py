@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_data import TINY_NETWORKS, Told, blob_cohort, tiny, tiny_options
+from engine_data import TINY_NETWORKS, Told, Words, blob_cohort, tiny, tiny_options, words_folder
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled, GenaugError, Reason
 from genaug.fingerprint import files_state
@@ -390,12 +390,30 @@ def test_a_training_is_not_resumed_with_another_recipe_or_other_initial_weights(
     again(weights)
     moved = weights.rename(tmp_path / "moved")
     again(moved)
+    (tmp_path / "elsewhere").mkdir()
+    recipe = recipe.rename(tmp_path / "elsewhere" / "mine.toml")
+    again(moved)
     other = train(cohort, tiny_options("vae", 1, seed=3), tmp_path / "other", "cpu", Silent())
     with pytest.raises(GenaugError, match="have changed"):
         again(other)
     recipe.write_text(text.replace("warmup = 100", "warmup = 7"))
     with pytest.raises(GenaugError, match="have changed"):
         again(moved)
+
+
+def test_a_training_knows_its_text_encoder_by_its_weights(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr("genaug.text._open", lambda folder: Words())
+    encoder = words_folder(tmp_path / "words")
+
+    def again() -> None:
+        make_plan(cohort, tiny_options("text-ldm", text_encoder=encoder), tmp_path / "plan", Silent())
+
+    again()
+    encoder = encoder.rename(tmp_path / "moved")
+    again()
+    (encoder / "model.safetensors").write_bytes(b"other words")
+    with pytest.raises(GenaugError, match="have changed"):
+        again()
 
 
 def without_labels(cohort, *ids):

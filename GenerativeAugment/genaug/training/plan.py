@@ -31,7 +31,7 @@ from genaug.progress import Reporter
 from genaug.recipe import Recipe, load_recipe, recipe_path
 from genaug.recipe_check import check_recipe
 from genaug.tensors import Roles
-from genaug.text import text_covariate
+from genaug.text import encoder_sha256, text_covariate
 from genaug.training.inputs import FileState, contents, file_states
 from genaug.training.prepare import label_of, prepare, sides_of
 from genaug.volume import Volume, label_volumes
@@ -519,6 +519,10 @@ def _key(cohort: Cohort, options: TrainingOptions, recipe: Recipe, files: dict[s
             "threads",
         },
     )
+    # By what they hold: a recipe's content is among the parts, and a text is what its encoder makes of it.
+    told["recipe"] = recipe.name
+    if options.text_encoder is not None:
+        told["text_encoder"] = encoder_sha256(options.text_encoder)
     start = None if options.initial is None else weights_sha256(read_info(options.initial))
     parts = [cohort.sha256(), told, recipe.model_dump(mode="json"), start, contents(files)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
