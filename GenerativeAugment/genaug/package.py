@@ -19,6 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from genaug.card import model_card
 from genaug.convolution import route_convolutions
@@ -162,7 +163,7 @@ def write_package(
         folder: where to; must not exist or be empty, unless `replace`.
         info: its `stages` are filled in with file names and hashes here.
         systems: the networks, averaged weights.
-        half: store weights as float16, half the size; they are computed with in float32.
+        half: store weights as float16, half the size, where they fit; they are computed with in float32.
         replace: overwrite an existing package.
 
     Raises:
@@ -173,7 +174,7 @@ def write_package(
         for name, system in systems.items():
             file = f"models/{name}.safetensors"
             state = {
-                key: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
+                key: (_halved(value) if half and value.is_floating_point() else value).contiguous().cpu()
                 for key, value in system.state_dict().items()
             }
             # One key only: safetensors writes several in random order, and the hash must depend on the weights alone.
@@ -185,6 +186,12 @@ def write_package(
         write_text(temporary / "docs" / "README.md", model_card(info.model_dump(mode="json")))
         write_text(temporary / "LICENSE", f"{info.licence}\n")
     return folder
+
+
+def _halved(value: Tensor) -> Tensor:
+    """In float16, unless a number is too large for that: a count of how often a code was used may be."""
+    halved = value.half()
+    return halved if halved.isfinite().all() else value
 
 
 def read_info(folder: Path) -> PackageInfo:

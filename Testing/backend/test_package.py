@@ -63,6 +63,17 @@ def test_half_precision_halves_the_file_and_loads_as_float32(package, tmp_path):
     assert all(p.dtype == torch.float32 for p in load_package(half).system.parameters())
 
 
+def test_what_half_precision_cannot_hold_is_not_halved(package, tmp_path):
+    """A codebook counts how often each entry was used, and infinities would end a training that starts from it."""
+    loaded = load_package(package)
+    system = loaded.systems["autoencoder"]
+    system.code_mean.fill_(1e5)
+    small = write_package(tmp_path / "half", loaded.info, loaded.systems, half=True)
+    kept = load_package(small).systems["autoencoder"].state_dict()
+    assert torch.equal(kept["code_mean"], system.code_mean)
+    assert all(torch.isfinite(value).all() for value in kept.values())
+
+
 def test_changed_weights_are_refused(package):
     path = next((package / "models").iterdir())
     data = bytearray(path.read_bytes())
