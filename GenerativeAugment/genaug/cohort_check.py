@@ -9,7 +9,7 @@ import numpy as np
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import read_header
 from genaug.progress import Reporter
-from genaug.volume import Volume, geometry_difference, require_same_grid
+from genaug.volume import LABEL, Volume, require_same_grid
 
 if TYPE_CHECKING:
     from genaug.cohort import Case, Cohort
@@ -53,28 +53,15 @@ def _check_case(cohort: Cohort, case: Case, read_voxels: bool, paired: bool) -> 
     _require_complete(cohort, case, paired)
     grids = [read_header(path).grid(cohort.channels[name], path) for name, path in case.images.items()]
     for grid in grids[1:] if paired else ():
-        require_registered(grids[0], grid)
+        require_same_grid(grids[0], grid)
     if case.label is not None:
-        require_same_grid(grids[0], read_header(case.label).grid(source=case.label))
+        require_same_grid(grids[0], read_header(case.label).grid(LABEL, case.label))
     if read_voxels:
         for channel in case.images:
             case.volume(channel)
         label = case.label_map()
         if label is not None:
             _require_named(cohort, label)
-
-
-def require_registered(first: Volume, other: Volume) -> None:
-    """Raise GEOMETRY_MISMATCH, naming the file, unless two channels of a case share one grid."""
-    difference = geometry_difference(first, other)
-    if difference:
-        raise GenaugError(
-            Reason.GEOMETRY_MISMATCH,
-            other.source or "image",
-            difference,
-            f"the grid of {first.source}",
-            "Register the images of a case and resample them onto one grid, in Slicer with General Registration.",
-        )
 
 
 def _require_complete(cohort: Cohort, case: Case, paired: bool) -> None:

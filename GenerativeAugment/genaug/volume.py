@@ -158,16 +158,18 @@ def label_values(array: AnyArray) -> list[int]:
     return [int(value) for value in np.unique(np.concatenate([words.view(flat.dtype), flat[whole:]]))]
 
 
-def require_same_grid(image: Volume, label: Volume) -> None:
+def require_same_grid(first: Volume, other: Volume) -> None:
     """Raise GEOMETRY_MISMATCH, naming both files, unless the two volumes share one grid."""
-    difference = geometry_difference(image, label)
+    difference = geometry_difference(first, other)
     if difference:
         raise GenaugError(
             Reason.GEOMETRY_MISMATCH,
-            label.source or label.modality,
+            other.source or other.modality,
             difference,
-            f"the grid of {image.source or image.modality}",
-            "Resample the label map onto the image with nearest neighbour, or export both from one reference geometry.",
+            f"the grid of {first.source or first.modality}",
+            "Resample the label map onto the image with nearest neighbour, or export both from one reference geometry."
+            if other.is_label
+            else "Register the images of a case and resample them onto one grid, in Slicer with General Registration.",
         )
 
 

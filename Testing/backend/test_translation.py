@@ -147,6 +147,20 @@ def test_training_a_translation_needs_a_source(data, tmp_path):
         train(data, options, tmp_path / "t", "cpu", Silent())
 
 
+def test_channels_on_different_grids_are_to_be_registered(tmp_path):
+    """Nothing is wrong with the label map, and nearest neighbour is not for images."""
+    moved = blob_cohort(tmp_path / "data", 2, 32, flat=True)
+    image = moved.cases[0].volume("B")
+    write_volume(moved.cases[0].images["B"], replace(image, affine=image.affine + 5 * np.eye(4, k=3)))
+    with pytest.raises(GenaugError, match="Register the images of a case") as caught:
+        make_plan(moved, tiny_options("pix2pix", 1), tmp_path / "plan", Silent())
+    assert caught.value.reason is Reason.GEOMETRY_MISMATCH
+    label = moved.cases[1].label_map()
+    write_volume(moved.cases[1].label, replace(label, affine=label.affine + 5 * np.eye(4, k=3)))
+    with pytest.raises(GenaugError, match="nearest neighbour"):
+        moved.with_cases(moved.cases[1:]).check()
+
+
 @pytest.mark.parametrize("first", ["A", "B"])
 def test_the_first_case_need_not_have_the_first_channel(tmp_path, first):
     """Of an unpaired translation no case need have both; which one comes first says nothing."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from genaug.cohort_check import require_registered
 from genaug.export.selection import Chosen
 from genaug.imageio import image_suffix, is_marked_synthetic, read_header, read_volume, write_volume
 from genaug.volume import LABEL, Volume, label_values, require_same_grid
@@ -44,7 +43,7 @@ def _place_image(chosen: Chosen, channel: str, target: Path, first: Volume | Non
     # Read before it is copied: a missing right would look the same for source and target.
     image = read_header(source).grid(source=source) if copied else chosen.case.volume(channel)
     if first is not None:
-        require_registered(first, image)
+        require_same_grid(first, image)
     if copied:
         _copy(source, target)
     else:
