@@ -19,6 +19,8 @@ FLICKER_MILLISECONDS = 600
 
 DIFFERENCE_OPACITY = 0.6
 COLORS = 256
+RISE = 2
+"""So many times as fast as the difference grows its color: half the largest one has all of it."""
 
 MASK_FILL = 0.2
 """Opacity of a mask inside its outline: what lies beneath has to be seen."""
@@ -239,6 +241,14 @@ def addDifference(before: Any, after: Any) -> Any:
     return node
 
 
+def differenceLegend(difference: Any) -> str:
+    """What the colors of `addDifference` mean, in the units of the volume, and how far it goes."""
+    voxels = slicer.util.arrayFromVolume(difference)
+    full = difference.GetDisplayNode().GetWindow() / (2 * RISE)
+    text = _("Blue is less than before, red is more: full color from {full:.3g} on. Here {low:.3g} to {high:+.3g}.")
+    return text.format(full=full, low=float(voxels.min()), high=float(voxels.max()))
+
+
 def _divergingColors() -> Any:
     """Blue for less, red for more, and nothing where nothing changed."""
     table = slicer.vtkMRMLColorTableNode()
@@ -250,7 +260,7 @@ def _divergingColors() -> Any:
         position = 2 * index / (COLORS - 1) - 1
         red, blue = (1.0, 0.2) if position > 0 else (0.2, 1.0)
         # Clear up to a hundredth of the range, so that rounding does not tint the whole image.
-        strength = min(1.0, 2 * abs(position)) if abs(position) > 0.01 else 0.0
+        strength = min(1.0, RISE * abs(position)) if abs(position) > 0.01 else 0.0
         table.SetColor(index, f"{position:+.2f}", red, 0.2, blue, strength)
     return slicer.mrmlScene.AddNode(table)
 

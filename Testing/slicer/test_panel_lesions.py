@@ -171,7 +171,11 @@ def test_before_and_after_take_turns_and_the_difference_is_laid_over(shell, pane
     assert display.GetLevel() == 0 and display.GetWindow() == pytest.approx(2 * np.abs(expected).max())
     colors = display.GetColorNode().GetLookupTable()
     assert colors.GetOpacity(0) == 0 or colors.GetTableValue(128)[3] == 0
+    told = panel.ui.differenceLabel
+    assert told.visible and f"full color from {np.abs(expected).max() / 2:.3g} on" in told.text
+    assert f"Here {expected.min():.3g} to {expected.max():+.3g}." in told.text
     panel.ui.differenceButton.click()
+    assert not told.visible
     assert composite.GetForegroundVolumeID() is None
     shell.ui.undoButton.click()
     assert nodeIds() == before

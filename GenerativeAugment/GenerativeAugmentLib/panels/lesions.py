@@ -13,7 +13,7 @@ from GenerativeAugmentLib.labelMaps import nodeValues
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import LesionSource, Placement, frozen
-from GenerativeAugmentLib.sliceViews import Flicker, addDifference, jumpInto, showForeground
+from GenerativeAugmentLib.sliceViews import Flicker, addDifference, differenceLegend, jumpInto, showForeground
 
 
 class LesionsPanel(Panel):
@@ -53,6 +53,7 @@ class LesionsPanel(Panel):
         self.ui.placeButton.clicked.connect(lambda checked=False: self._startPlacing())
         self.ui.flickerButton.toggled.connect(self._onFlicker)
         self.ui.differenceButton.toggled.connect(self._onDifference)
+        self.ui.differenceLabel.setVisible(False)
         self._updateResult()
 
     def connectParameters(self) -> None:
@@ -217,6 +218,9 @@ class LesionsPanel(Panel):
                 return
             self._differenceId = difference.GetID()
         showForeground(difference if checked else None)
+        self.ui.differenceLabel.setVisible(checked)
+        if checked:
+            self.ui.differenceLabel.text = differenceLegend(difference)
 
 
 def _listedSegments(node: Any) -> tuple[str, list[tuple[str, str]]]:

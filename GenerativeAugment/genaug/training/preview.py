@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from genaug.files import writing
@@ -19,6 +19,11 @@ from genaug.stages import stage_view, with_part
 from genaug.tensors import Roles
 
 PREVIEW_STEPS = 20
+DPI = 100
+NARROWEST = 400
+"""Pixels: planes of fewer are enlarged by a whole number, so that what is written above them can be read."""
+HEADING = 16
+"""Pixels above a row."""
 
 
 def write_preview(
@@ -30,7 +35,7 @@ def write_preview(
     scale: CodeScale | None,
     batch: Batch,
 ) -> None:
-    """Middle slices of real cases above what the network makes now.
+    """Middle slices of real cases above what the network makes now, either row with its name: such pictures are shown.
 
     An autoencoder that is followed by others is shown by what it reconstructs, any other stage by cases from noise
     (always the same noise, so that previews can be compared), with few sampling steps.
@@ -49,9 +54,27 @@ def write_preview(
         short = recipe.sampler.steps <= PREVIEW_STEPS
         sampler = recipe.sampler if short else Sampler(name="dpmpp_2m", steps=PREVIEW_STEPS)
         made = generate(recipe, systems, scale, generators, batch, roles, sampler)
-    picture = np.concatenate([_row(real), _row(made)])
+    figure = drawn({"REAL": _row(real), "SYNTHETIC": _row(made)})
     with writing(path) as temporary:
-        matplotlib.image.imsave(temporary, picture, cmap="gray", vmin=-1, vmax=1, format="png")
+        figure.savefig(temporary, format="png", facecolor="black")
+
+
+def drawn(rows: Mapping[str, npt.NDArray[np.float32]]) -> Figure:
+    """The rows one above the other, each (height, width) in [-1, 1] below its name."""
+    columns = max(row.shape[1] for row in rows.values())
+    enlarged = -(-NARROWEST // columns)
+    heights = [HEADING + enlarged * row.shape[0] for row in rows.values()]
+    width, height = enlarged * columns, sum(heights)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    top = height
+    for (name, row), extent in zip(rows.items(), heights, strict=True):
+        image = (0.0, (top - extent) / height, enlarged * row.shape[1] / width, (extent - HEADING) / height)
+        axes = figure.add_axes(image)
+        axes.set_axis_off()
+        axes.imshow(row, cmap="gray", vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
+        figure.text(4 / width, (top - HEADING / 2) / height, name, color="white", fontsize=7, va="center")
+        top -= extent
+    return figure
 
 
 def _row(x: Tensor) -> npt.NDArray[np.float32]:
