@@ -245,7 +245,7 @@ def differenceLegend(difference: Any) -> str:
     """What the colors of `addDifference` mean, in the units of the volume, and how far it goes."""
     voxels = slicer.util.arrayFromVolume(difference)
     full = difference.GetDisplayNode().GetWindow() / (2 * RISE)
-    text = _("Blue is less than before, red is more: full color from {full:.3g} on. Here {low:.3g} to {high:+.3g}.")
+    text = _("Blue is less than before, red is more: full color from {full:.3g} on. Here {low:.3g} to {high:.3g}.")
     return text.format(full=full, low=float(voxels.min()), high=float(voxels.max()))
 
 

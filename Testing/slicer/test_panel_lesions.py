@@ -173,7 +173,7 @@ def test_before_and_after_take_turns_and_the_difference_is_laid_over(shell, pane
     assert colors.GetOpacity(0) == 0 or colors.GetTableValue(128)[3] == 0
     told = panel.ui.differenceLabel
     assert told.visible and f"full color from {np.abs(expected).max() / 2:.3g} on" in told.text
-    assert f"Here {expected.min():.3g} to {expected.max():+.3g}." in told.text
+    assert f"Here {expected.min():.3g} to {expected.max():.3g}." in told.text
     panel.ui.differenceButton.click()
     assert not told.visible
     assert composite.GetForegroundVolumeID() is None
