@@ -85,6 +85,7 @@ def termTitle(name: str) -> str:
         "mmd": _("distribution of codes (MMD)"),
         "denoising": _("noise removal"),
         "r1": _("gradient penalty (R1)"),
+        "kept": _("change outside the findings"),
     }
     title = titles.get(term, term.replace("_", " "))
     return title if player in ("", NETWORK) else f"{title} ({player.replace('_', ' ')})"

@@ -93,6 +93,7 @@ def shapes_batch(roles: Roles, size: Sequence[int], cases: int) -> Batch:
         source=maps(sources),
         label_map=maps(len(roles.label_values) if roles.given_labels else 0),
         vector=torch.zeros(cases, length, device="meta") if length else None,
+        found=maps(int(roles.findings)),
     )
 
 

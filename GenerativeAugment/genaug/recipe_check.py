@@ -94,9 +94,11 @@ def fewest_roles(recipe: Recipe) -> Roles:
         not given and not translation and (recipe.with_labels or any(s.makes != "all" for s in recipe.stages.values()))
     )
     several = "images" in recipe.conditions
+    # What is unpaired needs one channel, with findings in some of the cases.
+    source = ["source", "another source"] if several else ["target"] if recipe.unpaired else ["source"]
     return Roles(
         target=["target"],
-        source=(["source", "another source"] if several else ["source"]) if translation else [],
+        source=source if translation else [],
         generate_labels=made,
         given_labels=given,
         label_values=[0, 1] if made or given else [],

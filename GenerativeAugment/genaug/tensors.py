@@ -130,8 +130,10 @@ class TensorStore:
         self.roles, self.dimension, self.cases = index.roles, index.dimension, index.cases
         self.window, self.shift, self.flip = tuple(window), shift, flip
         self._images = [_map(folder / f"{i:05d}.images.npy") for i in range(len(self.cases))]
-        labelled = self.roles.generate_labels or self.roles.given_labels
-        self._labels = [_map(folder / f"{i:05d}.labels.npy") for i in range(len(self.cases))] if labelled else []
+        labelled = self.roles.generate_labels or self.roles.given_labels or self.roles.findings
+        files = [folder / f"{i:05d}.labels.npy" for i in range(len(self.cases))] if labelled else []
+        # Of a method that takes findings away, the side without any has no label maps.
+        self._labels = [_map(file) if file.exists() else None for file in files]
         self._fields = index.fields
         self._vectors = np.array(index.vectors, dtype=np.float32)
         self._available = np.array(index.available, dtype=bool)
@@ -158,7 +160,8 @@ class TensorStore:
             len(self.roles.target) + len(self.roles.source) * len(self.roles.offsets),
         )
         fields = 2 if self.roles.unpaired else int(not self.roles.source)
-        cuts = _Cuts.empty(len(chosen), count, self.window, self._labels[0].dtype if self._labels else None, fields)
+        kind = next((labels.dtype for labels in self._labels if labels is not None), None)
+        cuts = _Cuts.empty(len(chosen), count, self.window, kind, fields)
         for place, one in enumerate(chosen):
             self._cut(*one, rng, cuts.at(place, slice(targets if self.roles.unpaired else count)))
         if self.roles.unpaired:
@@ -220,8 +223,10 @@ class TensorStore:
         shift = [int(rng.integers(-self.shift, self.shift + 1)) if self.shift else 0 for _ in self.window]
         mirrored = self.flip and bool(rng.integers(2))
         _window(images, start, shift, into.images)
-        if into.labels is not None:
-            labels = self._labels[case] if plane is None else self._labels[case][..., plane]
+        whole = self._labels[case] if self._labels else None
+        if whole is not None:
+            assert into.labels is not None  # there is room for them where a case has any
+            labels = whole if plane is None else whole[..., plane]
             _window(labels[None], start, shift, into.labels[None], background=0)
         if into.inside is not None:
             self._mark_inside(case, [first + moved for first, moved in zip(start, shift)], into.inside)
@@ -343,8 +348,10 @@ def _assemble(
     target = torch.empty(len(images), channels + roles.label_channels, *size)
     torch.div(images[:, :channels], SCALE, out=target[:, :channels])
     source = images[:, channels:] / SCALE if roles.source else None
-    one_hot = None
-    if cuts.labels is not None:
+    one_hot = found = None
+    if roles.findings and cuts.labels is not None:
+        found = torch.from_numpy(cuts.labels[:, None].astype(np.float32))
+    elif cuts.labels is not None:
         # By numpy, whose comparison of bytes takes a third of torch's time.
         values = np.arange(len(roles.label_values), dtype=cuts.labels.dtype)
         is_value = (cuts.labels[:, None] == values.reshape(-1, *[1] * len(size))).view(np.int8)
@@ -370,6 +377,7 @@ def _assemble(
         vector=torch.cat(parts, dim=1) if parts else None,
         inside=None if inside is None else inside[:, :1],
         source_inside=inside[:, 1:] if inside is not None and roles.unpaired else None,
+        found=found,
     )
 
 
@@ -407,7 +415,8 @@ class StoreWriter:
         Args:
             case_id: its id.
             images: (target + source, I, J, K) in [-1, 1], or the channels of one side.
-            labels: (I, J, K) label values, where the roles have labels; only those of the roles.
+            labels: (I, J, K) label values, where the roles have labels; only those of the roles. Where findings are
+                to be taken away, whatever is not 0 is one.
             field: first voxel and size of what is not padding.
             vector: covariates, where the roles have them.
             available: which of the sources it has, where some may be missing.
@@ -420,7 +429,9 @@ class StoreWriter:
         require_neighbours(images.shape[-1], self._roles.offsets, case_id)
         stem = self._folder / f"{len(self._cases):05d}"
         _write(stem.with_suffix(".images.npy"), np.rint(images * SCALE).astype(np.int16))
-        if labels is not None:
+        if labels is not None and self._roles.findings:
+            _write(stem.with_suffix(".labels.npy"), (labels != 0).astype(np.uint8))
+        elif labels is not None:
             values = np.asarray(self._roles.label_values)
             indices = np.searchsorted(values, labels).clip(0, len(values) - 1)
             if not np.array_equal(values[indices], labels):

@@ -1,13 +1,16 @@
 """What the tests of every recipe share, on a CPU and on a GPU: data that suits it, a short training, a case of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from engine_data import Words, blob_cohort, tiny_options, words_folder
 from genaug.case import Case
 from genaug.cohort import Cohort
 from genaug.errors import Cancelled
+from genaug.imageio import write_volume
 from genaug.package import load_package
 from genaug.parameters import SynthesisParameters, TrainingOptions, TranslationParameters
 from genaug.progress import Silent
@@ -52,6 +55,9 @@ class StopAfter(Silent):
 def data_for(recipe: Recipe, dimension: int, cohorts: dict[tuple[int, bool], Cohort]) -> Cohort:
     # A plane that is made from others needs some beside it.
     cohort = cohorts[dimension if 0 in recipe.offsets else 3, recipe.task in ("translation", "infill")]
+    if _takes_findings_away(recipe):
+        first, healthy, *others = cohort.cases
+        return cohort.with_cases([first, _without_findings(healthy), *others])
     if "images" not in recipe.conditions:
         return cohort
     first, *others = cohort.cases
@@ -59,9 +65,24 @@ def data_for(recipe: Recipe, dimension: int, cohorts: dict[tuple[int, bool], Coh
     return cohort.with_cases([lacking, *others])
 
 
+def _takes_findings_away(recipe: Recipe) -> bool:
+    return any("kept" in stage.loss for stage in recipe.stages.values())
+
+
+def _without_findings(case: Case) -> Case:
+    label = case.label_map()
+    assert label is not None and case.label is not None
+    empty = case.label.with_name(f"empty-{case.label.name}")
+    if not empty.exists():
+        write_volume(empty, replace(label, array=np.zeros_like(label.array)))
+    return case.model_copy(update={"label": empty})
+
+
 def options_for(recipe: Recipe, dimension: int, encoder: Path, **changes: object) -> TrainingOptions:
-    text = {"text_encoder": encoder} if "text" in recipe.conditions else {}
-    return tiny_options(recipe.name, STEPS, dimension=dimension, **text, **changes)
+    more = {"text_encoder": encoder} if "text" in recipe.conditions else {}
+    if _takes_findings_away(recipe):
+        more = {"channels": ["A"], "source_channels": ["A"]}
+    return tiny_options(recipe.name, STEPS, dimension=dimension, **more, **changes)
 
 
 def weights(package: Path) -> dict[str, torch.Tensor]:

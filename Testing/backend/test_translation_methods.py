@@ -10,6 +10,7 @@ from genaug.jobs.handlers.translate import _read
 from genaug.networks import Batch, Signature, build_critic, build_system
 from genaug.networks.translators import mean_source
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
+from genaug.objectives.base import Lacking
 from genaug.objectives.texture import gram
 from genaug.package import load_package, read_info
 from genaug.parameters import TranslationParameters
@@ -246,6 +247,22 @@ def test_where_source_and_target_are_one_channel_the_label_tells_them_apart(tmp_
     bright = [float(store.batch([item], np.random.default_rng(0)).target.amax()) for item in range(len(store))]
     sources = store.batch([0] * 20, np.random.default_rng(0)).source
     assert max(bright) < sources.amax((1, 2, 3)).min(), "no target shows the sphere, every source does"
+    mirrored = TensorStore(tmp_path / "t.training" / "tensors", (32, 32), shift=2, flip=True)
+    batch = mirrored.batch([0] * 20, np.random.default_rng(0))
+    assert batch.found.sum((1, 2, 3)).min() > 0
+    inside = batch.source[batch.found > 0]
+    assert inside.quantile(0.1) > max(bright), "what is told to be the sphere is bright, wherever the window was moved"
+
+
+def test_a_change_is_free_within_the_finding_alone():
+    source, found = images(seed=1), torch.zeros(2, 1, 32, 32)
+    found[:, :, 8:16, 8:16] = 1
+    batch = Batch(images(), source=source, found=found)
+    assert LOSSES["kept"]({"generated": source + 0.5 * found}, batch, play()).item() == 0
+    share = float((1 - found).mean())
+    assert LOSSES["kept"]({"generated": source + 0.5}, batch, play()).item() == pytest.approx(0.5 * share)
+    with pytest.raises(Lacking, match="takes findings away"):
+        LOSSES["kept"]({"generated": source}, Batch(images(), source=source), play())
 
 
 def test_a_window_that_nobody_asked_for_is_that_of_the_typical_case(tmp_path):

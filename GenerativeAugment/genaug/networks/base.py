@@ -27,6 +27,8 @@ class Batch:
         inside: 1 where something was scanned, 0 where its edge was carried on, (B, 1, *S); None without padding.
         source_inside: the same of the source, where source and target are of different cases; `inside` is the target's
             alone then. Both are None without padding.
+        found: 1 in the findings that the source shows and the target does not, (B, 1, *S), where the method is to take
+            them away; see `tensors.Roles.findings`.
     """
 
     target: Tensor
@@ -35,6 +37,7 @@ class Batch:
     vector: Tensor | None = None
     inside: Tensor | None = None
     source_inside: Tensor | None = None
+    found: Tensor | None = None
 
     @property
     def condition(self) -> Tensor | None:

@@ -17,7 +17,7 @@ from genaug.objectives.adversarial import (
 )
 from genaug.objectives.auxiliary import auxiliary, critic_auxiliary
 from genaug.objectives.base import CriticTerm, LossTerm, Play
-from genaug.objectives.cycle import critic_remembering, cycle, identity
+from genaug.objectives.cycle import critic_remembering, cycle, identity, kept
 from genaug.objectives.denoising import denoising
 from genaug.objectives.distillation import distillation
 from genaug.objectives.fields import smoothness
@@ -64,6 +64,7 @@ LOSSES: dict[str, LossTerm] = {
     "distillation": distillation,
     "cycle": cycle,
     "identity": identity,
+    "kept": kept,
     "perceptual": perceptual,
     "style": style,
     "streams": streams,

@@ -27,6 +27,21 @@ def identity(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     return _errors("identity", outputs, batch)
 
 
+def kept(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
+    """Mean absolute change outside the findings that are to be taken away (the abnormality mask of Sun 2020).
+
+    A critic alone says what has to go, and nothing else need stay: planes with findings come from other heights than
+    those without, and a network that changes the whole image fools it first.
+
+    Raises:
+        Lacking: the batch does not say where the findings are.
+    """
+    if batch.found is None or batch.source is None:
+        raise Lacking("only a method that takes findings away knows where they are; its source is its target's channel")
+    errors = F.l1_loss(outputs["generated"], batch.source, reduction="none") * (1 - batch.found)
+    return mean_inside(errors, batch, field_of("source", batch))
+
+
 def _errors(name: str, outputs: Outputs, batch: Batch) -> Tensor:
     sides = []
     for side in ("source", "target"):

@@ -106,7 +106,8 @@ def _write_entry(
     for one, planes in (("source", np.flatnonzero(found)), ("target", np.flatnonzero(~found))):
         if len(planes):
             only = planes.tolist() if grid.dimension == 2 else None
-            writer.add(case.id, stacked, None, field, vector, (), cast(Side, one), only)
+            marked = labels if one == "source" else None
+            writer.add(case.id, stacked, marked, field, vector, (), cast(Side, one), only)
             written.add(cast(Side, one))
     return written
 
