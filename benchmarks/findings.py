@@ -117,6 +117,18 @@ def low_data(folder: Path) -> str:
     return markdown(("training cases of the segmenter", "Dice", "gain", "p, Holm", "verdict"), cells)
 
 
+def contrast(rows: Sequence[Row]) -> str:
+    """How much findings that were to be taken away differ from what surrounds them, before and after."""
+    cells = []
+    for row in rows:
+        pairs = list((row.get("contrast") or {}).values())
+        if pairs:
+            before, after = ([pair[place] for pair in pairs] for place in (0, 1))
+            told = (f"{np.median(of):.0f} ({min(of):.0f} to {max(of):.0f})" for of in (before, after))
+            cells.append([row["row"], str(len(pairs)), *told])
+    return markdown(("method", "patients", "contrast before, median (range)", "contrast after"), cells)
+
+
 def _by_patient(row: Row) -> npt.NDArray[np.float64]:
     """Dice of every patient, mean over the seeds, by patient."""
     seeds = [row["seeds"][seed]["by_patient"] for seed in sorted(row["seeds"])]

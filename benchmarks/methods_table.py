@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from genaug.files import write_json, write_text
 from genaug.recipe import FOLDER, list_recipes
 
@@ -58,7 +57,6 @@ LONGER_COLUMNS = (
     "untrained",
     "flat",
     "bone Dice",
-    "contrast of the finding",
 )
 
 
@@ -78,6 +76,7 @@ def write_tables(results: Path, document: Path = DOCUMENT) -> None:
     longer = read_rows(results / LONGER)
     sections = {
         "longer": _longer(good, longer),
+        "contrast": findings.contrast(good),
         "ordering": findings.ordering(good),
         "covariates": findings.covariates(results.parent / "covariates"),
         "sampling": findings.sampling(results.parent),
@@ -108,7 +107,6 @@ def _longer(rows: list[dict[str, Any]], longer: list[dict[str, Any]]) -> str:
 def _trained(row: dict[str, Any]) -> list[str]:
     scores = row["evaluation"]["scores"]
     name = "kid" if row["suite"] in GENERATED else "mae"
-    changed = list((row.get("contrast") or {}).values())
     return [
         row["row"],
         f"{row['core_minutes']:.0f}",
@@ -117,9 +115,6 @@ def _trained(row: dict[str, Any]) -> list[str]:
         _untrained(row, name),
         _flat(row, name),
         score(scores, "bone_dice"),
-        f"{np.mean([after for _, after in changed]):.0f} of {np.mean([before for before, _ in changed]):.0f}"
-        if changed
-        else "",
     ]
 
 
