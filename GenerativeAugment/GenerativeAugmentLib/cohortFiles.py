@@ -40,6 +40,11 @@ class CaseEntry:
     derivedFrom: tuple[str, ...] = ()
     covariates: dict[str, float | str] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """What its nodes are called: the views, the selectors and the names of saved files show it."""
+        return _("{case} (synthetic)").format(case=self.id) if self.origin == "synthetic" else self.id
+
 
 def manifestPath(path: Path) -> Path:
     """The cohort.json of a folder, or the path itself where it is a file."""

@@ -237,8 +237,6 @@ def _importCase(
     case: CaseEntry, promise: PromisedResult, names: Mapping[int, str], mark: str, folderItem: int
 ) -> ImportedCase:
     attributes = _attributes(case, promise)
-    # The slice views, the selectors and the names of saved files show the name; the attributes nobody sees.
-    title = _("{case} (synthetic)").format(case=case.id) if case.origin == "synthetic" else case.id
     volumeIds = {}
     for channel, path in case.images.items():
         # One image of a case needs no channel in its name, and "image" says nothing.
@@ -248,13 +246,13 @@ def _importCase(
         modality = case.modalities.get(channel, "")
         provenance.mark(node, {**attributes, provenance.CHANNEL: channel, provenance.MODALITY: modality})
         exchange.createDisplay(node)
-        _add(node, title if plain else f"{title} {channel}", mark, folderItem)
+        _add(node, case.title if plain else f"{case.title} {channel}", mark, folderItem)
         volumeIds[channel] = node.GetID()
     segmentationId = ""
     if case.label is not None:
         node = readSegmentation(case.label, names)
         provenance.mark(node, attributes)
-        _add(node, _("{case} segmentation").format(case=title), mark, folderItem)
+        _add(node, _("{case} segmentation").format(case=case.title), mark, folderItem)
         node.SetDisplayVisibility(False)
         first = next(iter(volumeIds.values()), None)
         if first is not None:

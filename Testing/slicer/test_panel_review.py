@@ -76,7 +76,7 @@ def test_a_review_goes_through_the_cases_and_resumes_where_it_stopped(panel, coh
     assert "name or initials" in shell.ui.reasonLabel.text
     openQueue(panel, cohort)
     assert "Case 1 of 4: subject-000, not reviewed, original mask" in panel.ui.caseLabel.text
-    assert [node.GetName() for node in volumes()] == ["subject-000"]
+    assert [node.GetName() for node in volumes()] == ["subject-000 (synthetic)"]
     segmentation = panel.viewer.segmentation.GetSegmentation()
     names = [segmentation.GetNthSegment(index).GetName() for index in range(3)]
     assert names == ["cerebrospinal fluid", "grey matter", "white matter"]
@@ -96,7 +96,7 @@ def test_a_review_goes_through_the_cases_and_resumes_where_it_stopped(panel, coh
     assert panel.ui.commentEdit.text == "" and panel.ui.reasonSelector.currentData == ""
     panel.ui.previousButton.click()
     assert panel.ui.commentEdit.text == "ringing" and panel.ui.difficultySelector.currentData == 4
-    assert [node.GetName() for node in volumes()] == ["subject-001"]
+    assert [node.GetName() for node in volumes()] == ["subject-001 (synthetic)"]
 
     # Another name is another queue; the first one goes on where it stopped.
     openQueue(panel, cohort, "CD")
@@ -123,7 +123,7 @@ def test_a_case_has_the_views_to_itself_until_the_review_is_left(panel, cohort):
     composite.SetBackgroundVolumeID(own.GetID())
     openQueue(panel, cohort)
     panel.ui.acceptButton.click()
-    assert visible() == ["subject-001 mask"]
+    assert visible() == ["subject-001 (synthetic) mask"]
     for leave, comeBack in (
         (lambda: shell.selectPanel("models"), lambda: shell.selectPanel("review")),
         (shell.exit, shell.enter),
@@ -131,7 +131,7 @@ def test_a_case_has_the_views_to_itself_until_the_review_is_left(panel, cohort):
         leave()
         assert visible() == ["own mask"] and composite.GetBackgroundVolumeID() == own.GetID()
         comeBack()
-        assert visible() == ["subject-001 mask"]
+        assert visible() == ["subject-001 (synthetic) mask"]
         assert composite.GetBackgroundVolumeID() == panel.viewer.volume.GetID()
     # Another reviewer's queue is another one.
     panel.ui.reviewerEdit.text = "CD"

@@ -179,7 +179,7 @@ class ReviewPanel(Panel):
                 raise JobError(
                     "missing_file", case.id, _("no image"), _("at least one image"), _("Make the case again.")
                 )
-            self.viewer.show(case.id, image, self.queue.latestMask(case.id), self._labelNames())
+            self.viewer.show(case.title, image, self.queue.latestMask(case.id), self._labelNames())
         except JobError as error:
             self.viewer.clear()
             self.services.showStatus(error.message)
