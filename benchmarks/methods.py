@@ -227,8 +227,13 @@ def _draw(path: Path, suite: Suite, cases: Cohort) -> Path:
     if suite.name in GENERATED or not sources:
         return write_strip(path, cases)
     made = cases.cases[0]
-    given = next(case for case in suite.cohort.cases if made.id.endswith(case.id))
+    given = _given(suite, made)
     return write_translation(path, made, given, sources[0], suite.channel)
+
+
+def _given(suite: Suite, made: Case) -> Case:
+    """The case that a translation was made from, whose id is the end of its own."""
+    return next(case for case in suite.cohort.cases if made.id.endswith(case.id))
 
 
 def _own_sampler(recipe: Recipe) -> dict[str, Any]:
@@ -258,7 +263,7 @@ def contrast(suite: Suite, made: Cohort) -> dict[str, tuple[float, float]]:
     """
     found = {}
     for case in made.cases:
-        given = next(known for known in suite.cohort.cases if case.id.endswith(known.id))
+        given = _given(suite, case)
         label = given.label_map()
         assert label is not None  # every case of this suite has a finding
         marked = label.array > 0

@@ -18,7 +18,7 @@ from GenerativeAugmentLib import exchange, provenance
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.frozen import writeVolume
 from GenerativeAugmentLib.imageFiles import imageGeometry, readImageInto
-from GenerativeAugmentLib.labelMaps import readSegmentation
+from GenerativeAugmentLib.labelMaps import readSegmentation, segmentNames
 from GenerativeAugmentLib.sliceViews import MASK_FILL, Stage
 
 WINDOW_PERCENTILES = (1.0, 99.0)
@@ -257,11 +257,6 @@ def _isWhole(path: Path) -> bool:
     except (OSError, EOFError, zlib.error):
         return False
     return True
-
-
-def segmentNames(segmentation: Any) -> dict[str, str]:
-    """Id to name."""
-    return {key: segmentation.GetSegment(key).GetName() for key in segmentation.GetSegmentIDs()}
 
 
 def labelValue(segmentId: str, name: str, labelNames: Mapping[int, str]) -> int:

@@ -33,7 +33,7 @@ from GenerativeAugmentLib.jobBuilders import (
 )
 from GenerativeAugmentLib.jobCenter import JobCenter, Outcome, PlannedJob
 from GenerativeAugmentLib.jobRunner import POLL_BUDGET_S
-from GenerativeAugmentLib.labelMaps import nodeValues
+from GenerativeAugmentLib.labelMaps import nodeValues, segmentNames
 from GenerativeAugmentLib.modelFit import INFO
 from GenerativeAugmentLib.parameters import (
     ContrastUnit,
@@ -678,8 +678,7 @@ def _segmentOf(tissueNode: Any, asked: str) -> str:
         return ""
     known: dict[str, str]
     if tissueNode.IsA("vtkMRMLSegmentationNode"):
-        segmentation = tissueNode.GetSegmentation()
-        known = {key: segmentation.GetSegment(key).GetName() for key in segmentation.GetSegmentIDs()}
+        known = segmentNames(tissueNode.GetSegmentation())
     else:
         known = {str(value): "" for value in nodeValues(tissueNode)}
     if asked and asked not in known:

@@ -59,6 +59,11 @@ def readSegmentation(path: Path, names: Mapping[int, str]) -> slicer.vtkMRMLSegm
     return node
 
 
+def segmentNames(segmentation: slicer.vtkSegmentation) -> dict[str, str]:
+    """Id to name of its segments, in their order."""
+    return {key: segmentation.GetSegment(key).GetName() for key in segmentation.GetSegmentIDs()}
+
+
 def nodeValues(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[int]:
     """Label values above 0 that occur in a volume; none in one that has no voxels yet. Raises as `presentValues`."""
     image = volumeNode.GetImageData()

@@ -9,7 +9,7 @@ import slicer
 from GenerativeAugmentLib.errors import JobError, _
 from GenerativeAugmentLib.jobBuilders.lesions import controlPoints, lesionsJob
 from GenerativeAugmentLib.jobCenter import Outcome, PlannedJob
-from GenerativeAugmentLib.labelMaps import nodeValues
+from GenerativeAugmentLib.labelMaps import nodeValues, segmentNames
 from GenerativeAugmentLib.panels.base import Panel
 from GenerativeAugmentLib.panels.modelChooser import ModelChooser
 from GenerativeAugmentLib.parameters import LesionSource, Placement, frozen
@@ -236,6 +236,5 @@ def _segments(node: Any) -> list[tuple[str, str]]:
     if node is None:
         return []
     if node.IsA("vtkMRMLSegmentationNode"):
-        segmentation = node.GetSegmentation()
-        return [(key, segmentation.GetSegment(key).GetName()) for key in segmentation.GetSegmentIDs()]
+        return list(segmentNames(node.GetSegmentation()).items())
     return [(str(value), _("label {value}").format(value=value)) for value in nodeValues(node)]
