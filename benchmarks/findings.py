@@ -129,6 +129,32 @@ def contrast(rows: Sequence[Row]) -> str:
     return markdown(("method", "patients", "contrast before, median (range)", "contrast after"), cells)
 
 
+def removal(folder: Path) -> str:
+    """How much of the lesions that were drawn is gone, and what became of the rest of the head."""
+    rows = read_rows(folder)
+    if not rows:
+        return NOTHING
+    cells = []
+    for row in sorted(rows, key=lambda row: row["budget_minutes"]):
+        before, after, elsewhere = np.array(list(row["errors"].values())).T
+        gone = 1 - after / before
+        cells.append(
+            [
+                f"{row['budget_minutes']:g}",
+                f"{sum(row['iterations'].values()):,}",
+                str(len(before)),
+                f"{before.mean():.0f}",
+                f"{after.mean():.0f}",
+                f"{100 * gone.mean():.0f} ({100 * gone.min():.0f} to {100 * gone.max():.0f})",
+                f"{elsewhere.mean():.0f}",
+            ]
+        )
+    columns = ("core min", "iterations", "patients", "error before", "error after", "% gone (range)", "error elsewhere")
+    longest = max(rows, key=lambda row: row["budget_minutes"])
+    picture = f"../benchmarks/results/{folder.name}/{longest['row']}.jpg"
+    return f"![Drawn lesions that ant-gan was to take away]({picture})\n\n{markdown(columns, cells)}"
+
+
 def _by_patient(row: Row) -> npt.NDArray[np.float64]:
     """Dice of every patient, mean over the seeds, by patient."""
     seeds = [row["seeds"][seed]["by_patient"] for seed in sorted(row["seeds"])]

@@ -8,8 +8,8 @@
 
 The budget is what two cores do in five minutes, in minutes of one core, so that rows measured on one thread, two at a
 time, stand beside rows measured on two threads. The iterations that fill it are found by a short training first and
-kept, so a run that was stopped goes on where it was. Recipes that differ in their sampler alone share one training. A
-method that asks for what this machine does not have says so in its row.
+kept, so a run that was stopped goes on where it was; other seeds are given as many. Recipes that differ in their
+sampler alone share one training. A method that asks for what this machine does not have says so in its row.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
     suite = suite_of(recipe, WORK / "data")
     name = row_name(recipe.name, seed)
     taught = load_recipe(TRAINED_AS.get(recipe.name, recipe.name))
-    plan = plan_for(taught.name, taught, suite, minutes, console)
+    plan = plan_for(taught.name, taught, suite, minutes, console) if seed == 1 else plan_of(taught.name, minutes)
     iterations, base = plan.iterations, row_name(taught.name, seed)
     package = train_row(base, taught, suite, iterations, seed, console)
     untrained = train_row(f"{base}-untrained", taught, suite, dict.fromkeys(iterations, 1), seed, Silent(), rate=1e-12)
@@ -88,7 +88,7 @@ def measure(recipe: Recipe, seed: int, minutes: float, console: Console) -> None
             "seed": seed,
             "budget_minutes": minutes,
             "iterations": iterations,
-            "core_minutes": sum(plan.core_seconds[name] * count for name, count in iterations.items()) / 60,
+            "core_minutes": plan.core_minutes,
             **found,
             "untrained": _score_untrained(suite, nothing, seed),
             "flat": _score_flat(suite, found["refused"], seed),
@@ -140,10 +140,10 @@ def row_name(recipe: str, seed: int) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """Iterations of every stage, and the seconds of one core that an iteration of it costs."""
+    """Iterations of every stage, and the minutes of one core that they cost."""
 
     iterations: dict[str, int]
-    core_seconds: dict[str, float]
+    core_minutes: float
 
 
 def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: Console) -> Plan:
@@ -169,7 +169,21 @@ def plan_for(name: str, recipe: Recipe, suite: Suite, minutes: float, console: C
         planned = {name: max(1, round(count * share)) if count > 1 else count for name, count in wanted.items()}
         kept = {"recipe": asked, "iterations": planned, "core_seconds": costs}
         write_json(path, kept)
-    return Plan(kept["iterations"], kept["core_seconds"])
+    seconds = sum(kept["core_seconds"][name] * count for name, count in kept["iterations"].items())
+    return Plan(kept["iterations"], seconds / 60)
+
+
+def plan_of(name: str, minutes: float) -> Plan:
+    """What the first seed was given: another machine or hour would hold other iterations, and seeds are to compare.
+
+    Raises:
+        click.ClickException: the first seed was not measured for this budget.
+    """
+    path = RESULTS / f"{name}.json"
+    row = read_kept(path)
+    if row is None or "failed" in row or row["budget_minutes"] != minutes:
+        raise click.ClickException(f"{path}: no row of {minutes:g} minutes; measure seed 1 first")
+    return Plan(row["iterations"], row["core_minutes"])
 
 
 def train_row(

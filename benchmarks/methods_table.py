@@ -78,6 +78,7 @@ def write_tables(results: Path, document: Path = DOCUMENT) -> None:
         "longer": _longer(good, longer),
         "contrast": findings.contrast(good),
         "ordering": findings.ordering(good),
+        "removal": findings.removal(results.parent / "removal"),
         "covariates": findings.covariates(results.parent / "covariates"),
         "sampling": findings.sampling(results.parent),
         "low-data": findings.low_data(results.parent / "augmentation"),

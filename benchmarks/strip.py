@@ -27,14 +27,23 @@ def write_strip(path: Path, cohort: Cohort) -> Path:
     return _save(contact_sheet(shown, label_names=cohort.label_names, width=WIDTH), path)
 
 
-def write_translation(path: Path, made: Case, given: Case, source: str, channel: str) -> Path:
-    """Write source, result, real target and their difference, and return the picture's path."""
+def write_translation(path: Path, made: Case, given: Case, source: str, channel: str, truth: str | None = None) -> Path:
+    """Write source, result, real target and their difference, and return the picture's path.
+
+    Args:
+        path: JPEG.
+        made: the translated case.
+        given: what it was made from.
+        source: channel of `given` that it was made from.
+        channel: channel of `made`.
+        truth: channel of `given` that it should be; `channel` when None.
+    """
     before = given.volume(source)
     flat = before.array.shape[2] == 1
     panel = translation_panel(
         before,
         made.volume(channel),
-        given.volume(channel),
+        given.volume(truth or channel),
         planes=("axial",) if flat else ("axial", "sagittal"),
         # Over a picture of one small plane there is no room for both.
         titles=(source if flat else f"{source}, {given.id}", channel, channel),

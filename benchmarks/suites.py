@@ -13,6 +13,8 @@ import numpy as np
 from genaug.case import Case, write_case
 from genaug.cohort import Cohort, Part
 from genaug.files import writing_folder
+from genaug.imageio import read_volume
+from genaug.lesions import InsertParameters, insert_lesions
 from genaug.readers import read_cohort
 from genaug.recipe import Recipe
 from genaug.split import split_by_ids
@@ -149,6 +151,13 @@ From patient to patient the scale of MR intensities differs by a factor of up to
 one image cannot know which scale the scanner had for the other; an error would say little else.
 """
 
+WHITE_MATTER = range(81, 89)
+"""Of all lobes, by the values of the heads' region labels (DLMUSE)."""
+SLAB, SLAB_FROM = 20, 0.55
+"""Planes of 2 mm that a head is cut to, and the share of its white matter that lies below them."""
+DRAWN = InsertParameters(count=3, diameter_mm=(10, 24), contrast=(-8, -5), contrast_unit="spread", margin_mm=0.0)
+"""Lesions that a reader cannot miss; T1 has the dark ones of old strokes and cysts."""
+
 
 def neighbours(folder: Path) -> Cohort:
     """Two pairs of planes a hippocampus, the second put where the first one lies: tissue moves from one to the next."""
@@ -202,6 +211,46 @@ def _scale(volume: Volume) -> float:
 
 def _scaled(volume: Volume, scale: float) -> Volume:
     return with_changes(volume, array=np.rint(scale * volume.array).astype(np.int16))
+
+
+def drawn_heads(folder: Path) -> Cohort:
+    """T1 of 30 healthy heads (IXI), every other one with three dark lesions drawn into its white matter.
+
+    Channel "T1" shows the lesions, which the label map marks, and "healthy" the same head without them. A slab through
+    the white matter, the same of all heads, lest planes with lesions come from other heights than those without. The
+    last five heads with lesions test.
+    """
+
+    def build(written: Path) -> Cohort:
+        cases = []
+        for index, path in enumerate(sorted((data_folder("ixi_heads") / "t1").glob("*.nii.gz"))):
+            name = path.name.removesuffix("_T1.nii.gz")
+            (regions,) = (data_folder("ixi_heads") / "labels").glob(f"{name}*")
+            image, region = read_volume(path, "MR"), read_volume(regions, LABEL)
+            white = with_changes(region, array=np.isin(region.array, WHITE_MATTER).astype(np.uint8))
+            image, white = _slab(_scaled(image, _scale(image)), white)
+            marked, shown = np.zeros_like(white.array), image
+            if index % 2 == 0:
+                lesions = insert_lesions(image, white, DRAWN, seed=index)
+                marked, shown = (lesions.mask.array > 0).astype(np.uint8), lesions.image
+            images = {"T1": shown, "healthy": image}
+            cases.append(write_case(written, name, name, images, with_changes(white, array=marked)))
+        channels = {"T1": "MR", "healthy": "MR"}
+        return Cohort(name="drawn lesions", root=written, channels=channels, label_names={1: "lesion"}, cases=cases)
+
+    cohort = _written_once(folder / "drawn_heads", build)
+    ill = [case.patient for case in cohort.cases[::2]]
+    return split_by_ids(cohort, test=ill[-5:])
+
+
+def _slab(*volumes: Volume) -> list[Volume]:
+    """The same axial planes of a head's volumes, the last of which is its white matter; its axes are P, S and R."""
+    affine = volumes[-1].affine.copy()
+    held = np.flatnonzero(volumes[-1].array.any(axis=(0, 2)))
+    first = int(held[0] + SLAB_FROM * len(held))
+    affine[:3, 3] += first * affine[:3, 1]
+    planes = slice(first, first + SLAB)
+    return [with_changes(v, array=np.ascontiguousarray(v.array[:, planes]), affine=affine) for v in volumes]
 
 
 def slices(folder: Path) -> Cohort:

@@ -27,6 +27,8 @@ from genaug.networks.base import Batch
 
 SCALE = 32767.0
 """int16 per unit of model intensity."""
+FINDING_VOXELS = 4096
+"""Most voxels of a case's or plane's findings that are kept to place windows by."""
 
 
 Field = tuple[Size, Size]
@@ -139,6 +141,7 @@ class TensorStore:
         self._available = np.array(index.available, dtype=bool)
         self._sides: list[Side] = index.sides or ["both"] * len(self.cases)
         self._only = index.planes or [None] * len(self.cases)
+        self._voxels: dict[tuple[int, int | None], npt.NDArray[np.intp]] = {}
         self._items = self._list_items("target")
         self._partners = self._list_items("source") if self.roles.unpaired else []
 
@@ -162,12 +165,14 @@ class TensorStore:
         fields = 2 if self.roles.unpaired else int(not self.roles.source)
         kind = next((labels.dtype for labels in self._labels if labels is not None), None)
         cuts = _Cuts.empty(len(chosen), count, self.window, kind, fields)
-        for place, one in enumerate(chosen):
-            self._cut(*one, rng, cuts.at(place, slice(targets if self.roles.unpaired else count)))
+        shown: list[_Place] = []
         if self.roles.unpaired:
-            for place, one in enumerate(given):
-                self._cut(*one, rng, cuts.at(place, slice(targets, count), field=1))
-        # What is known of a translation is known of what it is made from.
+            shown = [self._cut(*one, rng, cuts.at(i, slice(targets, count), field=1)) for i, one in enumerate(given)]
+        for i, one in enumerate(chosen):
+            # Cut elsewhere, it would teach a critic how places differ, and not what a finding is.
+            place = shown[i] if self.roles.findings else None
+            self._cut(*one, rng, cuts.at(i, slice(targets if shown else count), labelled=not shown), place)
+        # What is known of a translation is known of what it is made from, its labels too.
         cases = [entry for entry, _ in given]
         available = self._draw_available(cases, rng) if self.roles.missing else None
         vectors = self._vectors[cases] if self.roles.covariates else None
@@ -215,26 +220,55 @@ class TensorStore:
         held = [True] * len(self.roles.target) + self._available[entry].tolist()
         return np.ascontiguousarray(images[held])
 
-    def _cut(self, case: int, plane: int | None, rng: np.random.Generator, into: _Cuts) -> None:
-        """A window of one item, straight into its place in the batch."""
+    def _cut(
+        self, case: int, plane: int | None, rng: np.random.Generator, into: _Cuts, place: _Place | None = None
+    ) -> _Place:
+        """A window of one item, of any place if not of `place`, straight into its place in the batch."""
         images = self._images[case] if plane is None else self._planes(case, plane)
         size = images.shape[1:]
-        start = [int(rng.integers(0, n - w + 1)) for n, w in zip(size, self.window)]
+        room = [n - w for n, w in zip(size, self.window)]
+        place = self._draw_place(case, plane, room, rng) if place is None else place
+        start = [round(share * free) for share, free in zip(place.shares, room)]
         shift = [int(rng.integers(-self.shift, self.shift + 1)) if self.shift else 0 for _ in self.window]
-        mirrored = self.flip and bool(rng.integers(2))
         _window(images, start, shift, into.images)
         whole = self._labels[case] if self._labels else None
-        if whole is not None:
-            assert into.labels is not None  # there is room for them where a case has any
+        if whole is not None and into.labels is not None:
             labels = whole if plane is None else whole[..., plane]
             _window(labels[None], start, shift, into.labels[None], background=0)
         if into.inside is not None:
             self._mark_inside(case, [first + moved for first, moved in zip(start, shift)], into.inside)
-        if mirrored:
+        if place.mirrored:
             for array in (into.images, into.labels, into.inside):
                 if array is not None:
                     axis = array.ndim - len(self.window)
                     array[...] = np.flip(array, axis).copy()
+        return place
+
+    def _draw_place(self, case: int, plane: int | None, room: Sequence[int], rng: np.random.Generator) -> _Place:
+        """Where to cut a window that may start from 0 to `room` along each axis; where there are findings, one of them.
+
+        Anywhere else the source shows none of what is to go, and nothing can be learnt from it.
+        """
+        found = self._found(case, plane)
+        if len(found):
+            voxel = found[int(rng.integers(len(found)))]
+            low = [max(0, int(at) - w + 1) for at, w in zip(voxel, self.window)]
+            high = [min(int(at), free) for at, free in zip(voxel, room)]
+        else:
+            low, high = [0] * len(room), list(room)
+        start = [int(rng.integers(a, b + 1)) for a, b in zip(low, high)]
+        shares = tuple(first / free if free else 0.0 for first, free in zip(start, room))
+        return _Place(shares, self.flip and bool(rng.integers(2)))
+
+    def _found(self, case: int, plane: int | None) -> npt.NDArray[np.intp]:
+        """(N, axes): voxels of the findings that are to be taken away, spread evenly over all of them."""
+        labels = self._labels[case] if self.roles.findings else None
+        if labels is None:
+            return np.empty((0, len(self.window)), dtype=np.intp)
+        if (case, plane) not in self._voxels:
+            voxels = np.argwhere(labels if plane is None else labels[..., plane])
+            self._voxels[case, plane] = voxels[:: 1 + len(voxels) // FINDING_VOXELS].copy()
+        return self._voxels[case, plane]
 
     def _planes(self, case: int, plane: int) -> npt.NDArray[np.int16]:
         """(target + source * offsets, I, J): a plane of the targets, and of the sources those at the offsets."""
@@ -251,6 +285,19 @@ class TensorStore:
         scanned = tuple(slice(max(b - first, 0), max(b + n - first, 0)) for first, b, n in ends)
         inside[...] = 0
         inside[(slice(None), *scanned)] = 1
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a window is cut.
+
+    Attributes:
+        shares: of the room that it has along each axis, in [0, 1]; so cases of different size have places in common.
+        mirrored: whether it is mirrored afterwards.
+    """
+
+    shares: tuple[float, ...]
+    mirrored: bool
 
 
 @dataclass(frozen=True)
@@ -281,11 +328,11 @@ class _Cuts:
             np.empty((count, fields, *window), dtype=np.float32) if fields else None,
         )
 
-    def at(self, place: int, channels: slice, field: int = 0) -> _Cuts:
-        """The room of one item, of some of its channels, and of one field of view."""
+    def at(self, place: int, channels: slice, field: int = 0, labelled: bool = True) -> _Cuts:
+        """The room of one item, of some of its channels, of one field of view, and of its labels if it has any."""
         return _Cuts(
             self.images[place, channels],
-            None if self.labels is None else self.labels[place],
+            self.labels[place] if labelled and self.labels is not None else None,
             None if self.inside is None else self.inside[place, field : field + 1],
         )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from genaug.networks import Batch
-from genaug.tensors import Roles, StoreWriter, TensorStore
+from genaug.tensors import FINDING_VOXELS, Roles, StoreWriter, TensorStore
 
 
 @pytest.fixture
@@ -110,3 +110,43 @@ def test_every_label_keeps_its_channel_however_many_there_are(tmp_path, count):
     one_hot = TensorStore(tmp_path, (4, 4, 4)).batch([0], np.random.default_rng(0)).target[0, 1:]
     assert one_hot[:, :3, 0, 0].argmax(dim=0).tolist() == [count - 1, 1, 0]
     assert torch.equal((one_hot > 0).sum(dim=0), torch.ones(4, 4, 4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_a_window_of_the_source_shows_a_finding_and_that_of_the_target_the_same_place(tmp_path, dimension):
+    """The intensities tell where a window is from: it is the ramp along every axis that tells a shift or a mirror."""
+    size = (48, 40, 6)
+    ramps = np.stack([np.broadcast_to(r, size) for r in np.ogrid[:48, :40, :6][:2]])
+    image = ((ramps[0] + 50 * ramps[1]) / 3000)[None].astype(np.float32)
+    found = np.zeros(size, np.uint8)
+    found[40:44, 3:6, 2:4] = 3
+    roles = Roles(target=["A"], source=["A"], unpaired=True)
+    writer = StoreWriter(tmp_path, roles, dimension)
+    writer.add("ill", image, found, ((0, 0, 0), size), side="source", planes=[2, 3] if dimension == 2 else None)
+    writer.add("well", image, None, ((0, 0, 0), size), side="target")
+    writer.finish()
+    store = TensorStore(tmp_path, (16, 16, 6)[:dimension], flip=True)
+    batch = store.batch([0] * 32, np.random.default_rng(0))
+    flat = batch.found.reshape(32, -1)
+    assert flat.any(dim=1).all(), "every window shows some of the finding, which is a fiftieth of the plane"
+    assert torch.equal(batch.source, batch.target)
+    # Its mask lies where it is, mirrored or not.
+    ill = torch.from_numpy(image[0][found > 0])
+    marked = batch.source[batch.found > 0]
+    assert torch.isin((marked * 3000).round(), (ill * 3000).round()).all()
+    starts = batch.source.reshape(32, -1).min(dim=1).values.unique()
+    assert len(starts) > 10, "but windows lie in many places around it"
+
+
+def test_findings_are_sought_by_windows_whatever_their_size(tmp_path):
+    """Of a large finding so few voxels are kept to place windows by that memory stays small, and from all over it."""
+    size = (200, 200, 1)
+    found = np.zeros(size, np.uint8)
+    found[:, 20:180] = 1
+    writer = StoreWriter(tmp_path, Roles(target=["A"], source=["A"], unpaired=True), 2)
+    writer.add("ill", np.zeros((1, *size), np.float32), found, ((0, 0, 0), size), side="source")
+    writer.add("well", np.ones((1, *size), np.float32), None, ((0, 0, 0), size), side="target")
+    writer.finish()
+    kept = TensorStore(tmp_path, (16, 16))._found(0, 0)
+    assert len(kept) <= FINDING_VOXELS
+    assert kept.min(axis=0).tolist() == [0, 20] and (kept.max(axis=0) >= [198, 170]).all()

@@ -265,6 +265,36 @@ def test_a_change_is_free_within_the_finding_alone():
         LOSSES["kept"]({"generated": source}, Batch(images(), source=source), play())
 
 
+def test_a_critic_may_look_at_the_findings_alone():
+    """What a network gets to hear comes from the patches that show where the finding was, and from no others."""
+    critic, found = build_critic(tiny_network("patch_critic", conditional=False), SIGNATURE), torch.zeros(2, 1, 32, 32)
+    found[:, :, 4:8, 4:8] = 1
+    source, target = images(seed=1), images(seed=2)
+    batch, made = Batch(target, source=source, found=found), images(seed=3).requires_grad_(True)
+    scores = critic(made)
+    weighed = torch.nn.functional.interpolate(found, size=scores.shape[2:], mode="area")
+    for game, cost in (("least_squares", (scores - 1) ** 2), ("hinge", -scores)):
+        loss = LOSSES["adversarial"](
+            {"generated": made}, batch, play(critics={"critic": critic}), game=game, at_findings=True
+        )
+        assert loss.item() == pytest.approx(float((cost.detach() * weighed).sum() / weighed.sum()), abs=1e-6)
+    (gradient,) = torch.autograd.grad(loss, made)
+    assert gradient[..., :8, :8].abs().max() > 0
+    judge = CRITIC_LOSSES["adversarial"]
+    options = {"game": "hinge", "at_findings": True}
+    told = judge(critic, {"generated": made}, batch, play(), **options).item()
+    everywhere = Batch(target, source=source, found=torch.ones_like(found))
+    plain = judge(critic, {"generated": made}, batch, play(), game="hinge").item()
+    assert judge(critic, {"generated": made}, everywhere, play(), **options).item() == pytest.approx(plain, rel=1e-5)
+    assert told != pytest.approx(plain, rel=1e-3)
+    nothing = Batch(target, source=source, found=torch.zeros_like(found))
+    assert judge(critic, {"generated": made}, nothing, play(), **options).item() == 0
+    with pytest.raises(Lacking, match="takes findings away"):
+        judge(critic, {"generated": made}, Batch(target, source=source), play(), **options)
+    with pytest.raises(Lacking, match="one of patches"):
+        judge(lambda x: x.mean(dim=(1, 2, 3))[:, None], {"generated": made}, batch, play(), **options)
+
+
 def test_a_window_that_nobody_asked_for_is_that_of_the_typical_case(tmp_path):
     """One case is three times as wide: a window of its size would be padding to all others."""
     cases = []

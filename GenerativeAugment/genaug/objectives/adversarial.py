@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from lightning_fabric import is_wrapped
 from torch import Tensor, nn
 
-from genaug.objectives.base import Batch, Outputs, Play, judged, layers_of, named
+from genaug.objectives.base import Batch, Outputs, Play, found_in, judged, layers_of, mean_at, named
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -35,6 +35,7 @@ def adversarial(
     critic: str = "critic",
     game: Game = "wasserstein",
     fake: str = "generated",
+    at_findings: bool = False,
 ) -> Tensor:
     """What the network minimises: the critic's scores of its fakes should look real.
 
@@ -46,15 +47,19 @@ def adversarial(
         game: "wasserstein" (Arjovsky 2017), "least_squares" (Mao 2017), "hinge" (Lim 2017) or "bce" (Goodfellow 2014,
             the non-saturating form).
         fake: which output is judged.
+        at_findings: only where the finding is that is to go. Most patches of a window show none of it and look real
+            from the start; their mean outweighs the few that do not.
     """
     scores = play.judgement(critic, fake, outputs, batch)[-1]
     if game in ("wasserstein", "hinge"):
-        return -scores.mean()
-    if game == "least_squares":
-        return ((scores - 1) ** 2).mean()
-    if game == "bce":
-        return F.softplus(-scores).mean()
-    raise ValueError(f"unknown game {game!r}")
+        costs = -scores
+    elif game == "least_squares":
+        costs = (scores - 1) ** 2
+    elif game == "bce":
+        costs = F.softplus(-scores)
+    else:
+        raise ValueError(f"unknown game {game!r}")
+    return mean_at(costs, found_in(batch)) if at_findings else costs.mean()
 
 
 def critic_adversarial(
@@ -65,11 +70,17 @@ def critic_adversarial(
     game: Game = "wasserstein",
     fake: str = "generated",
     real: str = "target",
+    at_findings: bool = False,
 ) -> Tensor:
-    """What the critic minimises in the same game; its fakes carry no gradient to the network."""
+    """What the critic minimises in the same game; its fakes carry no gradient to the network.
+
+    With `at_findings`, see `adversarial`, a real case counts at the same place: it is cut where its source has one.
+    """
     true: Tensor = critic(judged(named(real, outputs, batch), batch, fake))
     false: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch, fake))
     of_real, of_fake = _costs(game)
+    if at_findings:
+        return mean_at(of_real(true), found_in(batch)) + mean_at(of_fake(false), found_in(batch))
     return of_real(true).mean() + of_fake(false).mean()
 
 

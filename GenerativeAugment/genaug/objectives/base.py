@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genaug.networks.base import Batch, Outputs, Signature, System
@@ -128,6 +129,29 @@ def mean_inside(values: Tensor, batch: Batch, inside: Tensor | None = None) -> T
     return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp(min=1)
 
 
+def found_in(batch: Batch) -> Tensor:
+    """Where the source shows what is to be taken away, (B, 1, *S).
+
+    Raises:
+        Lacking: the batch does not say.
+    """
+    if batch.found is None:
+        raise Lacking("only a method that takes findings away knows where they are; its source is its target's channel")
+    return batch.found
+
+
+def mean_at(values: Tensor, place: Tensor) -> Tensor:
+    """Mean of a critic's patch values (B, 1, *patches), each weighed by how much of `place` (B, 1, *S) lies in it.
+
+    Raises:
+        Lacking: for a critic that gives a case one value.
+    """
+    if values.ndim != place.ndim:
+        raise Lacking("a critic of one value a case cannot tell findings from the rest; use one of patches")
+    shares = F.interpolate(place, size=values.shape[2:], mode="area")
+    return (values * shares).sum() / shares.sum().clamp(min=1e-3)
+
+
 __all__ = [
     "Batch",
     "CriticTerm",
@@ -136,8 +160,10 @@ __all__ = [
     "Outputs",
     "Play",
     "field_of",
+    "found_in",
     "judged",
     "layers_of",
+    "mean_at",
     "mean_inside",
     "named",
 ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genaug.networks.pool import PoolCritic
 from genaug.objectives.adversarial import Game, critic_adversarial
-from genaug.objectives.base import Batch, Lacking, Outputs, Play, field_of, mean_inside, named
+from genaug.objectives.base import Batch, Lacking, Outputs, Play, field_of, found_in, mean_inside, named
 
 
 def cycle(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
@@ -36,9 +36,8 @@ def kept(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     Raises:
         Lacking: the batch does not say where the findings are.
     """
-    if batch.found is None or batch.source is None:
-        raise Lacking("only a method that takes findings away knows where they are; its source is its target's channel")
-    errors = F.l1_loss(outputs["generated"], batch.source, reduction="none") * (1 - batch.found)
+    found = found_in(batch)
+    errors = F.l1_loss(outputs["generated"], named("source", {}, batch), reduction="none") * (1 - found)
     return mean_inside(errors, batch, field_of("source", batch))
 
 
