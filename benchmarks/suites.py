@@ -133,7 +133,7 @@ def _asked_otherwise(folder: Path) -> Suite:
 OWN_DATA: dict[str, Callable[[Path], Suite]] = {
     "countersynth": _asked_otherwise,
     "ddm": _moved,
-    "ant-gan": lambda _: _sarcoma_suite("findings", sarcoma(), "mr_t1"),
+    "ant-gan": lambda _: _sarcoma_suite("findings", sarcoma(), "mr_t1", window=None),
     "mustgan": lambda folder: _several_sources(brain_tumour(folder, complete=True)),
 }
 """Translations that need other data than their conditions tell.
