@@ -7,9 +7,11 @@ python -m benchmarks.removal --minutes 32     for longer
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import click
 import numpy as np
+from genaug.case import Case
 from genaug.cohort import Cohort
 from genaug.evaluation.masks import body_mask
 from genaug.files import write_json
@@ -21,9 +23,10 @@ from genaug.translation import translate
 from benchmarks.data import ROOT
 from benchmarks.methods import MINUTES, WORK, plan_for, train_row
 from benchmarks.methods_table import write_tables
-from benchmarks.strip import write_translation
+from benchmarks.strip import WIDTH, save_picture
 from benchmarks.suites import Suite, drawn_heads
 from demo.console import Console
+from demo.pictures import translation_panel
 
 RESULTS = ROOT / "benchmarks" / "results" / "removal"
 METHOD = "ant-gan"
@@ -46,7 +49,7 @@ def main(minutes: float) -> None:
     shutil.rmtree(output, ignore_errors=True)
     made = translate(package, given, output, TranslationParameters(prefix=row), 1, "cpu", Silent())
     found = errors(given, made)
-    write_translation(RESULTS / f"{row}.jpg", made.cases[0], given.cases[0], SOURCE, SOURCE, TRUTH)
+    draw(RESULTS / f"{row}.jpg", given.cases[0], made.cases[0])
     told = {"row": row, "recipe": METHOD, "budget_minutes": minutes, "iterations": iterations, "errors": found}
     write_json(RESULTS / f"{row}.json", told)
     for case, (before, after, elsewhere) in found.items():
@@ -68,6 +71,27 @@ def errors(given: Cohort, made: Cohort) -> dict[str, tuple[float, float, float]]
         before, after = (np.abs(case.volume(SOURCE).array - truth) for case in (ill, healed))
         found[ill.id] = (float(before[lesion].mean()), float(after[lesion].mean()), float(after[rest].mean()))
     return found
+
+
+def draw(path: Path, ill: Case, healed: Case) -> None:
+    """The axial plane that shows most of the lesions: with them, without, and as it was before they were drawn."""
+    label = ill.label_map()
+    assert label is not None  # the lesions are drawn by it
+    # The second axis of these heads runs upwards.
+    across, _, deep = np.array(label.shape) // 2
+    voxel = [across, int(label.array.sum(axis=(0, 2)).argmax()), deep, 1]
+    figure = translation_panel(
+        ill.volume(SOURCE),
+        healed.volume(SOURCE),
+        ill.volume(TRUTH),
+        planes=("axial",),
+        titles=("lesions drawn", "taken away", "before"),
+        # What was drawn into a real image is no real image.
+        origins=("SYNTHETIC", "SYNTHETIC", "REAL"),
+        position=tuple((label.affine @ voxel)[:3]),
+        width=WIDTH,
+    )
+    save_picture(figure, path)
 
 
 if __name__ == "__main__":

@@ -24,36 +24,28 @@ def write_strip(path: Path, cohort: Cohort) -> Path:
     channel = next(iter(cohort.channels))
     # A column is too narrow for an id beside the badge; they are the first ones, in order.
     shown = [Exhibit(case.volume(channel), "SYNTHETIC", "", case.label_map()) for case in cohort.cases[:SHOWN]]
-    return _save(contact_sheet(shown, label_names=cohort.label_names, width=WIDTH), path)
+    return save_picture(contact_sheet(shown, label_names=cohort.label_names, width=WIDTH), path)
 
 
-def write_translation(path: Path, made: Case, given: Case, source: str, channel: str, truth: str | None = None) -> Path:
-    """Write source, result, real target and their difference, and return the picture's path.
-
-    Args:
-        path: JPEG.
-        made: the translated case.
-        given: what it was made from.
-        source: channel of `given` that it was made from.
-        channel: channel of `made`.
-        truth: channel of `given` that it should be; `channel` when None.
-    """
+def write_translation(path: Path, made: Case, given: Case, source: str, channel: str) -> Path:
+    """Write source, result, real target and their difference, and return the picture's path."""
     before = given.volume(source)
     flat = before.array.shape[2] == 1
     panel = translation_panel(
         before,
         made.volume(channel),
-        given.volume(truth or channel),
+        given.volume(channel),
         planes=("axial",) if flat else ("axial", "sagittal"),
         # Over a picture of one small plane there is no room for both.
         titles=(source if flat else f"{source}, {given.id}", channel, channel),
         unit="HU" if made.modalities[channel] == "CT" else "",
         width=WIDTH,
     )
-    return _save(panel, path)
+    return save_picture(panel, path)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_picture(figure: Figure, path: Path) -> Path:
+    """Write the figure as JPEG and return its path."""
     with io.BytesIO() as written:
         Image.open(io.BytesIO(png(figure))).convert("RGB").save(written, "JPEG", quality=85)
         write_bytes(path, written.getbuffer())

@@ -8,7 +8,7 @@ from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.jobs.handlers.translate import _read
 from genaug.networks import Batch, Signature, build_critic, build_system
-from genaug.networks.translators import mean_source
+from genaug.networks.translators import BOUND, mean_source, on_source
 from genaug.objectives import CRITIC_LOSSES, LOSSES, Play
 from genaug.objectives.base import Lacking
 from genaug.objectives.texture import gram
@@ -56,13 +56,35 @@ def test_the_cycle_of_the_identity_pair_is_free():
     assert LOSSES["cycle"](off, batch, play()).item() == pytest.approx(1.0)
 
 
-def test_a_pair_that_starts_at_its_sources_is_near_the_identity_both_ways():
+def bounded(intensities):
+    """What a network that starts at its source can make of it: a tanh reaches neither of its ends."""
+    return intensities.clamp(-BOUND, BOUND)
+
+
+def test_a_pair_that_starts_at_its_sources_is_the_identity_both_ways():
     system = build_system(tiny_network("cycle_pair", from_source=True), SIGNATURE)
     batch = Batch(images(), source=images(seed=1))
+    batch.source[0, 0, 0] = -1
     outputs = system(batch, torch.Generator())
-    torch.testing.assert_close(outputs["generated"], torch.tanh(batch.source))
-    torch.testing.assert_close(outputs["reversed"], torch.tanh(batch.target))
-    torch.testing.assert_close(outputs["cycle_source"], torch.tanh(torch.tanh(batch.source)))
+    torch.testing.assert_close(outputs["generated"], bounded(batch.source))
+    torch.testing.assert_close(outputs["reversed"], bounded(batch.target))
+    torch.testing.assert_close(outputs["cycle_source"], bounded(batch.source))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_difference_is_added_as_intensity_and_comes_back_from_beyond_the_ends(dtype):
+    """Where a source is brightest a target may be dark: the gradient is whole there, and only leads back inwards."""
+    source = torch.tensor([-1.0, -0.5, 0.0, 1.0, 1.0]).view(1, 1, 1, 5)
+    difference = torch.tensor([0.25, 0.25, -0.5, 0.5, -2.0], dtype=dtype).view_as(source).requires_grad_(True)
+    batch = Batch(source, source=source)
+    made = torch.tanh(on_source(difference, batch, SIGNATURE))
+    expected = torch.tensor([-0.75, -0.25, -0.5, BOUND, -0.999]).view_as(source)
+    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+    # A step down the gradient of the sum darkens, one of its opposite brightens.
+    (darker,) = torch.autograd.grad(made.sum(), difference, retain_graph=True)
+    assert darker.flatten().tolist() == pytest.approx([1, 1, 1, 1, 0], abs=0.02)
+    (brighter,) = torch.autograd.grad(-made.sum(), difference)
+    assert brighter.flatten().tolist() == pytest.approx([-1, -1, -1, 0, -1], abs=0.02)
 
 
 def test_the_other_direction_has_the_sources_channels():
@@ -261,6 +283,10 @@ def test_a_change_is_free_within_the_finding_alone():
     assert LOSSES["kept"]({"generated": source + 0.5 * found}, batch, play()).item() == 0
     share = float((1 - found).mean())
     assert LOSSES["kept"]({"generated": source + 0.5}, batch, play()).item() == pytest.approx(0.5 * share)
+    rim = torch.zeros_like(found)
+    rim[:, :, 6:18, 6:18] = 1
+    assert LOSSES["kept"]({"generated": source + 0.5 * rim}, batch, play(), margin=2).item() == 0
+    assert LOSSES["kept"]({"generated": source + 0.5 * rim}, batch, play(), margin=1).item() > 0
     with pytest.raises(Lacking, match="takes findings away"):
         LOSSES["kept"]({"generated": source}, Batch(images(), source=source), play())
 
@@ -458,7 +484,7 @@ def test_a_translator_starts_at_its_source_and_takes_other_windows(kind, dimensi
     batch = Batch(images(size=window), source=images(size=window, seed=1))
     with torch.no_grad():
         outputs = system(batch, torch.Generator())
-        torch.testing.assert_close(outputs["generated"], torch.tanh(batch.source))
+        torch.testing.assert_close(outputs["generated"], bounded(batch.source))
         alone = system(Batch(batch.target[:1], source=batch.source[:1]), torch.Generator())
     torch.testing.assert_close(alone["generated"], outputs["generated"][:1])
 
@@ -469,7 +495,7 @@ def test_a_translator_that_is_not_told_to_start_at_its_source_does_not(kind):
     batch = Batch(images(), source=images(seed=1))
     with torch.no_grad():
         outputs = system(batch, torch.Generator())
-    assert not torch.allclose(outputs["generated"], torch.tanh(batch.source), atol=0.1)
+    assert not torch.allclose(outputs["generated"], bounded(batch.source), atol=0.1)
 
 
 def test_a_plane_of_attention_reaches_across_the_window():
@@ -486,8 +512,8 @@ def test_each_block_of_a_cascade_corrects_the_one_before():
     batch = Batch(images(), source=images(seed=1))
     torch.nn.init.constant_(system.blocks[1].final_conv.bias, 0.5)
     streams = system(batch, torch.Generator())["streams"]
-    torch.testing.assert_close(streams[:, :1], torch.tanh(batch.source))
-    torch.testing.assert_close(streams[:, 1:2], torch.tanh(batch.source + 0.5))
+    torch.testing.assert_close(streams[:, :1], bounded(batch.source))
+    torch.testing.assert_close(streams[:, 1:2], bounded(batch.source + 0.5))
     torch.testing.assert_close(streams[:, 2:], streams[:, 1:2])
 
 

@@ -47,11 +47,12 @@ class CascadeTranslator(ImageToImage):
         return {"raw": every[-1], "generated": made[-1], "streams": torch.cat(made, dim=1)}
 
     def _refined(self, batch: Batch) -> list[Tensor]:
-        empty = batch.target.new_zeros(len(batch.target), self.signature.channels, *batch.target.shape[2:])
-        raw = self.based(empty, batch)
+        difference = batch.target.new_zeros(len(batch.target), self.signature.channels, *batch.target.shape[2:])
+        raw = self.based(difference, batch)
         every = []
         for block in self.blocks:
             seen = torch.cat([required(batch), activate(raw, self.signature.image_channels)], dim=1)
-            raw = raw + block(seen)
+            difference = difference + block(seen)
+            raw = self.based(difference, batch)
             every.append(raw)
         return every

@@ -27,16 +27,26 @@ def identity(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
     return _errors("identity", outputs, batch)
 
 
-def kept(outputs: Outputs, batch: Batch, play: Play) -> Tensor:
+def kept(outputs: Outputs, batch: Batch, play: Play, margin: int = 0) -> Tensor:
     """Mean absolute change outside the findings that are to be taken away (the abnormality mask of Sun 2020).
 
     A critic alone says what has to go, and nothing else need stay: planes with findings come from other heights than
     those without, and a network that changes the whole image fools it first.
 
+    Args:
+        outputs: with "generated".
+        batch: with the source and its findings.
+        play: not used.
+        margin: voxels around a finding that are as free as it is. A finding fades beyond the border that was drawn
+            around it, and what of it has to stay is left as a rim.
+
     Raises:
         Lacking: the batch does not say where the findings are.
     """
     found = found_in(batch)
+    if margin:
+        grow = F.max_pool2d if found.ndim == 4 else F.max_pool3d
+        found = grow(found, 2 * margin + 1, stride=1, padding=margin)
     errors = F.l1_loss(outputs["generated"], named("source", {}, batch), reduction="none") * (1 - found)
     return mean_inside(errors, batch, field_of("source", batch))
 
