@@ -1,7 +1,9 @@
 """Whether ant-gan takes lesions away: heads with drawn ones, of which the truth is known.
 
-python -m benchmarks.removal                  trained for eight minutes of a core, as every method of the table
-python -m benchmarks.removal --minutes 32     for longer
+    python -m benchmarks.removal                  trained for eight minutes of a core, as every method of the table
+    python -m benchmarks.removal --minutes 32     for longer
+
+The errors are against the head as it was before the lesions were drawn.
 """
 
 from __future__ import annotations

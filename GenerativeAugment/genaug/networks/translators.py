@@ -19,6 +19,7 @@ HALVINGS = 4
 
 BOUND = 0.999
 """Largest intensity of what is made by adding to a source: tanh reaches 1 nowhere, and its inverse has to be finite."""
+
 FEATURES = (32, 32, 64, 128, 256, 32)
 """Channels of BasicUNet by level, and before its last layer."""
 

@@ -59,7 +59,7 @@ def adversarial(
         costs = F.softplus(-scores)
     else:
         raise ValueError(f"unknown game {game!r}")
-    return mean_at(costs, found_in(batch)) if at_findings else costs.mean()
+    return _over(costs, batch, at_findings)
 
 
 def critic_adversarial(
@@ -79,9 +79,12 @@ def critic_adversarial(
     true: Tensor = critic(judged(named(real, outputs, batch), batch, fake))
     false: Tensor = critic(judged(named(fake, outputs, batch).detach(), batch, fake))
     of_real, of_fake = _costs(game)
-    if at_findings:
-        return mean_at(of_real(true), found_in(batch)) + mean_at(of_fake(false), found_in(batch))
-    return of_real(true).mean() + of_fake(false).mean()
+    return _over(of_real(true), batch, at_findings) + _over(of_fake(false), batch, at_findings)
+
+
+def _over(costs: Tensor, batch: Batch, at_findings: bool) -> Tensor:
+    """Mean of what the scores cost: over all of them, or where the findings are."""
+    return mean_at(costs, found_in(batch)) if at_findings else costs.mean()
 
 
 def mismatched(
