@@ -185,8 +185,8 @@ def neighbours(folder: Path) -> Cohort:
 def brain_tumour(folder: Path, complete: bool = False) -> Cohort:
     """Four contrasts of the same session (TCIA Brain-Tumor-Progression), each on one scale for all patients.
 
-    Of five subjects the last one tests, the others train. That one has no T2, and is left out where a method needs
-    `complete` cases.
+    Of five subjects the last two test, the others train. The very last one has no T2, and is left out where a method
+    needs `complete` cases.
     """
 
     def build(written: Path) -> Cohort:
@@ -201,8 +201,9 @@ def brain_tumour(folder: Path, complete: bool = False) -> Cohort:
         return Cohort(name="brain tumour", root=written, channels=channels, cases=cases)
 
     cohort = _written_once(folder / "brain_tumour", build)
+    tests = sorted({case.patient for case in cohort.cases})[-2:]
     taken = [case for case in cohort.cases if not complete or len(case.images) == len(cohort.channels)]
-    return split_by_ids(cohort.with_cases(taken), test=sorted({case.patient for case in taken})[-1:])
+    return split_by_ids(cohort.with_cases(taken), test=[case.patient for case in taken if case.patient in tests])
 
 
 def _scale(volume: Volume) -> float:

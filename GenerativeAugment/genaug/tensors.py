@@ -24,6 +24,7 @@ from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_bytes, write_json
 from genaug.grid.geometry import Size
 from genaug.networks.base import Batch
+from genaug.scanned import planes_with_content
 
 SCALE = 32767.0
 """int16 per unit of model intensity."""
@@ -206,9 +207,10 @@ class TensorStore:
         items: list[tuple[int, int | None]] = []
         for entry in entries:
             images, only = self._present(entry), self._only[entry]
-            content = (images > images.min()).mean(axis=(0, 1, 2))
-            # Slices beyond the body teach a generator to draw nothing.
-            planes = np.flatnonzero(content > 0.1 * content.max())
+            content = (images > images.min(axis=(1, 2, 3), keepdims=True)).mean(axis=(1, 2))
+            # Slices beyond the body teach a generator to draw nothing, and those where one image alone shows something
+            # teach a translator to make it up.
+            planes = np.flatnonzero(planes_with_content(content).all(axis=0))
             items += [(entry, int(k)) for k in planes if only is None or int(k) in only]
         return items
 

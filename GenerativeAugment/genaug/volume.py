@@ -14,6 +14,7 @@ from genaug.errors import GenaugError, Reason
 
 FloatArray = npt.NDArray[np.floating[Any]]
 AnyArray = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
 
 LABEL = "label"
 """The modality of a label map: integer voxels, nearest neighbour only."""

@@ -182,6 +182,28 @@ def test_a_translation_has_a_floor_and_the_errors_within_the_real_labels(real, t
     assert evaluate_cohorts(unnamed, made, TRANSLATION).find("mae", region="label 1").value == sphere.value
 
 
+def test_a_translation_is_scored_where_any_other_image_of_the_patient_shows_something(real, tmp_path):
+    made = synthetic_from(real, tmp_path / "b", lambda v: v.with_array(v.array + 7), channels=("B",))
+    for case in made.cases[:3]:
+        image = case.volume("B")
+        array = image.array.copy()
+        array[..., :4] += 500
+        write_volume(case.images["B"], image.with_array(array))
+    cases = []
+    for case in real.cases:
+        source = case.volume("A")
+        array = source.array.copy()
+        array[..., :4] = array.min()
+        path = tmp_path / f"{case.id}.nii.gz"
+        write_volume(path, source.with_array(array))
+        cases.append(case.model_copy(update={"images": {"A": path, "B": case.images["B"]}}))
+    found = evaluate_cohorts(real.with_cases(cases), made, TRANSLATION)
+    assert found.find("mae").value == pytest.approx(7, abs=1e-3)
+    assert evaluate_cohorts(real, made, TRANSLATION).find("mae").value > 20
+    alone = real.with_cases([case.model_copy(update={"images": {"B": case.images["B"]}}) for case in real.cases])
+    assert evaluate_cohorts(alone, made, TRANSLATION).find("mae").value > 20
+
+
 def test_label_maps_of_the_translated_images_are_scored_by_their_overlap(real, tmp_path):
     made = synthetic_from(real, tmp_path / "b", lambda v: v, channels=("B",))
     for case in made.cases:

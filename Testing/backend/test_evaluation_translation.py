@@ -148,6 +148,33 @@ def test_a_blank_plane_has_an_error_but_neither_ssim_nor_psnr_and_is_named() -> 
     assert {score.name for score in evaluate_translation(source([blank])).scores} == {"mae"}
 
 
+def test_what_the_source_does_not_show_is_not_scored_and_the_case_is_named() -> None:
+    """A body there could only be guessed."""
+    whole = ct_pair(0)
+    label = np.zeros(whole.reference.shape, np.uint8)
+    label[12:20, 12:20] = 1
+    scanned = np.ones(label.shape, bool)
+    scanned[..., 4:] = False
+    result = np.where(scanned, whole.result, -1000.0)
+    cut = replace(whole, result=result, label=label, scanned=scanned)
+    labels = {1: "marrow"}
+    found, without = (
+        evaluate_translation(source([pair]), labels=labels)
+        for pair in (
+            cut,
+            replace(
+                cut, reference=whole.reference[..., :4], result=result[..., :4], label=label[..., :4], scanned=None
+            ),
+        )
+    )
+    for name, region in (("mae", None), ("mae", "bone"), ("mae", "marrow"), ("bone_dice", None)):
+        assert found.find(name, region=region).value == pytest.approx(without.find(name, region=region).value)
+    assert any("1 of 1 pairs (case 0)" in note for note in found.notes)
+    assert evaluate_translation(source([replace(cut, scanned=np.ones_like(scanned))])).notes == without.notes
+    nowhere = evaluate_translation(source([whole, replace(cut, id="nowhere", scanned=np.zeros_like(scanned))]))
+    assert (nowhere.find("mae").n_real, nowhere.find("ssim").n_real) == (1, 1)
+
+
 def test_a_label_outside_the_body_counts_and_its_score_says_so() -> None:
     reference = np.full((40, 40, 12), -1000.0)
     reference[10:30, 10:30] = 40

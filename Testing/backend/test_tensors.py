@@ -84,6 +84,21 @@ def test_a_translation_learns_beyond_the_field_of_view(tmp_path):
     assert batch.inside is None and batch.source_inside is None
 
 
+def test_a_plane_that_the_source_does_not_show_is_not_learnt_from(tmp_path):
+    """Nor one that the target does not show: both would be made up."""
+    writer = StoreWriter(tmp_path, Roles(target=["B"], source=["A"]), 2)
+    image = np.zeros((2, 8, 8, 6), np.float32)
+    image[:, 0] = -1
+    image[0, ..., :1] = -1
+    image[1, ..., 4:] = -1
+    writer.add("case", image, None, ((0, 0, 0), (8, 8, 6)))
+    writer.finish()
+    store = TensorStore(tmp_path, (8, 8))
+    assert len(store) == 3
+    batch = store.batch(range(3), np.random.default_rng(0))
+    assert (batch.target.amax((1, 2, 3)) == 0).all() and (batch.source.amax((1, 2, 3)) == 0).all()
+
+
 def test_a_batch_that_comes_back_from_a_device_is_waited_for(monkeypatch):
     """On a GPU a copy that is not would be read before it has arrived; one that goes there is used in its order."""
     waited, move = {}, torch.Tensor.to

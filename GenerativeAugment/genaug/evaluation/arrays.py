@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from genaug.errors import GenaugError, Reason
-from genaug.volume import AnyArray, FloatArray
+from genaug.volume import AnyArray, BoolArray, FloatArray
 
 MODEL_SPACE_LIMIT = 10.0
 """Generators overshoot [-1, 1] a little; values beyond this are raw intensities that were never mapped."""
@@ -46,6 +46,7 @@ class PairArrays:
         result: the translated image, same shape.
         label: label map of the reference, same shape, or None; adds the error within each label.
         result_label: label map of the result, same shape, or None; adds Dice for each label.
+        scanned: where the source shows something, same shape; nothing else is scored. None: everywhere.
     """
 
     id: str
@@ -55,6 +56,7 @@ class PairArrays:
     result: FloatArray
     label: AnyArray | None = None
     result_label: AnyArray | None = None
+    scanned: BoolArray | None = None
 
 
 CaseSource: TypeAlias = Callable[[], Iterable[CaseArrays]]

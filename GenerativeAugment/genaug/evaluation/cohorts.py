@@ -19,7 +19,8 @@ from genaug.grid import Grid, IntensityMap
 from genaug.imageio import read_header
 from genaug.parameters import EvaluationParameters
 from genaug.progress import Reporter, Silent
-from genaug.volume import AnyArray, require_same_grid
+from genaug.scanned import scanned
+from genaug.volume import AnyArray, BoolArray, Volume, require_same_grid
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,18 @@ def _pair(first: Case, second: Case, channel: str, modality: str, labelled: bool
         result.array.astype(np.float32),
         maps[0],
         maps[1],
+        _scanned(first, channel, reference),
     )
+
+
+def _scanned(case: Case, channel: str, reference: Volume) -> BoolArray | None:
+    """Where any image of a case but the reference shows something, of those on its grid; None where there are none.
+
+    Where none does, nobody can know what the reference shows there.
+    """
+    others = [case.volume(name) for name in case.images if name != channel]
+    shown = [scanned(image.array) for image in others if image.same_grid(reference)]
+    return np.logical_or.reduce(shown) if shown else None
 
 
 def _parent(case: Case, known: Mapping[str, Case]) -> Case:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from genaug.volume import FloatArray
-
-BoolArray = npt.NDArray[np.bool_]
+from genaug.volume import BoolArray, FloatArray
 
 CT_BODY_HU = -400.0
 """Between air (-1000) and fat (-100), nearer to fat so that a table of foam stays outside."""

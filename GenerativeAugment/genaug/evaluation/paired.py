@@ -10,8 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from genaug.evaluation.masks import BoolArray
-from genaug.volume import AnyArray, FloatArray
+from genaug.volume import AnyArray, BoolArray, FloatArray
 
 CT_RANGE_HU = (-1024.0, 3000.0)
 """SynthRAD 2023 (Huijben et al. 2024): values are limited to it for SSIM and PSNR, and it is the data range."""

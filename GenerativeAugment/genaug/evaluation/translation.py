@@ -18,7 +18,7 @@ import numpy as np
 from genaug.errors import GenaugError, Reason
 from genaug.evaluation.arrays import PairArrays, PairSource, require_finite
 from genaug.evaluation.labels import dice, dice_per_label
-from genaug.evaluation.masks import BoolArray, body_mask
+from genaug.evaluation.masks import body_mask
 from genaug.evaluation.paired import (
     BONE_HU,
     CT_TISSUES_HU,
@@ -33,7 +33,7 @@ from genaug.evaluation.paired import (
 from genaug.evaluation.resampling import mean_interval
 from genaug.evaluation.scores import Evaluation, Score, first_names
 from genaug.progress import Reporter, Silent
-from genaug.volume import AnyArray, FloatArray
+from genaug.volume import AnyArray, BoolArray, FloatArray
 
 Key = tuple[str, str | None]
 """Name and region of a score."""
@@ -58,11 +58,15 @@ MOVED = (
 
 @dataclass
 class _Table:
-    """Per score the values of the cases in which it is defined, and their patients; `flat`: pairs without range."""
+    """Per score the values of the cases in which it is defined, and their patients; `flat`: pairs without range.
+
+    `partial`: pairs whose source ends within the reference.
+    """
 
     values: dict[Key, list[float]] = field(default_factory=dict)
     patients: dict[Key, list[str]] = field(default_factory=dict)
     flat: list[str] = field(default_factory=list)
+    partial: list[str] = field(default_factory=list)
     modalities: set[str] = field(default_factory=set)
     cases: int = 0
 
@@ -89,7 +93,9 @@ def evaluate_translation(
     seed: int = 0,
     reporter: Reporter | None = None,
 ) -> Evaluation:
-    """Score translated images inside the body of the reference; the interval is over patients.
+    """Score translated images inside the body of the reference, where the source shows something.
+
+    The interval is over patients.
 
     Args:
         pairs: reference and result of each case, of one modality, one pair in memory at a time.
@@ -101,7 +107,8 @@ def evaluate_translation(
 
     Returns:
         mae (whole body, and by tissue in CT or by label), ssim, psnr, bone_dice in CT, dice by label. A reference that
-        has one value in all of the body, such as a blank plane, has neither ssim nor psnr; a note names it.
+        has one value in all of the body, such as a blank plane, has neither ssim nor psnr; a note names it, as another
+        does those of which the source shows a part only.
 
     Raises:
         GenaugError: EMPTY_COHORT, GEOMETRY_MISMATCH, NOT_FINITE or WRONG_MODALITY (several in one evaluation), naming
@@ -123,6 +130,11 @@ def evaluate_translation(
                 f"ssim and psnr left out for {len(tried.flat)} of {tried.cases} {role}, whose reference has one value"
                 f" in all of the body ({first_names(tried.flat)})"
             )
+        if tried.partial:
+            notes.append(
+                f"planes in which the source shows nothing are not scored, in {len(tried.partial)} of {tried.cases}"
+                f" {role} ({first_names(tried.partial)})"
+            )
     return Evaluation(kind="translation", seed=seed, scores=scores, notes=notes)
 
 
@@ -141,6 +153,8 @@ def _measured(
         frame = _frame(pair, labels)
         if frame.limits is None:
             table.flat.append(pair.id)
+        if pair.scanned is not None and not pair.scanned.all():
+            table.partial.append(pair.id)
         table.add(_image_scores(pair, pair.result, frame) | _label_scores(pair, labels), pair.patient)
         if moved is not None:
             moved.add(_moved_scores(pair, labels, frame), pair.patient)
@@ -152,13 +166,15 @@ def _measured(
 
 
 def _frame(pair: PairArrays, labels: Mapping[int, str]) -> _Frame:
-    mask = body_mask(pair.reference, pair.modality)
+    scanned = np.ones(pair.reference.shape, dtype=bool) if pair.scanned is None else pair.scanned
+    mask = body_mask(pair.reference, pair.modality) & scanned
     regions = ct_tissues(pair.reference, mask) if pair.modality == "CT" else {}
     if pair.label is not None:
         for value, name in labels.items():
             # A label called bone is not the tissue class of that name.
-            regions[f"label {name}" if name in regions else name] = pair.label == value
-    return _Frame(mask, value_range(pair.reference, pair.modality, mask), regions)
+            regions[f"label {name}" if name in regions else name] = (pair.label == value) & scanned
+    limits = value_range(pair.reference, pair.modality, mask) if mask.any() else None
+    return _Frame(mask, limits, regions)
 
 
 def _image_scores(pair: PairArrays, result: FloatArray, frame: _Frame) -> Values:

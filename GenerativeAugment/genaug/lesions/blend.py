@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from genaug.errors import GenaugError, Reason
-from genaug.lesions.local import BoolArray, Float32Array, Vector
+from genaug.lesions.local import Float32Array, Vector
 from genaug.lesions.parameters import ContrastUnit, Range
 from genaug.strict import Strict
-from genaug.volume import AnyArray, Volume
+from genaug.volume import AnyArray, BoolArray, Volume
 
 RAMP = 1.88
 """Half-width over sigma of the cubic ramp that is as steep as a normal distribution's: 0.75 / RAMP = 1/sqrt(2 pi)."""

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from genaug.errors import GenaugError, Reason
 from genaug.lesions.blend import SUPPORT_MM, Surroundings, surroundings
 from genaug.lesions.local import (
-    BoolArray,
     Box,
     Float32Array,
     Unfit,
@@ -26,7 +25,7 @@ from genaug.lesions.local import (
     require_orthogonal,
 )
 from genaug.strict import Strict
-from genaug.volume import AnyArray, Volume, require_same_grid
+from genaug.volume import AnyArray, BoolArray, Volume, require_same_grid
 
 FEWEST_VOXELS = 4
 """Components with fewer voxels are annotation noise rather than lesions with a shape and a texture."""

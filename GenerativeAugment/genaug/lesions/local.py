@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from genaug.errors import GenaugError, Reason
-from genaug.volume import AnyArray, Volume
+from genaug.volume import AnyArray, BoolArray, Volume
 
 Index = tuple[int, int, int]
 Vector = tuple[float, float, float]
-BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.intp]
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from genaug.errors import GenaugError, Reason
-from genaug.lesions.local import BoolArray, Box, Index, IndexArray, TooLarge, Vector, as_index, as_vector, mask_box
+from genaug.lesions.local import Box, Index, IndexArray, TooLarge, Vector, as_index, as_vector, mask_box
 from genaug.lesions.region import Region
 from genaug.strict import Strict
-from genaug.volume import Volume, label_values
+from genaug.volume import BoolArray, Volume, label_values
 
 _RANDOM_CENTRES = (1 << 12, 1 << 17)
 """Few first, which is enough in a liver; many for the white matter of a head."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from genaug.lesions.local import BoolArray, Box, Index, IndexArray, as_index, crop, most_touched, whole
-from genaug.volume import AnyArray, Volume
+from genaug.lesions.local import Box, Index, IndexArray, as_index, crop, most_touched, whole
+from genaug.volume import AnyArray, BoolArray, Volume
 
 _BLOCKS = 96**3
 """Largest number of blocks of the first, coarse look for the widest place."""

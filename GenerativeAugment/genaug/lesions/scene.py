@@ -19,7 +19,6 @@ from genaug.lesions.blend import (
 )
 from genaug.lesions.carve import CarveDraws
 from genaug.lesions.local import (
-    BoolArray,
     Box,
     Canvas,
     Float32Array,
@@ -35,7 +34,7 @@ from genaug.lesions.parameters import ContrastUnit
 from genaug.lesions.procedural import ProceduralDraws, render_texture, signed_distance
 from genaug.lesions.region import Region
 from genaug.record import Check, hash_voxels
-from genaug.volume import Volume
+from genaug.volume import BoolArray, Volume
 
 _CORE_ALPHA = 0.9
 
