@@ -20,6 +20,7 @@ class CascadeTranslator(ImageToImage):
     Args:
         blocks: number of U-blocks.
         features: channels of each, see Translator; narrower than there, because there are several.
+        norm: of each, see Translator.
         from_source: see ImageToImage.
     """
 
@@ -28,13 +29,16 @@ class CascadeTranslator(ImageToImage):
         signature: Signature,
         blocks: int = 3,
         features: Sequence[int] = (16, 16, 32, 64, 128, 16),
+        norm: str = "instance",
         from_source: bool = False,
     ) -> None:
         super().__init__(signature, from_source)
         if blocks < 1:
             raise ValueError(f"a cascade of {blocks} blocks makes nothing; use at least 1")
         channels = signature.condition_channels + signature.channels
-        self.blocks = nn.ModuleList(unet(signature, channels, signature.channels, features) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            unet(signature, channels, signature.channels, features, norm=norm) for _ in range(blocks)
+        )
 
     def translated(self, batch: Batch) -> Tensor:
         """Raw output of the last block."""

@@ -22,6 +22,7 @@ class FusionTranslator(ImageToImage):
 
     Args:
         features: channels of each stream, see Translator; the last is what the streams leave for the fusion.
+        norm: of every stream, see Translator.
         from_source: see ImageToImage; every stream by itself too.
     """
 
@@ -29,14 +30,17 @@ class FusionTranslator(ImageToImage):
         self,
         signature: Signature,
         features: Sequence[int] = (16, 16, 32, 64, 128, 16),
+        norm: str = "instance",
         from_source: bool = False,
     ) -> None:
         super().__init__(signature, from_source)
         d, width = signature.dimension, features[-1]
         self.sources = signature.condition_channels - signature.vector_length
         conv = Conv[Conv.CONV, d]
-        self.streams = nn.ModuleList(unet(signature, 1, width, features, zeroed=False) for _ in range(self.sources))
-        self.joint = unet(signature, signature.condition_channels, width, features, zeroed=False)
+        self.streams = nn.ModuleList(
+            unet(signature, 1, width, features, norm=norm, zeroed=False) for _ in range(self.sources)
+        )
+        self.joint = unet(signature, signature.condition_channels, width, features, norm=norm, zeroed=False)
         self.weights = conv((self.sources + 1) * width, self.sources + 1, 1)
         self.heads = nn.ModuleList(conv(width, signature.channels, 1) for _ in range(self.sources))
         self.head = conv(width, signature.channels, 1)
