@@ -410,7 +410,12 @@ def test_a_folder_that_may_not_be_written_at_all_is_named(shared: Path, command:
 
 def test_a_window_too_small_for_a_translator_is_refused_in_words(work: Path) -> None:
     """And leaves no training folder, which would refuse the next try with another window."""
-    stages = {"translator": {"critics": {"critic": {"options": {"channels": 4, "layers": 1}}}}}
+    stages = {
+        "translator": {
+            "network": {"options": {"norm": "instance"}},
+            "critics": {"critic": {"options": {"channels": 4, "layers": 1}}},
+        }
+    }
     arguments = ("train", "data", "pix2pix", "out", "--channels", "B", "--source-channels", "A", "--device", "cpu")
     overrides = ("--overrides", f"stages={json.dumps(stages)}", "--window", "16", "16", "16")
     expect_refusal((*arguments, *overrides, *JOB), Reason.BAD_RECIPE, "translator", work)

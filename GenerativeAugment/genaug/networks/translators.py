@@ -67,8 +67,8 @@ class Translator(ImageToImage):
     """MONAI's BasicUNet (Ronneberger 2015), source images in, target images out. Deterministic.
 
     Upsampling is interpolation followed by convolution, which leaves no checkerboard. The network is fully
-    convolutional: windows may have any size divisible by 16 that leaves two voxels at the bottleneck, because instance
-    normalisation has no spread to divide by in one.
+    convolutional: windows may have any size divisible by 16 that, with instance norms, leaves two voxels at the
+    bottleneck, because in one these have no spread to divide by.
 
     Args:
         features: channels by level, and before the last layer.
