@@ -281,7 +281,8 @@ def _scanned(case: Case, channel: str, reference: Volume) -> BoolArray | None:
 
     Where none does, nobody can know what the reference shows there.
     """
-    others = [case.volume(name) for name in case.images if name != channel]
+    # One volume in memory at a time, of which the mask alone is kept.
+    others = (case.volume(name) for name in case.images if name != channel)
     shown = [scanned(image.array) for image in others if image.same_grid(reference)]
     return np.logical_or.reduce(shown) if shown else None
 
