@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field
 
+from genaug.nested import Nested
 from genaug.strict import Strict
 
 FileFormat = Annotated[Literal["nii.gz", "nrrd"], Field(description="of the images that are written")]
@@ -48,9 +49,7 @@ class TrainingOptions(Strict):
     )
     batch_size: int | None = Field(default=None, ge=1, description="cases a step; the recipe's when left out")
     learning_rate: float | None = Field(default=None, gt=0, description="the recipe's when left out")
-    overrides: dict[str, Any] = Field(
-        default_factory=dict, description="any key of the recipe, such as sampler.steps=50"
-    )
+    overrides: Nested = Field(default_factory=dict, description="any key of the recipe, such as sampler.steps=50")
     initial: Path | None = Field(default=None, description="package whose weights to start from")
     checkpoint_every: int = Field(default=500, ge=1, description="iterations from one checkpoint to the next")
     preview_every: int = Field(default=500, ge=1, description="iterations from one preview to the next")
@@ -70,7 +69,7 @@ class SamplerChoice(Strict):
 
     sampler: str | None = Field(default=None, description="name of a sampler; the package's when left out")
     steps: int | None = Field(default=None, ge=1, description="of the sampler; the package's when left out")
-    sampler_options: dict[str, Any] = Field(default_factory=dict, description="numbers of the sampler, such as eta")
+    sampler_options: Nested = Field(default_factory=dict, description="numbers of the sampler, such as eta")
     guidance: float | None = Field(default=None, ge=0, description="how closely to follow the conditions; 1 is plainly")
     truncation: float | None = Field(
         default=None,

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from genaug.errors import GenaugError, Reason
 from genaug.files import invalid
+from genaug.nested import join, within
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -159,7 +160,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple) and value and all(isinstance(item, _KeyValue) for item in value):
         table: dict[str, Any] = {}
         for item in value:
-            _join(table, {item.key: item.value})
+            try:
+                join(table, {item.key: item.value})
+            except ValueError as error:
+                raise click.BadParameter(str(error)) from error
         return table
     return list(value) if isinstance(value, tuple) else value
 
@@ -167,17 +171,6 @@ def _plain(value: Any) -> Any:
 class _KeyValue:
     def __init__(self, key: str, value: Any) -> None:
         self.key, self.value = key, value
-
-
-def _join(table: dict[str, Any], added: dict[str, Any]) -> None:
-    """Add to a table, and to the tables within it; what is given twice is refused, since one would be lost."""
-    for key, value in added.items():
-        if key not in table:
-            table[key] = value
-        elif isinstance(table[key], dict) and isinstance(value, dict):
-            _join(table[key], value)
-        else:
-            raise click.BadParameter(f"{key!r} is given twice")
 
 
 def _pair_reader(kind: Any) -> Callable[[str], _KeyValue]:
@@ -206,10 +199,8 @@ def _pair(text: str) -> _KeyValue:
 def _nested_pair(text: str) -> _KeyValue:
     """As `_pair`; points in the key lead into tables within the table."""
     pair = _pair(text)
-    first, *inner = pair.key.split(".")
-    for key in reversed(inner):
-        pair.value = {key: pair.value}
-    return _KeyValue(first, pair.value)
+    ((first, value),) = within(pair.key, pair.value).items()
+    return _KeyValue(first, value)
 
 
 def _covariate_pair(text: str) -> _KeyValue:
