@@ -143,6 +143,7 @@ class TensorStore:
         self._sides: list[Side] = index.sides or ["both"] * len(self.cases)
         self._only = index.planes or [None] * len(self.cases)
         self._voxels: dict[tuple[int, int | None], npt.NDArray[np.intp]] = {}
+        self._spans: dict[int, tuple[int, int]] = {}
         self._items = self._list_items("target")
         self._partners = self._list_items("source") if self.roles.unpaired else []
 
@@ -206,13 +207,19 @@ class TensorStore:
             return [(entry, None) for entry in entries]
         items: list[tuple[int, int | None]] = []
         for entry in entries:
-            images, only = self._present(entry), self._only[entry]
-            content = (images > images.min(axis=(1, 2, 3), keepdims=True)).mean(axis=(1, 2))
-            # Slices beyond the body teach a generator to draw nothing, and those where one image alone shows something
-            # teach a translator to make it up.
-            planes = np.flatnonzero(planes_with_content(content).all(axis=0))
-            items += [(entry, int(k)) for k in planes if only is None or int(k) in only]
+            only = self._only[entry]
+            items += [(entry, int(k)) for k in self._shown(entry) if only is None or int(k) in only]
         return items
+
+    def _shown(self, entry: int) -> npt.NDArray[np.intp]:
+        """The planes along the third axis in which every image of an entry shows something.
+
+        Those beyond the body teach a generator to draw nothing, and those where one image alone shows something teach a
+        translator to make it up.
+        """
+        images = self._present(entry)
+        content = (images > images.min(axis=(1, 2, 3), keepdims=True)).mean(axis=(1, 2))
+        return np.flatnonzero(planes_with_content(content).all(axis=0))
 
     def _present(self, entry: int) -> npt.NDArray[np.int16]:
         """The channels of an entry without the sources that the case lacks."""
@@ -258,9 +265,21 @@ class TensorStore:
             high = [min(int(at), free) for at, free in zip(voxel, room)]
         else:
             low, high = [0] * len(room), list(room)
+            if plane is None and self.roles.source:
+                low[2], high[2] = self._span(case, room[2])
         start = [int(rng.integers(a, b + 1)) for a, b in zip(low, high)]
         shares = tuple(first / free if free else 0.0 for first, free in zip(start, room))
         return _Place(shares, self.flip and bool(rng.integers(2)))
+
+    def _span(self, case: int, room: int) -> tuple[int, int]:
+        """From where to where a window in 3D may start along the third axis: it shows as few planes as it can of those
+        that some image does not show.
+        """
+        if case not in self._spans:
+            planes, extent = self._shown(case), self.window[2]
+            ends = (int(planes[0]), int(planes[-1]) + 1 - extent) if len(planes) else (0, room)
+            self._spans[case] = (max(0, min(ends)), min(room, max(ends)))
+        return self._spans[case]
 
     def _found(self, case: int, plane: int | None) -> npt.NDArray[np.intp]:
         """(N, axes): voxels of the findings that are to be taken away, spread evenly over all of them."""

@@ -99,6 +99,24 @@ def test_a_plane_that_the_source_does_not_show_is_not_learnt_from(tmp_path):
     assert (batch.target.amax((1, 2, 3)) == 0).all() and (batch.source.amax((1, 2, 3)) == 0).all()
 
 
+@pytest.mark.parametrize(("planes", "hidden"), [(4, 0), (6, 0), (9, 2)])
+def test_windows_in_3d_show_as_little_as_they_can_of_what_the_source_does_not(tmp_path, planes, hidden):
+    """They are cut anywhere among the other planes, the first and the last of them too."""
+    writer = StoreWriter(tmp_path, Roles(target=["B"], source=["A"]), 3)
+    image = np.full((2, 8, 8, 12), 0.5, np.float32)
+    image[:, 0] = -1
+    image[1, ..., 2] = 1
+    image[1, ..., 8] = 0
+    image[1, ..., :2] = image[1, ..., 9:] = -1
+    writer.add("case", image, None, ((0, 0, 0), (8, 8, 12)))
+    writer.finish()
+    store, rng = TensorStore(tmp_path, (8, 8, planes)), np.random.default_rng(0)
+    sources = [store.batch([0], rng).source[0, 0, 4] for _ in range(50)]
+    assert all(int((one[0] == -1).sum()) == hidden for one in sources)
+    assert {bool((one == 1).any()) for one in sources} == ({True, False} if planes < 7 else {True})
+    assert {bool((one == 0).any()) for one in sources} == ({True, False} if planes < 7 else {True})
+
+
 def test_a_batch_that_comes_back_from_a_device_is_waited_for(monkeypatch):
     """On a GPU a copy that is not would be read before it has arrived; one that goes there is used in its order."""
     waited, move = {}, torch.Tensor.to
