@@ -140,6 +140,29 @@ def test_levels_that_do_not_divide_the_schedule_are_refused():
         DenoisingSystem(shapes(2), **TINY, levels=7)
 
 
+def test_a_denoiser_that_is_not_shown_the_noise_makes_the_same_of_the_same_source_whatever_the_seed():
+    """What it learns from is its source alone: nothing of the target gets in by the noisy image."""
+    signature = shapes(2, source=1)
+    options = {**TINY, "prediction": "x0", "levels": 1, "schedule": {"kind": "linear"}}
+    blind, seeing = (stirred(DenoisingSystem(signature, **options, sees_noise=sees)) for sees in (False, True))
+    sampler = Sampler(name="ddim", options={"spacing": "trailing"})
+    batch = batch_for(signature, source=1)
+    for system, differs in ((blind, False), (seeing, True)):
+        noises = (CaseNoise.from_seeds([seed, seed + 9], system.noise_shape()) for seed in (1, 2))
+        first, second = (system.sample(noise, batch, sampler) for noise in noises)
+        assert bool((first != second).any()) == differs
+    outputs = blind(batch, torch.Generator().manual_seed(0))
+    other = blind(Batch(-batch.target, source=batch.source), torch.Generator().manual_seed(1))
+    torch.testing.assert_close(outputs["prediction"], other["prediction"])
+
+
+@pytest.mark.parametrize("wrong", [{"levels": 2}, {"levels": None}, {"prediction": "v"}, {"source": 0}])
+def test_a_denoiser_that_needs_the_noisy_image_is_shown_it(wrong):
+    options = {**TINY, "prediction": "x0", "levels": 1, "source": 1, **wrong}
+    with pytest.raises(ValueError, match="needs no noisy image"):
+        DenoisingSystem(shapes(2, source=options.pop("source")), **options, sees_noise=False)
+
+
 def test_the_steps_asked_for_choose_the_student_and_other_samplers_the_teacher():
     recipe = load_recipe("progressive-distillation").resolve(2)
     schedule = {"kind": "cosine", "steps": 64}

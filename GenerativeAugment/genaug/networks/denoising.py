@@ -31,9 +31,13 @@ class DenoisingSystem(System):
         clip: largest absolute value of the denoised estimate while sampling; for voxel space, whose range is known.
         levels: train at so many of the schedule's timesteps only, those of the spacing "trailing", which are then the
             ones to sample at (Jiang 2024, arXiv:2405.14802); all of them if None.
+        sees_noise: whether the network is shown the noisy image. At the last level alone that is noise which tells
+            nothing, and comes in by the same path as the detail of the source: a network that has to learn to ignore
+            it begins by closing that path, and what it makes is blurred for thousands of iterations.
 
     Raises:
-        ValueError: for levels that do not divide the schedule's steps.
+        ValueError: for levels that do not divide the schedule's steps; where the noisy image is not seen, for more
+            levels than one, another prediction than x0, and nothing to be conditioned on.
     """
 
     stepped = True
@@ -51,6 +55,7 @@ class DenoisingSystem(System):
         prediction: Prediction = "v",
         clip: float | None = None,
         levels: int | None = None,
+        sees_noise: bool = True,
     ) -> None:
         super().__init__(signature)
         d = signature.dimension
@@ -77,6 +82,9 @@ class DenoisingSystem(System):
         if levels is not None and (levels < 1 or self.schedule.steps % levels):
             raise ValueError(f"{levels} levels do not divide the {self.schedule.steps} timesteps of the schedule")
         self.levels = levels
+        if not sees_noise and (levels != 1 or prediction != "x0" or not signature.condition_channels):
+            raise ValueError("only a clean image that is foretold at one level from a condition needs no noisy image")
+        self.sees_noise = sees_noise
 
     def noise_shape(self) -> tuple[int, ...]:
         """(C, *window) of the space that is denoised."""
@@ -92,6 +100,7 @@ class DenoisingSystem(System):
     def predict(self, x: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
         """The network's prediction for noised x (B, C, *S) at timesteps (B,)."""
         condition, vector = conditions.get("condition"), conditions.get("vector")
+        x = x if self.sees_noise else torch.zeros_like(x)
         seen = torch.cat([x, condition], dim=1) if isinstance(condition, Tensor) else x
         told = {"context": vector[:, None], "class_labels": vector} if isinstance(vector, Tensor) else {}
         return torch.as_tensor(self.back(self.network(self.front(seen), timesteps, **told)))

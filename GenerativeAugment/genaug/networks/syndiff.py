@@ -28,7 +28,6 @@ class SynDiff(System):
         features: of the translators.
         diffusion: options of the DiffusionGan.
         from_source: see CyclePair.
-        norm: of the translators, see Translator.
     """
 
     stepped = True
@@ -39,10 +38,9 @@ class SynDiff(System):
         features: Sequence[int] = FEATURES,
         diffusion: Mapping[str, Any] | None = None,
         from_source: bool = False,
-        norm: str = "instance",
     ) -> None:
         super().__init__(signature)
-        self.pair = CyclePair(signature, features, norm, identity=False, from_source=from_source)
+        self.pair = CyclePair(signature, features, identity=False, from_source=from_source)
         self.diffusion = DiffusionGan(signature, **(diffusion or {}))
 
     def start_at(self, mean: Tensor) -> None:
