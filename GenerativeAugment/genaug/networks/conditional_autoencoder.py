@@ -21,13 +21,11 @@ class CodeTranslator(ImageToImage):
     Without the connections of a U-Net the decoder cannot copy the source's texture: the target, or with `from_source`
     what is added to the source, is made from the code and the vector alone. Deterministic and fully convolutional.
 
-    The encoder's norms are of instances, so that a code does not tell how bright a patient's scan is.
-
     Args:
         channels: of the encoder, from fine to coarse; each but the first halves the size, and the decoder goes back.
         haar_levels: finest levels that are the Haar transform instead of convolutions.
         from_source: see ImageToImage.
-        norm: of the decoder, "instance", or "group", which lets the vector be heard, see `norm_of`.
+        norm: "instance", or "group", which lets the vector be heard and how bright the source is, see `norm_of`.
 
     Raises:
         ValueError: for a window that does not divide.
@@ -42,14 +40,14 @@ class CodeTranslator(ImageToImage):
         norm: str = "instance",
     ) -> None:
         super().__init__(signature, from_source)
-        d, whole, normed = signature.dimension, norm_of("instance"), norm_of(norm)
+        d, normed = signature.dimension, norm_of(norm)
         # For the refusal of windows that do not divide.
         signature.reduced(2 ** (len(channels) - 1 + haar_levels))
         told = signature.vector_length
         self.maps = signature.condition_channels - told
         layers: list[nn.Module] = [to_features(self.maps, channels[0], d, haar_levels)]
         for before, after in pairwise(channels):
-            layers.append(ResidualUnit(d, before, after, strides=2, norm=whole, act="leakyrelu"))
+            layers.append(ResidualUnit(d, before, after, strides=2, norm=normed, act="leakyrelu"))
         self.encoder = nn.Sequential(*layers)
         layers = [ResidualUnit(d, channels[-1] + told, channels[-1], norm=normed, act="leakyrelu")]
         for before, after in pairwise(reversed(channels)):
