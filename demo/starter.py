@@ -145,7 +145,10 @@ STARTERS = (
         {
             "stages": {
                 "translator": {
-                    "network": {"options": {"features": [16, 16, 32, 64, 64, 16], "from_source": True}},
+                    # Its weights were learnt with norms of instances, which the recipe had then.
+                    "network": {
+                        "options": {"features": [16, 16, 32, 64, 64, 16], "from_source": True, "norm": "instance"}
+                    },
                     "training": {"learning_rate": 0.0006},
                 }
             }

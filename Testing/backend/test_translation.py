@@ -180,6 +180,17 @@ def test_a_channel_that_nobody_asks_for_need_not_be_there(tmp_path):
     assert plan.roles.target == ["B"]
 
 
+def test_weights_that_were_learnt_with_other_norms_are_no_start(data, package, tmp_path):
+    """They have the same names and shapes, and what they make would be wrong from the first iteration on."""
+    options = tiny_options("pix2pix", 1, initial=package)
+    train(data, options, tmp_path / "same", "cpu", Silent())
+    options.overrides["stages"]["translator"]["network"]["options"]["norm"] = "instance"
+    with pytest.raises(GenaugError, match="norm") as caught:
+        train(data, options, tmp_path / "other", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_PACKAGE and "GroupNorm" in caught.value.found
+    assert not (tmp_path / "other").exists()
+
+
 def test_an_override_that_is_no_table_is_no_defect(data, tmp_path):
     with pytest.raises(GenaugError, match=r"stages\.translator"):
         train(data, tiny_options("pix2pix", 1, overrides={"stages": 3}), tmp_path / "t", "cpu", Silent())

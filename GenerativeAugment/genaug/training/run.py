@@ -437,8 +437,8 @@ def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, l
     if stage not in systems and may_lack:
         reporter.log(f"{stage}: begins anew, {initial.name} has no such stage")
         return
-    given = systems.get(stage, list(systems.values())[-1]).state_dict()
-    own = system.state_dict()
+    source = systems.get(stage, list(systems.values())[-1])
+    given, own = source.state_dict(), system.state_dict()
     shared = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
     taken, whole = (sum(value.numel() for value in tensors.values()) for tensors in (shared, own))
     if taken < least * whole:
@@ -449,6 +449,18 @@ def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, l
             f"at least {least:.0%} of them, with the same network, grid size and channels",
             "Train with the package's own recipe options and spacing, or without initial weights.",
         )
+    for layer in dict.fromkeys(key.rpartition(".")[0] for key in shared if "." in key):
+        there, here = (type(one.get_submodule(layer)) for one in (source, system))
+        # A loaded layer may compute in a way of its own, as a subclass of what it is.
+        if not issubclass(there, here) and not issubclass(here, there):
+            # Norms of instances and of groups have the same weights, and mean something else by them.
+            raise GenaugError(
+                Reason.BAD_PACKAGE,
+                initial,
+                f"weights of {there.__name__} at {layer} of stage {stage!r}",
+                f"those of {here.__name__}",
+                "Train with the package's own recipe options, its network's norm too, or without initial weights.",
+            )
     system.load_state_dict({**own, **shared})
     reporter.log(f"{stage}: {taken / whole:.0%} of the weights start from {initial.name}")
 
