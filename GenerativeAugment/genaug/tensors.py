@@ -265,7 +265,7 @@ class TensorStore:
             high = [min(int(at), free) for at, free in zip(voxel, room)]
         else:
             low, high = [0] * len(room), list(room)
-            if plane is None and self.roles.source:
+            if plane is None and self.roles.source and room[2]:
                 low[2], high[2] = self._span(case, room[2])
         start = [int(rng.integers(a, b + 1)) for a, b in zip(low, high)]
         shares = tuple(first / free if free else 0.0 for first, free in zip(start, room))

@@ -25,7 +25,8 @@ class CodeTranslator(ImageToImage):
         channels: of the encoder, from fine to coarse; each but the first halves the size, and the decoder goes back.
         haar_levels: finest levels that are the Haar transform instead of convolutions.
         from_source: see ImageToImage.
-        norm: "instance", or "group", which lets the vector be heard and how bright the source is, see `norm_of`.
+        norm: of the decoder, "instance", or "group", which lets the vector be heard, see `norm_of`.
+        encoder_norm: as `norm`, of the encoder; "group" lets a code tell how bright the source is.
 
     Raises:
         ValueError: for a window that does not divide.
@@ -38,16 +39,17 @@ class CodeTranslator(ImageToImage):
         haar_levels: int = 1,
         from_source: bool = False,
         norm: str = "instance",
+        encoder_norm: str = "instance",
     ) -> None:
         super().__init__(signature, from_source)
-        d, normed = signature.dimension, norm_of(norm)
+        d, whole, normed = signature.dimension, norm_of(encoder_norm), norm_of(norm)
         # For the refusal of windows that do not divide.
         signature.reduced(2 ** (len(channels) - 1 + haar_levels))
         told = signature.vector_length
         self.maps = signature.condition_channels - told
         layers: list[nn.Module] = [to_features(self.maps, channels[0], d, haar_levels)]
         for before, after in pairwise(channels):
-            layers.append(ResidualUnit(d, before, after, strides=2, norm=normed, act="leakyrelu"))
+            layers.append(ResidualUnit(d, before, after, strides=2, norm=whole, act="leakyrelu"))
         self.encoder = nn.Sequential(*layers)
         layers = [ResidualUnit(d, channels[-1] + told, channels[-1], norm=normed, act="leakyrelu")]
         for before, after in pairwise(reversed(channels)):
