@@ -23,17 +23,20 @@ GROWTH = "growth"
 GPU_WORK = "gpu-work"
 """Name of the JSON with what a GPU took for the work that is counted."""
 
+ON_GPU = [name for spec in SPECS if spec.gpu for name in spec.rows]
+"""Rows in a table of their own: another machine than that of the others measured them."""
 COLUMNS = ("row", "what is done", "peer", "ours", "peer's", "ratio", "goal", "difference of the results")
 
 
 def write_document(results: Path = RESULTS, document: Path = DOCUMENT) -> None:
     """Replace what stands between the markers."""
     rows = read_results(results)
+    here = [row for row in rows if row.row not in ON_GPU]
     text = document.read_text(encoding="utf-8")
     for kind in ("exact", "approximate", "memory"):
-        text = between(text, kind, markdown(COLUMNS, [_cells(row) for row in rows if row.kind == kind]))
+        text = between(text, kind, markdown(COLUMNS, [_cells(row) for row in here if row.kind == kind]))
     text = between(text, "short", _short(rows))
-    text = between(text, "gpu", _gpu(rows))
+    text = between(text, "gpu", _gpu([row for row in rows if row.row in ON_GPU]))
     path = results / f"{GROWTH}.json"
     if path.is_file():
         growth = Growth.model_validate_json(path.read_text(encoding="utf-8"))
@@ -95,7 +98,15 @@ def _short(rows: list[Result]) -> str:
 
 
 def _gpu(rows: list[Result]) -> str:
-    measured = {row.row for row in rows}
-    names = [name for spec in SPECS if spec.gpu for name in spec.rows]
-    missing = [name for name in names if name not in measured]
-    return f"No GPU: {', '.join(f'`{name}`' for name in missing)}." if missing else "All measured."
+    """A table that names the machine of each row, and what is missing."""
+    columns = (*COLUMNS[:-2], "GPU", "CPU threads", COLUMNS[-1])
+    lines = [[*_cells(row)[:-2], *_machine(row), _cells(row)[-1]] for row in rows]
+    missing = [name for name in ON_GPU if name not in {row.row for row in rows}]
+    parts = [markdown(columns, lines)] if lines else []
+    if missing:
+        parts.append(f"No GPU: {', '.join(f'`{name}`' for name in missing)}.")
+    return "\n\n".join(parts)
+
+
+def _machine(row: Result) -> tuple[str, str]:
+    return f"{row.machine['gpu']}, torch {row.machine['torch']}", str(row.machine["threads"])
