@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import read_header
 from genaug.progress import Reporter
-from genaug.volume import LABEL, Volume, require_same_grid
+from genaug.volume import LABEL, Volume, require_same_grid, require_told_modality
 
 if TYPE_CHECKING:
     from genaug.cohort import Case, Cohort
@@ -47,6 +48,22 @@ def check(cohort: Cohort, read_voxels: bool, paired: bool, reporter: Reporter) -
     first, others = problems[0], len(problems) - 1
     found = first.found + (f" (and {others} more cases with problems)" if others else "")
     raise GenaugError(first.reason, first.subject, found, first.expected, first.remedy) from first
+
+
+def require_told_channels(cohort: Cohort, told: Collection[str], remedy: str) -> None:
+    """Raise WRONG_MODALITY for a channel that is taken for MR, because nobody said what it is, and looks like CT.
+
+    Args:
+        cohort: of every channel the first case is read, unless it is a DICOM series, whose header says it.
+        told: channels whose modality the user has said.
+        remedy: what to do, with {channel} where its name belongs.
+    """
+    for channel, modality in cohort.channels.items():
+        if channel in told or modality != "MR":
+            continue
+        first = next((case for case in cohort.cases if channel in case.images), None)
+        if first is not None and not first.images[channel].is_dir():
+            require_told_modality(first.volume(channel), remedy.replace("{channel}", channel))
 
 
 def _check_case(cohort: Cohort, case: Case, read_voxels: bool, paired: bool) -> None:

@@ -129,3 +129,24 @@ def test_an_image_alone_that_looks_like_ct_has_to_be_told(tmp_path, monkeypatch,
     assert not (tmp_path / "out").exists()
     told = genaug(*command, "a.nii.gz", "out", *contrast, "--modality", "MR")
     assert told.exit_code == 2 and "wrong_modality" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("fingerprint", "data"),
+        ("train", "data", "vae", "out"),
+        ("insert", "data", "out", "--contrast", "-6", "-3"),
+        ("evaluate", "data", "data"),
+        ("export", "out", "--real", "data"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_folder_that_looks_like_ct_is_described_before_a_job_takes_it(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    like_ct(tmp_path / "data" / "a.nii.gz")
+    done = genaug(*command)
+    assert done.exit_code == 2 and "genaug: wrong_modality: " in done.stderr and "a.nii.gz" in done.stderr
+    assert "cohort.json --modality image=CT" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -12,7 +12,7 @@ from genaug.cohort import MANIFEST, Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.readers.options import ReaderOptions
 
-__all__ = ["LAYOUTS", "ReaderOptions", "detect_layout", "read_cohort"]
+__all__ = ["LAYOUTS", "ReaderOptions", "detect_layout", "is_manifest", "read_cohort"]
 
 LAYOUTS = ("manifest", "nnunet", "datalist", "csv", "dicom", "folder")
 
@@ -97,6 +97,13 @@ def detect_layout(path: Path) -> str:
             return "datalist"
         raise _no_cohort(path)
     return _detect_in(path)[0]
+
+
+def is_manifest(path: Path, layout: str | None = None) -> bool:
+    """Whether what is read there says the modality of every channel by itself."""
+    if layout is None:
+        return (path / MANIFEST).is_file() if path.is_dir() else detect_layout(path) == "manifest"
+    return layout == "manifest"
 
 
 def _detect_in(path: Path) -> tuple[str, Path]:

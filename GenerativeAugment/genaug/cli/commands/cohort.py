@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from genaug.cli.options import PATH
-
-if TYPE_CHECKING:
-    from genaug.cohort import Cohort
 
 PARTS = ("train", "validation", "test")
 
@@ -58,14 +55,16 @@ def command(
     is copied or changed: the manifest points to the files.
     """
     from genaug.cli.bar import Bar
+    from genaug.cohort_check import require_told_channels
     from genaug.jobs.events import EventReporter
-    from genaug.readers import read_cohort
+    from genaug.readers import is_manifest, read_cohort
     from genaug.split import split_by_patient
 
     names = dict(map(_label, labels))
     target = _target(manifest)
     table = str(Path(covariates).resolve()) if covariates is not None else None
-    told = {"label_names": names or None, "modality": _modality(modalities), "covariates": table}
+    modality = _modality(modalities)
+    told = {"label_names": names or None, "modality": modality, "covariates": table}
     cohort = read_cohort(source, layout, **told, **options)
     if split is not None:
         shares = {part: share for part, share in zip(PARTS, split, strict=True) if share > 0}
@@ -73,8 +72,10 @@ def command(
     if check:
         with Bar(sys.stderr) as bar:
             cohort.check(reporter=EventReporter(bar))
-        if not _is_manifest(source, layout):
-            _require_told(cohort, _modality(modalities))
+        if not is_manifest(source, layout):
+            known = cohort.channels if isinstance(modality, str) else modality or {}
+            remedy = "Say what it is: --modality {channel}=CT, or --modality {channel}=MR if it is no CT."
+            require_told_channels(cohort, known, remedy)
     cohort.write(target)
     if as_json:
         click.echo(json.dumps(cohort.manifest(target.parent), indent=2, ensure_ascii=False))
@@ -119,30 +120,6 @@ def _modality(texts: tuple[str, ...]) -> str | dict[str, str] | None:
     if len(texts) > 1 and len(named) < len(texts):
         raise click.BadParameter(f"{' and '.join(texts)} are not one modality, or one for each channel.")
     return named or next(iter(texts), None)
-
-
-def _is_manifest(source: Path, layout: str | None) -> bool:
-    """Whether what was read is a manifest, which says the modality of every channel."""
-    from genaug.cohort import MANIFEST
-    from genaug.readers import detect_layout
-
-    if layout is None:
-        return (source / MANIFEST).is_file() if source.is_dir() else detect_layout(source) == "manifest"
-    return layout == "manifest"
-
-
-def _require_told(cohort: Cohort, told: str | dict[str, str] | None) -> None:
-    """Refuse a channel that is taken for MR, because nobody said what it is, and looks like CT in its first case."""
-    from genaug.volume import require_told_modality
-
-    for channel, modality in cohort.channels.items():
-        if isinstance(told, str) or channel in (told or {}) or modality != "MR":
-            continue
-        first = next((case for case in cohort.cases if channel in case.images), None)
-        # The header of a DICOM series says it.
-        if first is not None and not first.images[channel].is_dir():
-            remedy = f"Say what it is: --modality {channel}=CT, or --modality {channel}=MR if it is no CT."
-            require_told_modality(first.volume(channel), remedy)
 
 
 def _label(text: str) -> tuple[int, str]:

@@ -8,10 +8,10 @@ from typing import Any
 from genaug.evaluation.cohorts import evaluate_cohorts
 from genaug.jobs.expected import EVALUATING, evaluation_bytes, state_from_sizes
 from genaug.jobs.handlers import parameters_of
+from genaug.jobs.handlers.inputs import read_given
 from genaug.jobs.schema import Task
 from genaug.parameters import EvaluationParameters
 from genaug.progress import Reporter
-from genaug.readers import read_cohort
 
 EVALUATION = "evaluation.json"
 
@@ -19,7 +19,7 @@ EVALUATION = "evaluation.json"
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: real and synthetic cohort, optionally repeats (real too). The output folder gets evaluation.json."""
     repeats = task.optional("repeats")
-    real, synthetic = read_cohort(task.input("real")), read_cohort(task.input("synthetic"))
+    real, synthetic = read_given(task.input("real")), read_given(task.input("synthetic"))
     state_from_sizes([*real.cases, *synthetic.cases], EVALUATING, reporter, held=evaluation_bytes())
     evaluation = evaluate_cohorts(
         real,
@@ -27,7 +27,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
         parameters_of(task.parameters, EvaluationParameters, task.job.seed),
         task.job.seed,
         reporter,
-        read_cohort(repeats) if repeats is not None else None,
+        read_given(repeats) if repeats is not None else None,
     )
     path = task.output / EVALUATION
     evaluation.write(path)

@@ -9,19 +9,18 @@ from genaug.cohort import Cohort
 from genaug.export import export_cohort
 from genaug.jobs.expected import READING, state_from_sizes
 from genaug.jobs.handlers import parameters_of
-from genaug.jobs.handlers.inputs import parts, require_cases, require_sound
+from genaug.jobs.handlers.inputs import parts, read_given, require_cases, require_sound
 from genaug.jobs.schema import Task
 from genaug.parallel import threads_for
 from genaug.parameters import ExportParameters
 from genaug.progress import Part, Reporter
-from genaug.readers import read_cohort
 
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: real (a cohort), any number of synthetic cohorts and of review files. The output folder gets the set."""
     given = task.optional("real")
-    real = read_cohort(given) if given is not None else None
-    synthetic = [read_cohort(path) for path in task.inputs.get("synthetic", ())]
+    real = read_given(given) if given is not None else None
+    synthetic = [read_given(path) for path in task.inputs.get("synthetic", ())]
     parameters = parameters_of(task.parameters, ExportParameters)
     cases = [case for cohort in (real, *synthetic) if cohort is not None for case in cohort.cases]
     state_from_sizes(cases, READING, reporter, at_once=threads_for(len(cases), 0))

@@ -9,16 +9,16 @@ from typing import Any
 from genaug.fingerprint import fingerprint
 from genaug.jobs.expected import DESCRIBING, state_from_sizes
 from genaug.jobs.handlers import parameters_of
+from genaug.jobs.handlers.inputs import read_given
 from genaug.jobs.parameters import FingerprintParameters
 from genaug.jobs.schema import Task
 from genaug.progress import Reporter
-from genaug.readers import read_cohort
 from genaug.recommend import recommend
 
 
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: cohort. Nothing is written but the summary: the fingerprint and the recommendation."""
-    cohort = read_cohort(task.input("cohort"))
+    cohort = read_given(task.input("cohort"))
     state_from_sizes(cohort.cases, DESCRIBING, reporter)
     found = fingerprint(cohort, reporter)
     wanted = parameters_of(task.parameters, FingerprintParameters).task

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from genaug.case import Case
 from genaug.cohort import Cohort
+from genaug.cohort_check import require_told_channels
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import read_volume
 from genaug.progress import Part, Reporter
+from genaug.readers import is_manifest, read_cohort
 from genaug.volume import Volume, require_told_modality
 
 CHECKING_SHARE = 0.05
@@ -37,6 +39,24 @@ def read_alone(path: Path, modality: str | None) -> Volume:
     if modality is None and not path.is_dir():
         require_told_modality(volume, "Say what it is: --modality CT, or --modality MR if it is no CT.")
     return volume
+
+
+def read_given(path: Path) -> Cohort:
+    """A cohort that a job is given, by its manifest or as it was found.
+
+    Raises:
+        GenaugError: as `read_cohort`; WRONG_MODALITY for images without a manifest that look like CT where nothing says
+            what they are.
+    """
+    cohort = read_cohort(path)
+    if not is_manifest(path):
+        require_told_channels(
+            cohort,
+            (),
+            f"Describe the cohort, and give the file that this writes: genaug cohort {path} cohort.json"
+            " --modality {channel}=CT, or {channel}=MR if it is no CT.",
+        )
+    return cohort
 
 
 def require_sound(cohort: Cohort, cases: Sequence[Case], channel: str | None, reporter: Reporter) -> None:

@@ -13,10 +13,9 @@ from genaug.imageio import image_stem, image_suffix
 from genaug.insertion import InsertionParameters, insert_into_cohort
 from genaug.jobs.expected import INSERTING, state_from_sizes
 from genaug.jobs.handlers import parameters_of
-from genaug.jobs.handlers.inputs import parts, read_alone, require_cases, require_sound
+from genaug.jobs.handlers.inputs import parts, read_alone, read_given, require_cases, require_sound
 from genaug.jobs.schema import Task
 from genaug.progress import Reporter
-from genaug.readers import read_cohort
 from genaug.sources import write_sources
 
 
@@ -34,7 +33,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
         task.job.seed,
         making,
         tissue=task.optional("tissue"),
-        bank=read_cohort(bank) if bank is not None else None,
+        bank=read_given(bank) if bank is not None else None,
     )
     write_sources(task.output, {"bank": bank})
     reporter.product("cohort", task.output)
@@ -70,7 +69,7 @@ def _hosts(path: Path, modality: str | None) -> Cohort:
                 "none, since a cohort says it of every channel",
                 "Leave it out, or read the cohort again with the modality (`genaug cohort --modality`).",
             )
-        return read_cohort(path)
+        return read_given(path)
     name = safe_name(image_stem(path))
     case = Case(id=name, patient=name, images={"image": path})
     found = read_alone(path, modality).modality

@@ -7,11 +7,10 @@ from typing import Any
 
 from genaug.case import Case
 from genaug.jobs.handlers import parameters_of
-from genaug.jobs.handlers.inputs import parts, require_cases, require_readable
+from genaug.jobs.handlers.inputs import parts, read_given, require_cases, require_readable
 from genaug.jobs.schema import Task
 from genaug.parameters import SynthesisParameters
 from genaug.progress import Reporter
-from genaug.readers import read_cohort
 from genaug.sources import write_sources
 from genaug.synthesis import synthesize
 
@@ -19,7 +18,7 @@ from genaug.synthesis import synthesize
 def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     """Inputs: package, optionally labels (a cohort whose label maps are followed). The output is a cohort."""
     labels, parameters = task.optional("labels"), parameters_of(task.parameters, SynthesisParameters)
-    given = read_cohort(labels) if labels is not None else None
+    given = read_given(labels) if labels is not None else None
     checking, making = parts(reporter)
     if given is not None:
         require_cases(given.cases, given.root)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from genaug.jobs.handlers import parameters_of
+from genaug.jobs.handlers.inputs import read_given
 from genaug.jobs.schema import Task
 from genaug.parameters import TrainingOptions
 from genaug.progress import Reporter
-from genaug.readers import read_cohort
 from genaug.training import train, training_folder
 from genaug.training.plan import PLAN, TENSORS
 
@@ -24,7 +24,7 @@ def run(task: Task, reporter: Reporter) -> Mapping[str, Any]:
     if initial is not None:
         options = options.model_copy(update={"initial": initial})
     with _keeping_only_what_was_trained(training_folder(task.output)):
-        package = train(read_cohort(task.input("cohort")), options, task.output, task.job.device, reporter)
+        package = train(read_given(task.input("cohort")), options, task.output, task.job.device, reporter)
     return {"package": str(package)}
 
 

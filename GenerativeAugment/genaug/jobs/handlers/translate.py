@@ -11,12 +11,11 @@ from genaug.cohort import Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import image_stem
 from genaug.jobs.handlers import parameters_of
-from genaug.jobs.handlers.inputs import parts, read_alone, require_cases, require_readable
+from genaug.jobs.handlers.inputs import parts, read_alone, read_given, require_cases, require_readable
 from genaug.jobs.schema import JOB_FILE, Task
 from genaug.package import read_info
 from genaug.parameters import TranslationParameters
 from genaug.progress import Reporter
-from genaug.readers import read_cohort
 from genaug.sources import write_sources
 from genaug.translation import translate
 
@@ -63,7 +62,7 @@ def _inputs(task: Task, told: str | None) -> Cohort:
             "Give one of the two.",
         )
     if "cohort" in task.inputs:
-        cohort = read_cohort(task.input("cohort"))
+        cohort = read_given(task.input("cohort"))
         require_cases(cohort.cases, task.input("cohort"))
         return cohort
     return _single_images(task.inputs["image"], told)
