@@ -156,6 +156,12 @@ class TensorStore:
         """Whether windows are smaller than some case, so that they have no fixed place in the anatomy."""
         return any(images.shape[1 : 1 + len(self.window)] != self.window for images in self._images)
 
+    @property
+    def unused(self) -> list[str]:
+        """The cases of which nothing is learnt, because none of their planes shows enough, see `_shown`."""
+        used = {entry for entry, _ in (*self._items, *self._partners)}
+        return [case for case in dict.fromkeys(self.cases) if not any(self.cases[entry] == case for entry in used)]
+
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
         """Windows of the items, with augmentation drawn from `rng`."""
         chosen = [self._items[item] for item in items]
@@ -209,17 +215,27 @@ class TensorStore:
         for entry in entries:
             only = self._only[entry]
             items += [(entry, int(k)) for k in self._shown(entry) if only is None or int(k) in only]
+        if not items:
+            names = ", ".join(dict.fromkeys(self.roles.target + self.roles.source))
+            raise GenaugError(
+                Reason.EMPTY_COHORT,
+                self.cases[0],
+                f"no plane in which all of {names} show something in any of {len(self.cases)} cases",
+                "planes to learn from",
+                "Look at the images of a case together: they have to be registered and to cover the same anatomy.",
+            )
         return items
 
     def _shown(self, entry: int) -> npt.NDArray[np.intp]:
-        """The planes along the third axis in which every image of an entry shows something.
+        """The planes along the third axis in which an entry shows something; of a translation, every image of it.
 
         Those beyond the body teach a generator to draw nothing, and those where one image alone shows something teach a
         translator to make it up.
         """
         images = self._present(entry)
         content = (images > images.min(axis=(1, 2, 3), keepdims=True)).mean(axis=(1, 2))
-        return np.flatnonzero(planes_with_content(content).all(axis=0))
+        shown = planes_with_content(content)
+        return np.flatnonzero(shown.all(axis=0) if self.roles.source else shown.any(axis=0))
 
     def _present(self, entry: int) -> npt.NDArray[np.int16]:
         """The channels of an entry without the sources that the case lacks."""

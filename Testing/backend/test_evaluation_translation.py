@@ -173,6 +173,11 @@ def test_what_the_source_does_not_show_is_not_scored_and_the_case_is_named() -> 
     assert evaluate_translation(source([replace(cut, scanned=np.ones_like(scanned))])).notes == without.notes
     nowhere = evaluate_translation(source([whole, replace(cut, id="nowhere", scanned=np.zeros_like(scanned))]))
     assert (nowhere.find("mae").n_real, nowhere.find("ssim").n_real) == (1, 1)
+    assert any("nothing is scored of 1 of 2 pairs" in note and "(nowhere)" in note for note in nowhere.notes)
+    assert not any("one value" in note for note in nowhere.notes)
+    with pytest.raises(GenaugError, match="show anything") as caught:
+        evaluate_translation(source([replace(cut, scanned=np.zeros_like(scanned))]))
+    assert caught.value.reason is Reason.EMPTY_COHORT
 
 
 def test_a_label_outside_the_body_counts_and_its_score_says_so() -> None:

@@ -31,6 +31,18 @@ def test_planes_that_were_filled_up_are_not_scanned(axis, left_over):
     np.testing.assert_array_equal(scanned(image), expected)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_where_a_limb_tapers_off_in_air_of_zero_it_is_scanned(axis):
+    """Masked MR has no noise; a toe is thin, and there nevertheless."""
+    size = np.full(12, 8.0)
+    size[:4] = [0.6, 1.5, 2, 3]
+    i, j = np.meshgrid(np.arange(20) - 9.5, np.arange(20) - 9.5, indexing="ij")
+    inside = np.hypot(i, j)[:, :, None] < size + 0.2
+    image = np.moveaxis(np.where(inside, 300.0, 0.0), 2, axis)
+    shown = scanned(image)
+    assert shown[image > 0].all()
+
+
 def test_an_image_without_contrast_is_scanned_everywhere():
     assert scanned(np.zeros((4, 5, 6))).all() and scanned(np.full((4, 5), 7.0)).all()
 
@@ -39,3 +51,5 @@ def test_the_emptiest_planes_of_each_image_go():
     content = np.array([[0.0, 0.05, 0.5, 1.0], [0.0, 0.0, 0.0, 0.0], [0.01, 0.02, 0.0, 0.2]])
     expected = [[False, False, True, True], [True] * 4, [False, False, False, True]]
     np.testing.assert_array_equal(planes_with_content(content), expected)
+    expected = [[False, True, True, True], [True] * 4, [True, True, False, True]]
+    np.testing.assert_array_equal(planes_with_content(content, least=0.01), expected)

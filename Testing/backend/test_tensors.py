@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from genaug.errors import GenaugError, Reason
 from genaug.networks import Batch
 from genaug.tensors import FINDING_VOXELS, Roles, StoreWriter, TensorStore
 
@@ -97,6 +98,35 @@ def test_a_plane_that_the_source_does_not_show_is_not_learnt_from(tmp_path):
     assert len(store) == 3
     batch = store.batch(range(3), np.random.default_rng(0))
     assert (batch.target.amax((1, 2, 3)) == 0).all() and (batch.source.amax((1, 2, 3)) == 0).all()
+
+
+def stored(folder, roles, **cases):
+    """A store of 2D cases of 8 x 8 x 6 voxels, of which each of two channels shows the planes that are given."""
+    writer = StoreWriter(folder, roles, 2)
+    for name, planes in cases.items():
+        image = np.full((2, 8, 8, 6), -1, np.float32)
+        for channel, shown in enumerate(planes):
+            image[channel, 1:, :, shown] = 0
+        writer.add(name, image, None, ((0, 0, 0), (8, 8, 6)))
+    writer.finish()
+    return TensorStore(folder, (8, 8))
+
+
+def test_a_case_without_a_plane_that_all_its_images_show_is_named(tmp_path):
+    roles = Roles(target=["B"], source=["A"])
+    store = stored(tmp_path, roles, apart=([4, 5], [0, 1, 2, 3]), whole=([0, 1, 2, 3], [1, 2, 3, 4]))
+    assert store.unused == ["apart"] and len(store) == 3
+
+
+def test_a_cohort_without_a_plane_that_all_images_of_a_case_show_is_refused(tmp_path):
+    with pytest.raises(GenaugError, match="B, A show something") as caught:
+        stored(tmp_path, Roles(target=["B"], source=["A"]), apart=([4, 5], [0, 1, 2, 3]))
+    assert caught.value.reason is Reason.EMPTY_COHORT
+
+
+def test_images_that_are_generated_together_need_not_all_show_something(tmp_path):
+    """A map or a dose is empty in most planes, which belong to the anatomy all the same."""
+    assert len(stored(tmp_path, Roles(target=["A", "B"]), case=([1, 2, 3, 4], [3]))) == 4
 
 
 @pytest.mark.parametrize(("planes", "hidden"), [(4, 0), (6, 0), (9, 2)])

@@ -530,6 +530,24 @@ def test_a_package_of_another_shape_cannot_be_the_start(cohort, tmp_path):
         train(cohort, tiny_options("vae", 1, initial=first, overrides=wider), tmp_path / "second", "cpu", Silent())
 
 
+@pytest.mark.parametrize("recipe", ["sagan", "wgan-gp", "ddpm"])
+def test_a_package_can_start_a_training_of_its_own_recipe(cohort, tmp_path, recipe):
+    """Also where spectral normalisation gives every layer a class of its own."""
+    first = train(cohort, tiny_options(recipe, 1), tmp_path / "first", "cpu", Silent())
+    second = train(cohort, tiny_options(recipe, 1, initial=first), tmp_path / "second", "cpu", Silent())
+    assert read_info(second).trained_on.patients == cohort.patients
+
+
+def test_weights_learnt_with_another_number_of_groups_are_no_start(cohort, tmp_path):
+    first = train(cohort, tiny_options("ddpm", 1), tmp_path / "first", "cpu", Silent())
+    options = tiny_options("ddpm", 1, initial=first)
+    network = options.overrides["stages"]["denoiser"]["network"]["options"]
+    network["groups"] = network["groups"] // 2
+    with pytest.raises(GenaugError, match="norm") as caught:
+        train(cohort, options, tmp_path / "second", "cpu", Silent())
+    assert caught.value.reason is Reason.BAD_PACKAGE and "groups" in caught.value.found
+
+
 def test_a_generator_can_start_from_a_decoder(cohort, tmp_path):
     first = train(cohort, tiny_options("vae"), tmp_path / "first", "cpu", Silent())
     options = tiny_options("wgan-gp", 1, learning_rate=1e-12, initial=first)

@@ -46,7 +46,8 @@ class PairArrays:
         result: the translated image, same shape.
         label: label map of the reference, same shape, or None; adds the error within each label.
         result_label: label map of the result, same shape, or None; adds Dice for each label.
-        scanned: where the source shows something, same shape; nothing else is scored. None: everywhere.
+        scanned: where another image of the case shows something, same shape; nothing else is scored but the dice of
+            label maps. None: everywhere.
     """
 
     id: str

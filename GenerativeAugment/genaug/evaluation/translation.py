@@ -60,13 +60,14 @@ MOVED = (
 class _Table:
     """Per score the values of the cases in which it is defined, and their patients; `flat`: pairs without range.
 
-    `partial`: pairs whose source ends within the reference.
+    `partial`: pairs whose other images end within the reference; `unseen`: those of which nothing is left to score.
     """
 
     values: dict[Key, list[float]] = field(default_factory=dict)
     patients: dict[Key, list[str]] = field(default_factory=dict)
     flat: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     modalities: set[str] = field(default_factory=set)
     cases: int = 0
 
@@ -93,7 +94,9 @@ def evaluate_translation(
     seed: int = 0,
     reporter: Reporter | None = None,
 ) -> Evaluation:
-    """Score translated images inside the body of the reference, where the source shows something.
+    """Score translated images inside the body of the reference, where another image of the case shows something.
+
+    Dice of label maps is over the whole image.
 
     The interval is over patients.
 
@@ -108,7 +111,7 @@ def evaluate_translation(
     Returns:
         mae (whole body, and by tissue in CT or by label), ssim, psnr, bone_dice in CT, dice by label. A reference that
         has one value in all of the body, such as a blank plane, has neither ssim nor psnr; a note names it, as another
-        does those of which the source shows a part only.
+        does those of which the other images show a part only.
 
     Raises:
         GenaugError: EMPTY_COHORT, GEOMETRY_MISMATCH, NOT_FINITE or WRONG_MODALITY (several in one evaluation), naming
@@ -132,8 +135,13 @@ def evaluate_translation(
             )
         if tried.partial:
             notes.append(
-                f"planes in which the source shows nothing are not scored, in {len(tried.partial)} of {tried.cases}"
-                f" {role} ({first_names(tried.partial)})"
+                f"planes in which no other image of the case shows anything are not scored, in {len(tried.partial)} of"
+                f" {tried.cases} {role} ({first_names(tried.partial)})"
+            )
+        if tried.unseen:
+            notes.append(
+                f"nothing is scored of {len(tried.unseen)} of {tried.cases} {role}: no other image of the case shows"
+                f" anything where the reference has a body ({first_names(tried.unseen)})"
             )
     return Evaluation(kind="translation", seed=seed, scores=scores, notes=notes)
 
@@ -151,7 +159,9 @@ def _measured(
         if len(table.modalities) > 1:
             raise _mixed(pair.id, table.modalities)
         frame = _frame(pair, labels)
-        if frame.limits is None:
+        if not frame.mask.any():
+            table.unseen.append(pair.id)
+        elif frame.limits is None:
             table.flat.append(pair.id)
         if pair.scanned is not None and not pair.scanned.all():
             table.partial.append(pair.id)
@@ -162,6 +172,14 @@ def _measured(
         reporter.progress(table.cases, max(expected, table.cases + 1), f"{role}: {table.cases}")
     if table.cases == 0:
         raise GenaugError(Reason.EMPTY_COHORT, role, "none", "at least one pair", "Check the cohort and its pairing.")
+    if len(table.unseen) == table.cases:
+        raise GenaugError(
+            Reason.EMPTY_COHORT,
+            role,
+            f"no pair whose other images show anything where the reference has a body ({first_names(table.unseen)})",
+            "images of a case that show the same anatomy",
+            "Look at them together: they have to be registered, and to have values above their background.",
+        )
     return table
 
 

@@ -12,7 +12,7 @@ from genaug.cohort import MANIFEST, Cohort
 from genaug.errors import GenaugError, Reason
 from genaug.readers.options import ReaderOptions
 
-__all__ = ["LAYOUTS", "ReaderOptions", "detect_layout", "is_manifest", "read_cohort"]
+__all__ = ["LAYOUTS", "ReaderOptions", "detect_layout", "read_cohort", "says_modalities"]
 
 LAYOUTS = ("manifest", "nnunet", "datalist", "csv", "dicom", "folder")
 
@@ -99,11 +99,12 @@ def detect_layout(path: Path) -> str:
     return _detect_in(path)[0]
 
 
-def is_manifest(path: Path, layout: str | None = None) -> bool:
-    """Whether what is read there says the modality of every channel by itself."""
+def says_modalities(path: Path, layout: str | None = None) -> bool:
+    """Whether what describes the cohort there says the modality of every channel, as genaug writes it."""
+    described = path
     if layout is None:
-        return (path / MANIFEST).is_file() if path.is_dir() else detect_layout(path) == "manifest"
-    return layout == "manifest"
+        layout, described = _detect_in(path) if path.is_dir() else (detect_layout(path), path)
+    return layout == "manifest" or (layout == "datalist" and "channels" in _json_keys(described))
 
 
 def _detect_in(path: Path) -> tuple[str, Path]:

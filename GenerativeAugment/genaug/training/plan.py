@@ -30,7 +30,7 @@ from genaug.pieces import piece_volumes
 from genaug.progress import Reporter
 from genaug.recipe import Recipe, load_recipe, recipe_path
 from genaug.recipe_check import check_recipe
-from genaug.tensors import Roles
+from genaug.tensors import Roles, TensorStore
 from genaug.text import encoder_sha256, text_covariate
 from genaug.training.inputs import FileState, contents, file_states
 from genaug.training.prepare import label_of, prepare, sides_of
@@ -126,6 +126,12 @@ def make_plan(cohort: Cohort, options: TrainingOptions, folder: Path, reporter: 
         sliding=recipe.task == "translation",
         text_encoder=options.text_encoder,
     )
+    unused = TensorStore(folder / TENSORS, grid.size).unused
+    if unused:
+        reporter.log(
+            f"nothing is learnt from {len(unused)} of {len(cases)} cases, whose images show something together in no"
+            f" plane: {', '.join(unused)}"
+        )
     write_json(folder / PLAN, plan.model_dump(mode="json"))
     return plan
 

@@ -57,7 +57,7 @@ def command(
     from genaug.cli.bar import Bar
     from genaug.cohort_check import require_told_channels
     from genaug.jobs.events import EventReporter
-    from genaug.readers import is_manifest, read_cohort
+    from genaug.readers import read_cohort, says_modalities
     from genaug.split import split_by_patient
 
     names = dict(map(_label, labels))
@@ -72,7 +72,7 @@ def command(
     if check:
         with Bar(sys.stderr) as bar:
             cohort.check(reporter=EventReporter(bar))
-        if not is_manifest(source, layout):
+        if not says_modalities(source, layout):
             known = cohort.channels if isinstance(modality, str) else modality or {}
             remedy = "Say what it is: --modality {channel}=CT, or --modality {channel}=MR if it is no CT."
             require_told_channels(cohort, known, remedy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from genaug.case import Case
 from genaug.cohort import Cohort
@@ -11,7 +12,7 @@ from genaug.cohort_check import require_told_channels
 from genaug.errors import GenaugError, Reason
 from genaug.imageio import read_volume
 from genaug.progress import Part, Reporter
-from genaug.readers import is_manifest, read_cohort
+from genaug.readers import read_cohort, says_modalities
 from genaug.volume import Volume, require_told_modality
 
 CHECKING_SHARE = 0.05
@@ -49,11 +50,11 @@ def read_given(path: Path) -> Cohort:
             what they are.
     """
     cohort = read_cohort(path)
-    if not is_manifest(path):
+    if not says_modalities(path):
         require_told_channels(
             cohort,
             (),
-            f"Describe the cohort, and give the file that this writes: genaug cohort {path} cohort.json"
+            f"Describe the cohort, and give the file that this writes: genaug cohort {quote(str(path))} cohort.json"
             " --modality {channel}=CT, or {channel}=MR if it is no CT.",
         )
     return cohort
