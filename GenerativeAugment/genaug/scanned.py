@@ -10,7 +10,10 @@ LEAST_CONTENT = 0.1
 """Share of what the fullest plane shows, up to which there is nothing to learn from a plane: the body ends, or the scan
 does."""
 LEFT_OVER = 0.001
-"""Share up to which a plane was filled up: single voxels that resampling left. Where a limb tapers there is more."""
+"""The share up to which a plane of an image with empty air was filled up: single voxels that resampling left. In masked
+MR a plane where a limb tapers off shows hardly more, and was scanned."""
+NOISY_AIR = 0.9
+"""Content of the fullest plane from which the air of an image is noisy: hardly any of a scanned plane is empty then."""
 FILLED = 0.5
 """Percentile of an image that counts as its background, lest single voxels that resampling left below it do."""
 
@@ -35,6 +38,7 @@ def scanned(image: AnyArray) -> BoolArray:
     inside = np.ones(image.shape, dtype=bool)
     for axis in range(image.ndim):
         others = tuple(other for other in range(image.ndim) if other != axis)
-        kept = planes_with_content(above.mean(axis=others), LEFT_OVER)
+        content = above.mean(axis=others)
+        kept = planes_with_content(content, LEAST_CONTENT if content.max() > NOISY_AIR else LEFT_OVER)
         inside &= kept.reshape([-1 if other == axis else 1 for other in range(image.ndim)])
     return inside

@@ -104,6 +104,11 @@ def like_ct(path):
     return path
 
 
+def test_a_seed_below_zero_is_refused(tmp_path):
+    done = genaug("cohort", tmp_path, tmp_path / "cohort.json", "--seed", "-1", "--split", "0.5", "0.2", "0.3")
+    assert done.exit_code == 2 and "--seed" in done.stderr
+
+
 def test_what_looks_like_ct_is_not_taken_for_mr_unless_it_is_told(tmp_path):
     """As MR it would lose its Hounsfield units; a model of MR would make something of it all the same."""
     (tmp_path / "data").mkdir()

@@ -271,6 +271,15 @@ def test_nnunet_refuses_labels_with_a_gap(tmp_path: Path, names: dict[int, str],
     export(real, [], tmp_path / "out", layout="plain")
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_labels_without_names_are_not_given_those_of_other_cohorts_in_silence(tmp_path: Path, named: bool) -> None:
+    """A tumour that nobody named would be called as what the model generates."""
+    real = make_real(tmp_path / "real", SIX, **({} if named else {"label_names": {}}))
+    made = make_synthetic(tmp_path / "made", {"m": ["p0"]})
+    _, manifest = export(real, [made], tmp_path / "out")
+    assert any("labels of real have no names" in note and "1=head" in note for note in manifest.notes) != named
+
+
 def test_a_label_nobody_named_is_refused_by_file(tmp_path: Path) -> None:
     real = make_real(tmp_path / "real", SIX, values=(1, 2, 4))
     with pytest.raises(GenaugError, match="label values 4") as caught:

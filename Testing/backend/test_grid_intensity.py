@@ -57,6 +57,17 @@ def test_nan_is_refused_by_fixed_windows_too() -> None:
     assert caught.value.reason is Reason.NOT_FINITE
 
 
+@pytest.mark.parametrize("air", [-1600.0, 1200.0])
+def test_an_image_beyond_fixed_values_is_refused(air: float) -> None:
+    """CT whose intercept was taken off twice is one value in the model's space, and trains to that without a word."""
+    mapping = IntensityMap(kind="window", low=-1000, high=1000, modality="CT")
+    image = air + np.arange(200.0).reshape(4, 5, 10)
+    with pytest.raises(GenaugError, match="all outside -1000 to 1000") as caught:
+        mapping.fit(image)
+    assert caught.value.reason is Reason.BAD_PARAMETER
+    mapping.fit(np.append(image, 0.0))
+
+
 def test_impossible_maps_are_refused() -> None:
     for options in (
         {"kind": "window", "low": 5, "high": 5},

@@ -43,6 +43,14 @@ def test_where_a_limb_tapers_off_in_air_of_zero_it_is_scanned(axis):
     assert shown[image > 0].all()
 
 
+def test_a_plane_in_which_a_slanting_scan_ends_is_not_scanned_where_air_is_noisy():
+    """A corner of it is, but what lies beside that cannot be told from it."""
+    image = limb()
+    image[..., :3] = 0
+    image[:4, :4, 2] = 8
+    assert not scanned(image)[..., :3].any() and scanned(image)[..., 3:].all()
+
+
 def test_an_image_without_contrast_is_scanned_everywhere():
     assert scanned(np.zeros((4, 5, 6))).all() and scanned(np.full((4, 5), 7.0)).all()
 

@@ -7,7 +7,7 @@ never be argued away, then the reviewer's word, then the automatic checks, then 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -180,7 +180,8 @@ class _Chooser:
                 self._by_id.setdefault(case.id, []).append(case)
         self._names: set[str] = set()
         channels, notes = _common_channels(cohorts)
-        self.selection = Selection(channels, _merged_labels(cohorts), [], [], notes)
+        labels = _merged_labels(cohorts)
+        self.selection = Selection(channels, labels, [], [], [*notes, *_unnamed(cohorts, labels)])
 
     def consider(self, case: Case, decision: tuple[Path, Review] | None) -> None:
         """Put the case on one of the two lists."""
@@ -341,6 +342,18 @@ def _common_channels(cohorts: Sequence[Cohort]) -> tuple[dict[str, str], list[st
         )
     notes = [f"Channels left out because not every cohort has them: {', '.join(dropped)}."] if dropped else []
     return common, notes
+
+
+def _unnamed(cohorts: Sequence[Cohort], names: Mapping[int, str]) -> list[str]:
+    """That the labels of a cohort get the names of another one's, which may be those of other structures."""
+    unnamed = [one.name for one in cohorts if not one.label_names and any(case.label is not None for case in one.cases)]
+    if not names or not unnamed:
+        return []
+    called = ", ".join(f"{value}={name}" for value, name in names.items())
+    return [
+        f"The labels of {', '.join(unnamed)} have no names and were given those of the others, {called}; where they"
+        " mark something else, name them: genaug cohort --label VALUE=NAME."
+    ]
 
 
 def _merged_labels(cohorts: Sequence[Cohort]) -> dict[int, str]:

@@ -86,6 +86,7 @@ class IntensityMap(Frozen):
                 "Repair the image, for instance by setting these voxels to the background.",
             )
         if self.kind != "percentiles":
+            self._require_within(array, str(subject))
             return Fitted(low=self.low, high=self.high)
         foreground = array[array > array.min()]
         low = float(np.percentile(array, self.low))
@@ -99,6 +100,18 @@ class IntensityMap(Frozen):
                 "Check that the image is not empty; for a nearly empty one use fixed values (kind 'range').",
             )
         return Fitted(low=low, high=high)
+
+    def _require_within(self, array: AnyArray, subject: str) -> None:
+        """Refuse an image that would be one value, as CT that was rescaled twice: all of it below the fixed values."""
+        lowest, highest = float(array.min()), float(array.max())
+        if lowest < highest and not (lowest < self.high and highest > self.low):
+            raise GenaugError(
+                Reason.BAD_PARAMETER,
+                subject,
+                f"intensities from {lowest:g} to {highest:g}, all outside {self.low:g} to {self.high:g}",
+                f"{self.modality} within the values that are mapped",
+                "Check the modality and the rescaling of the image (in DICOM slope and intercept).",
+            )
 
     def default_fitted(self) -> Fitted:
         """What an image without a source gets: the fixed values, or the training cases' median.

@@ -502,8 +502,8 @@ def _require_known(label: Volume, values: Sequence[int]) -> None:
             Reason.WRONG_LABELS,
             label.source or "label map",
             f"label values {', '.join(map(str, unknown[:10]))} in {int(np.count_nonzero(~known))} voxels",
-            f"only {', '.join(map(str, values))}",
-            "Correct the label map, or name these labels in the cohort.",
+            f"the values that the cohort names: {', '.join(map(str, values))}",
+            "Name these labels in the cohort (genaug cohort --label VALUE=NAME), or correct the label map.",
         )
 
 

@@ -33,7 +33,7 @@ PARTS = ("train", "validation", "test")
 )
 @click.option("--label", "labels", multiple=True, metavar="VALUE=NAME", help="Name of a label value; repeatable.")
 @click.option("--split", nargs=3, type=float, metavar="TRAIN VALIDATION TEST", help="Shares of the patients.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split.")
 @click.option("--check/--no-check", default=True, show_default=True, help="Look at every voxel before writing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(
