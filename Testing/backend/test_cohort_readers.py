@@ -298,6 +298,13 @@ def test_patient_pattern_groups_scans(tmp_path):
         assert refusal(tmp_path, patient_pattern=pattern).reason is Reason.BAD_PARAMETER
 
 
+def test_sessions_of_a_bids_subject_are_one_patients(tmp_path):
+    """Split apart, one of them would be trained on and the other tested with."""
+    put(*(tmp_path / f"sub-{name}.nii.gz" for name in ("01_ses-1_T1", "01_ses-2_T1", "02", "03x_T1", "x-y_T1")))
+    assert read_cohort(tmp_path).patients == ["sub-01", "sub-02", "sub-03x", "sub-x-y_T1"]
+    assert len(read_cohort(tmp_path, patient_pattern="(.*)").patients) == 5
+
+
 def test_a_patient_pattern_wins_over_what_the_layout_says(tmp_path):
     put(tmp_path / "a_1.nii.gz", tmp_path / "a_2.nii.gz")
     (tmp_path / "cases.csv").write_text("id,patient,t1\na_1,X,a_1.nii.gz\na_2,Y,a_2.nii.gz\n")

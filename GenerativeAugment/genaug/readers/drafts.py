@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from genaug.errors import GenaugError, Reason
 from genaug.imageio import is_marked_synthetic
 from genaug.readers.options import ReaderOptions
 from genaug.record import RECORD_SUFFIX, Record
+
+BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(?=_|$)")
+"""How the names of the Brain Imaging Data Structure begin: sessions of one subject are one patient's."""
 
 
 @dataclass
@@ -138,10 +142,15 @@ def _renamed(case: Case, called: Mapping[str, str]) -> Case:
 
 
 def _patient(draft: Draft, account: ManifestCase | None, options: ReaderOptions) -> str:
-    """Whom a case shows: as a pattern has it, else as the layout says, else the manifest."""
+    """Whom a case shows: as a pattern has it, else as the layout says, else the manifest, else the id."""
     if options.patient_pattern is not None:
         return options.patient_of(draft.id)
-    return draft.patient or (draft.id if account is None else account.patient)
+    if draft.patient:
+        return draft.patient
+    if account is not None:
+        return account.patient
+    subject = BIDS_SUBJECT.match(draft.id)
+    return draft.id if subject is None else subject.group()
 
 
 def _case(root: Path, draft: Draft, patient: str, account: ManifestCase | None, notes: list[str]) -> Case:

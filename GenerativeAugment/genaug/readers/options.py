@@ -20,7 +20,8 @@ class ReaderOptions(Frozen):
         name: of the cohort; default is the folder's or file's name.
         modality: of all channels, or of each by name. Default: "CT" for a channel whose name says ct, else "MR"; DICOM
             series say it themselves.
-        patient_pattern: regular expression with one group, searched in the case id. Default: the patient is the id.
+        patient_pattern: regular expression with one group, searched in the case id. Default: the subject of a BIDS name
+            ("sub-01_ses-2"), else the id itself.
         label_names: label value to name.
         pattern: where images lie below the folder, with {id}, {channel} and {patient}; a final ".*" stands for any
             image suffix. For DICOM it is matched against the folder of each series.

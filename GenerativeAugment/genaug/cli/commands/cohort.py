@@ -21,7 +21,10 @@ PARTS = ("train", "validation", "test")
 @click.option("--name", help="Of the cohort; the folder's when left out.")
 @click.option("--pattern", help='Where images lie in a plain folder, for instance "{id}/{channel}.nii.gz".')
 @click.option("--label-pattern", help='Where label maps lie, for instance "labels/{id}.nii.gz".')
-@click.option("--patient-pattern", help="Regular expression whose group in the case id is the patient.")
+@click.option(
+    "--patient-pattern",
+    help="Regular expression whose group in the case id is the patient; by default the id, of BIDS names sub-NAME.",
+)
 @click.option("--covariates", metavar="FILE", help="CSV table of a folder's cases: id or patient, then age, class, ...")
 @click.option(
     "--modality",

@@ -100,9 +100,9 @@ def _table(methods: tuple[Method, ...]) -> None:
             click.echo(line if len(line) <= room else f"{line[: room - 3]}...")
         click.echo()
     click.echo(
-        "Scores after eight minutes of training on one core, and seconds per case; kid: new cases against held-out ones,\n"
-        "mae: translations, in the units of their target. Less is better. Only scores on the same data compare, which\n"
-        "`genaug methods NAME` names."
+        "Scores after eight minutes of training on one core, and seconds per case. kid: new cases against held-out\n"
+        "ones; mae: translations, in the units of their target. Less is better. Only scores on the same data compare,\n"
+        "which `genaug methods NAME` names."
     )
 
 
