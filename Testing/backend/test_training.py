@@ -523,6 +523,17 @@ def test_a_student_unlike_its_teacher_is_refused_before_the_teacher_trains(cohor
     assert not [*tmp_path.rglob("*.ckpt"), *tmp_path.rglob("denoiser*")]
 
 
+def test_a_plane_among_volumes_does_not_decide_that_the_model_is_2d(cohort, tmp_path):
+    planes = blob_cohort(tmp_path / "planes", count=1, flat=True)
+    odd = planes.cases[0].model_copy(update={"id": "odd", "patient": "odd"})
+    mixed = cohort.with_cases([odd, *cohort.cases])
+    with pytest.raises(GenaugError, match="a single plane") as caught:
+        make_plan(mixed, tiny_options("vae", 1), tmp_path / "plan", Silent())
+    assert caught.value.reason is Reason.BAD_PARAMETER and caught.value.subject == str(odd.image("A"))
+    told = make_plan(mixed, tiny_options("vae", 1, dimension=2), tmp_path / "told", Silent())
+    assert told.grid.dimension == 2
+
+
 def test_a_package_of_another_shape_cannot_be_the_start(cohort, tmp_path):
     first = train(cohort, tiny_options("vae", 1), tmp_path / "first", "cpu", Silent())
     wider = {"stages": {"vae": {"network": {"options": {"latent": 4, "start": 8, "channels": [64, 64]}}}}}

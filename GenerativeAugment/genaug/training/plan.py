@@ -228,10 +228,26 @@ def _choose(cohort: Cohort, cases: Sequence[Case], options: TrainingOptions) -> 
 
 
 def _dimension(cases: Sequence[Case], channels: Sequence[str]) -> Literal[2, 3]:
-    """2 where the first image of these channels is a single plane; not every case need have every channel."""
-    paths = (case.images[name] for case in cases for name in channels if name in case.images)
-    path = next(paths, None) or cases[0].image(channels[0])
-    return 2 if min(read_header(path).shape) == 1 else 3
+    """2 where the images of these channels are single planes, 3 where they are volumes.
+
+    Not every case need have every channel.
+
+    Raises:
+        GenaugError: BAD_PARAMETER where both are among them: which model is wanted cannot be told.
+    """
+    paths = [case.images[name] for case in cases for name in channels if name in case.images]
+    found: dict[Literal[2, 3], Path] = {}
+    for path in paths or [cases[0].image(channels[0])]:
+        found.setdefault(2 if min(read_header(path).shape) == 1 else 3, path)
+    if len(found) > 1:
+        raise GenaugError(
+            Reason.BAD_PARAMETER,
+            found[2],
+            f"a single plane, where {found[3]} is a volume",
+            "cases that are all planes or all volumes",
+            "Say which model is wanted (--dimension 2 learns planes, of the volumes too), or leave such cases out.",
+        )
+    return next(iter(found))
 
 
 def _require_channels(cohort: Cohort, option: str, names: Sequence[str]) -> None:
