@@ -305,6 +305,21 @@ def test_sessions_of_a_bids_subject_are_one_patients(tmp_path):
     assert len(read_cohort(tmp_path, patient_pattern="(.*)").patients) == 5
 
 
+def test_a_table_of_covariates_knows_bids_subjects_and_says_which_rows_are_of_nobody(tmp_path):
+    put(tmp_path / "sub-01_ses-1_T1.nii.gz", tmp_path / "sub-01_ses-2_T1.nii.gz", tmp_path / "sub-02_ses-1_T1.nii.gz")
+    (tmp_path / "people.csv").write_text("participant_id,age\nsub-01,61\nsub-02,52\nsub-09,40\n")
+    cohort = read_cohort(tmp_path, covariates="people.csv")
+    assert [case.covariates for case in cohort.cases] == [{"age": 61.0}, {"age": 61.0}, {"age": 52.0}]
+    assert any("1 rows of people.csv" in note and "sub-09" in note for note in cohort.notes)
+
+
+def test_a_table_of_other_peoples_covariates_is_refused(tmp_path):
+    put(tmp_path / "a.nii.gz")
+    (tmp_path / "people.csv").write_text("hi\n")
+    error = refusal(tmp_path, covariates="people.csv")
+    assert error.reason is Reason.UNREADABLE_FILE and "'hi'" in error.found and "a" in error.expected
+
+
 def test_a_patient_pattern_wins_over_what_the_layout_says(tmp_path):
     put(tmp_path / "a_1.nii.gz", tmp_path / "a_2.nii.gz")
     (tmp_path / "cases.csv").write_text("id,patient,t1\na_1,X,a_1.nii.gz\na_2,Y,a_2.nii.gz\n")

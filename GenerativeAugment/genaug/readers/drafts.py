@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +14,6 @@ from genaug.errors import GenaugError, Reason
 from genaug.imageio import is_marked_synthetic
 from genaug.readers.options import ReaderOptions
 from genaug.record import RECORD_SUFFIX, Record
-
-BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(?=_|$)")
-"""How the names of the Brain Imaging Data Structure begin: sessions of one subject are one patient's."""
 
 
 @dataclass
@@ -149,8 +145,7 @@ def _patient(draft: Draft, account: ManifestCase | None, options: ReaderOptions)
         return draft.patient
     if account is not None:
         return account.patient
-    subject = BIDS_SUBJECT.match(draft.id)
-    return draft.id if subject is None else subject.group()
+    return options.patient_of(draft.id)
 
 
 def _case(root: Path, draft: Draft, patient: str, account: ManifestCase | None, notes: list[str]) -> Case:

@@ -12,6 +12,9 @@ from genaug.errors import GenaugError, Reason
 from genaug.files import invalid
 from genaug.strict import Frozen
 
+BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(?=_|$)")
+"""How the names of the Brain Imaging Data Structure begin: sessions of one subject are one patient's."""
+
 
 class ReaderOptions(Frozen):
     """Options of `read_cohort`.
@@ -60,7 +63,8 @@ class ReaderOptions(Frozen):
     def patient_of(self, case_id: str) -> str:
         """The patient of a case id. Raises BAD_PARAMETER when the pattern is wrong or does not match."""
         if self.patient_pattern is None:
-            return case_id
+            subject = BIDS_SUBJECT.match(case_id)
+            return case_id if subject is None else subject.group()
         try:
             pattern = re.compile(self.patient_pattern)
         except re.error as error:

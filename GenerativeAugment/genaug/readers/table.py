@@ -56,14 +56,25 @@ def read_covariates(path: Path, drafts: list[Draft], options: ReaderOptions) -> 
         key = one[header[0]]
         if key and by_key.setdefault(key, one) != one:
             raise _unreadable(path, f"several rows of '{key}' that say different things", "one row a case or patient")
-    missing = []
+    missing: list[str] = []
+    used: set[str] = set()
     for draft in drafts:
-        row = by_key.get(draft.id) or by_key.get(draft.patient or options.patient_of(draft.id))
-        if row is None:
+        called = (draft.id, draft.patient or options.patient_of(draft.id))
+        known = next((name for name in called if name in by_key), None)
+        if known is None:
             missing.append(draft.id)
         else:
-            draft.covariates |= _covariates(row, header[1:])
-    return [f"{len(missing)} cases have no row in {path.name}, for instance {missing[0]}"] if missing else []
+            used.add(known)
+            draft.covariates |= _covariates(by_key[known], header[1:])
+    if missing and not used:
+        raise _unreadable(
+            path,
+            f"no row of any case in its first column, '{header[0]}'",
+            f"ids or patients there, such as {missing[0]}",
+        )
+    rest = [key for key in by_key if key not in used]
+    notes = [f"{len(missing)} cases have no row in {path.name}, for instance {missing[0]}"] if missing else []
+    return notes + ([f"{len(rest)} rows of {path.name} are of no case, for instance {rest[0]}"] if rest else [])
 
 
 def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
