@@ -665,8 +665,9 @@ def test_the_way_through_a_file_is_many_times_faster_than_compressed(exchange, f
     node = makeVolume(voxels)
     del voxels
     ours, theirs = [], []
-    # The best of three for both, because the machine has other things to do.
-    for _ in range(3):
+    # The best of up to ten for both, because the machine has other things to do: what ours waits for is memory, which
+    # another test may have to itself for seconds.
+    for _ in range(10):
         ours.append(throughRaw(exchange, frozen, node, tmp_path / "raw.nrrd"))
         theirs.append(throughCompressed(node, tmp_path / "compressed.nrrd"))
         (write, read), (packed, unpacked, display) = min(ours, key=sum), min(theirs, key=sum)
