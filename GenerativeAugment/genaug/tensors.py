@@ -159,8 +159,8 @@ class TensorStore:
     @property
     def unused(self) -> list[str]:
         """The cases of which nothing is learnt, because none of their planes shows enough, see `_shown`."""
-        used = {entry for entry, _ in (*self._items, *self._partners)}
-        return [case for case in dict.fromkeys(self.cases) if not any(self.cases[entry] == case for entry in used)]
+        used = {self.cases[entry] for entry, _ in (*self._items, *self._partners)}
+        return [case for case in dict.fromkeys(self.cases) if case not in used]
 
     def batch(self, items: Sequence[int], rng: np.random.Generator) -> Batch:
         """Windows of the items, with augmentation drawn from `rng`."""
