@@ -104,10 +104,15 @@ def generate(
 
 
 def maker(recipe: Recipe, chain: Sequence[str], systems: Mapping[str, System], sampler: Sampler) -> str:
-    """The stage of a chain that makes cases: the last one, or of teachers and students who suits the sampler."""
+    """The stage of a chain that makes cases: the last one, or of teachers and students who suits the sampler.
+
+    A teacher of one pass stands in for nobody: it would make its cases whatever the sampler says.
+    """
     last = chain[-1]
-    while not systems[last].suits(sampler) and (teacher := recipe.stages[last].follows) in systems:
-        assert teacher is not None
+    while not systems[last].suits(sampler):
+        teacher = recipe.stages[last].follows
+        if teacher is None or teacher not in systems or not systems[teacher].stepped:
+            break
         last = teacher
     return last
 

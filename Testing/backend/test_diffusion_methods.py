@@ -9,9 +9,11 @@ import torch
 from genaug.generation import at_codes, generate, maker
 from genaug.networks import Batch, Signature
 from genaug.networks.control import ControlledDenoiser
+from genaug.networks.cycle import CyclePair
 from genaug.networks.deformable import DeformableDenoiser
 from genaug.networks.denoising import DenoisingSystem, conditions_of
 from genaug.networks.diffusion_gan import DiffusionGan, StepCritic
+from genaug.networks.syndiff import SynDiff
 from genaug.networks.wavelets import WaveletDenoiser, to_bands, to_images
 from genaug.objectives import LOSSES, Play
 from genaug.objectives.distillation import leap
@@ -176,6 +178,44 @@ def test_the_steps_asked_for_choose_the_student_and_other_samplers_the_teacher()
     assert maker(recipe, chain, systems, Sampler(name="distilled", steps=3)) == "denoiser"
     assert maker(recipe, chain, systems, Sampler(name="dpmpp_2m", steps=4)) == "denoiser"
     assert maker(recipe, chain, systems, Sampler(name="ddim", steps=4, options={"spacing": "trailing"})) == "student_4"
+
+
+def syndiff(**changes):
+    pair = {"features": (4,) * 6, "norm": "group"}
+    signature = shapes(2, source=1, side=32)
+    return CyclePair(signature, **pair), SynDiff(signature, **{**pair, **changes}, diffusion={"latent": 2, **TINY})
+
+
+def test_a_syndiff_learns_from_what_the_cycle_before_it_goes_back_to():
+    cycle, system = syndiff()
+    system.follow(cycle)
+    batch = batch_for(system.signature, source=1)
+    draws = torch.Generator().manual_seed
+    expected = cycle(batch, draws(0))["reversed"]
+    outputs = system(batch, draws(1))
+    alone = system.diffusion(Batch(batch.target, source=expected), draws(1))
+    assert all(torch.equal(outputs[name], alone[name]) for name in alone)
+    # The batch's own source is of another patient.
+    other = Batch(batch.target, source=-batch.source)
+    assert torch.equal(system(other, draws(1))["generated"], outputs["generated"])
+    outputs["generated"].sum().backward()
+    assert all(parameter.grad is None for parameter in system.back.parameters())
+    assert any(parameter.grad is not None for parameter in system.diffusion.parameters())
+
+
+def test_a_syndiff_is_refused_without_a_cycle_or_with_other_norms():
+    cycle, system = syndiff(norm="instance")
+    with pytest.raises(ValueError, match="InstanceNorm2d, where the stage that it follows has GroupNorm with 4 groups"):
+        system.follow(cycle)
+    with pytest.raises(ValueError, match="needs the translator back of a cycle_pair"):
+        system.follow(DenoisingSystem(shapes(2), **TINY))
+
+
+def test_a_teacher_of_one_pass_does_not_make_cases_step_by_step():
+    recipe = load_recipe("syndiff").resolve(2)
+    systems = dict(zip(recipe.stages, syndiff(), strict=True))
+    for sampler in (recipe.sampler, Sampler(name="posterior", steps=3), Sampler(name="ddim", steps=20)):
+        assert maker(recipe, list(systems), systems, sampler) == "syndiff"
 
 
 class Knowing(DiffusionGan):

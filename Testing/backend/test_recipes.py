@@ -121,7 +121,7 @@ MISTAKES = {
         "critic_loss.source_critic.remembering.options.real",
         "cycle_source",
     ),
-    "of": ("syndiff", 'stages.syndiff.loss.denoised.options.of = "denoist"', "loss.denoised.options.of", "denoised"),
+    "of": ("regression-translation", 'stages.denoiser.loss.l1.options.of = "predikt"', "l1.options.of", "prediction"),
     "output of a term": ("pix2pix", f"{UNET}loss.kl = 1", f"{UNET}loss.kl", "generated"),
     "teacher": ("ddpm", "stages.denoiser.loss.distillation = 1", "stages.denoiser.loss.distillation", "fits"),
     "memory": ("pix2pix", f"{UNET}critic_loss.critic.remembering = 1", f"{UNET}critic_loss.critic.remembering", "fits"),

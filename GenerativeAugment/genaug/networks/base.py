@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from genaug.recipe import Sampler
 from genaug.samplers import Callback, Noise
@@ -210,11 +211,46 @@ class System(nn.Module, ABC):
 
 
 def take_alike(module: nn.Module, given: nn.Module) -> list[str]:
-    """Copy every tensor of `given` that `module` has too, by name and shape; the names of the others are returned."""
+    """Copy every tensor of `given` that `module` has too, by name and shape; the names of the others are returned.
+
+    Raises:
+        ValueError: where the two have a layer of the same weights that does not do the same with them.
+    """
     own, others = module.state_dict(), given.state_dict()
     alike = {key: others[key] for key, value in own.items() if key in others and others[key].shape == value.shape}
+    for layer, there, here in unlike_layers(given, module, alike):
+        raise ValueError(f"{layer} is {here}, where the stage that it follows has {there}")
     module.load_state_dict({**own, **alike})
     return [key for key in others if key not in alike]
+
+
+def unlike_layers(there: nn.Module, here: nn.Module, keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Layers with tensors of these names that do not do the same with the same weights, and what they are.
+
+    As norms of instances and of groups, or of other numbers of groups, do not.
+    """
+    for layer in dict.fromkeys(key.rpartition(".")[0] for key in keys if "." in key):
+        one, other = there.get_submodule(layer), here.get_submodule(layer)
+        if not _mean_the_same(one, other):
+            yield layer, _kind(one), _kind(other)
+
+
+def _mean_the_same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two layers are of one kind.
+
+    A loaded layer may compute in a way of its own, as a subclass of what it is; one whose spectrum is normalised has a
+    class that no other layer has.
+    """
+    a, b = type_before_parametrizations(one), type_before_parametrizations(other)
+    related = issubclass(a, b) or issubclass(b, a)
+    return related and getattr(one, "num_groups", None) == getattr(other, "num_groups", None)
+
+
+def _kind(layer: nn.Module) -> str:
+    """What a layer is, for a message."""
+    groups = getattr(layer, "num_groups", None)
+    name = type_before_parametrizations(layer).__name__
+    return name if groups is None else f"{name} with {groups} groups"
 
 
 class OnePass(System):

@@ -40,18 +40,10 @@ class CyclePair(ImageToImage):
         from_source: bool = False,
     ) -> None:
         super().__init__(signature)
-        if any(kind == "source" for kind, _ in signature.vector):
-            raise ValueError("a cycle needs every source of a case")
-        sources = signature.condition_channels - signature.vector_length
-        mirrored = replace(
-            signature,
-            image_channels=sources,
-            label_channels=0,
-            condition_channels=signature.channels + signature.vector_length,
-        )
+        mirrored = reverse_of(signature)
         self.there = Translator(signature, features, norm, dropout, from_source=from_source)
         self.back = Translator(mirrored, features, norm, dropout, from_source=from_source)
-        self.identity = identity and sources == signature.channels
+        self.identity = identity and mirrored.channels == signature.channels
 
     def translated(self, batch: Batch) -> Tensor:
         """Raw target for the batch's source."""
@@ -63,20 +55,37 @@ class CyclePair(ImageToImage):
             raise ValueError("a cycle needs a source image")
         raw = self.there.translated(batch)
         generated = activate(raw, self.signature.image_channels)
-        reverse = self._made(self.back, batch.target, batch)
+        reverse = made_from(batch.target, self.back, batch)
         outputs = {
             "raw": raw,
             "generated": generated,
             "reversed": reverse,
-            "cycle_source": self._made(self.back, generated, batch),
-            "cycle_target": self._made(self.there, reverse, batch),
+            "cycle_source": made_from(generated, self.back, batch),
+            "cycle_target": made_from(reverse, self.there, batch),
         }
         if self.identity:
-            outputs["identity_target"] = self._made(self.there, batch.target, batch)
-            outputs["identity_source"] = self._made(self.back, batch.source, batch)
+            outputs["identity_target"] = made_from(batch.target, self.there, batch)
+            outputs["identity_source"] = made_from(batch.source, self.back, batch)
         return outputs
 
-    @staticmethod
-    def _made(translator: Translator, source: Tensor, batch: Batch) -> Tensor:
-        raw = translator.translated(replace(batch, source=source))
-        return activate(raw, translator.signature.image_channels)
+
+def reverse_of(signature: Signature) -> Signature:
+    """Shapes of a translator from the target to the source.
+
+    Raises:
+        ValueError: see CyclePair.
+    """
+    if any(kind == "source" for kind, _ in signature.vector):
+        raise ValueError("a cycle needs every source of a case")
+    return replace(
+        signature,
+        image_channels=signature.condition_channels - signature.vector_length,
+        label_channels=0,
+        condition_channels=signature.channels + signature.vector_length,
+    )
+
+
+def made_from(source: Tensor, translator: Translator, batch: Batch) -> Tensor:
+    """What a translator makes of `source` (B, C, *S) with what else is known of the batch, in [-1, 1]."""
+    raw = translator.translated(replace(batch, source=source))
+    return activate(raw, translator.signature.image_channels)

@@ -1,4 +1,4 @@
-"""SynDiff: an adversarial diffusion translator that learns from unpaired images through a pair of translators."""
+"""SynDiff: an adversarial diffusion translator that learns from unpaired images through a translator back."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genaug.networks.base import Batch, Outputs, Signature, System
-from genaug.networks.cycle import CyclePair
+from genaug.networks.base import Batch, Outputs, Signature, System, take_alike
+from genaug.networks.cycle import CyclePair, made_from, reverse_of
 from genaug.networks.diffusion_gan import DiffusionGan
-from genaug.networks.translators import FEATURES
+from genaug.networks.translators import FEATURES, Translator
 from genaug.recipe import Sampler
 from genaug.samplers import Callback, Noise
 
 
 class SynDiff(System):
-    """Özbey 2023 (arXiv:2207.08208): a cycle pair supplies sources for the targets, a diffusion GAN learns from them.
+    """Özbey 2023 (arXiv:2207.08208): a cycle supplies sources for the targets, a diffusion GAN learns from them.
 
-    No target has a source of its own. The translator back makes one, and the diffusion GAN learns the target given
-    that; a case is made by the diffusion GAN alone, from a real source. The paper trains both directions, this the one
-    that is asked for.
+    No target has a source of its own. The translator back of the cycle that this follows makes one, and the diffusion
+    GAN learns the target given that; a case is made by the diffusion GAN alone, from a real source. The paper trains
+    cycle and diffusion together and in both directions. Here the cycle is learnt first and then stays as it is, so that
+    what a source shows means the same throughout, and only the direction that is asked for has a diffusion GAN.
 
     Args:
-        features: of the translators.
+        features, norm, dropout, from_source: of the CyclePair that it follows.
+        identity: the same; not used here.
         diffusion: options of the DiffusionGan.
-        from_source: see CyclePair.
     """
 
     stepped = True
@@ -36,12 +37,24 @@ class SynDiff(System):
         self,
         signature: Signature,
         features: Sequence[int] = FEATURES,
-        diffusion: Mapping[str, Any] | None = None,
+        norm: str = "instance",
+        dropout: float = 0.0,
+        identity: bool = True,
         from_source: bool = False,
+        diffusion: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(signature)
-        self.pair = CyclePair(signature, features, identity=False, from_source=from_source)
+        self.back = Translator(reverse_of(signature), features, norm, dropout, from_source=from_source)
+        self.back.requires_grad_(False)
         self.diffusion = DiffusionGan(signature, **(diffusion or {}))
+
+    def follow(self, teacher: System) -> None:
+        """Take over the translator back of the cycle that this follows."""
+        if not isinstance(teacher, CyclePair):
+            raise ValueError(f"it needs the translator back of a cycle_pair; a {type(teacher).__name__} has none")
+        lost = take_alike(self.back, teacher.back)
+        if lost:
+            raise ValueError(f"{len(lost)} tensors of the cycle's translator back do not fit, such as {lost[0]}")
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output of the diffusion GAN means."""
@@ -56,19 +69,11 @@ class SynDiff(System):
         return self.diffusion.noise_shape()
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Outputs:
-        """What the terms of a cycle look at, and a step of the diffusion GAN for sources that the pair has made.
-
-        `denoised` is the clean image of that step, (B, C, *S): what the target, gone to its source and back through the
-        diffusion GAN, is held to.
-        """
-        outputs = self.pair(batch, generator)
-        made = self.diffusion(replace(batch, source=outputs["reversed"].detach()), generator)
-        return {
-            **outputs,
-            "denoised": made["generated"],
-            "step_real": made["step_real"],
-            "step_fake": made["step_fake"],
-        }
+        """A step of the diffusion GAN, for sources that the translator back makes of the batch's targets."""
+        with torch.no_grad():
+            source = made_from(batch.target, self.back, batch)
+        outputs: Outputs = self.diffusion(replace(batch, source=source), generator)
+        return outputs
 
     def sample(self, noise: Noise, batch: Batch, sampler: Sampler, callback: Callback | None = None) -> Tensor:
         """The diffusion GAN's target for the batch's source."""

@@ -15,8 +15,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
-from torch import nn
-from torch.nn.utils.parametrize import type_before_parametrizations
 
 from genaug import half_precision
 from genaug.acceleration import Acceleration, arithmetic, for_training
@@ -27,6 +25,7 @@ from genaug.errors import GenaugError, Reason
 from genaug.files import read_json, write_json
 from genaug.generation import CodeScale, at_codes, autoencoder_of
 from genaug.networks import Autoencoder, Batch, Remembering, Signature, System, build_critic, build_system, follow, join
+from genaug.networks.base import unlike_layers
 from genaug.package import INFO, PackageInfo, TrainedStage, load_package, write_package
 from genaug.parameters import TrainingOptions
 from genaug.progress import Part, Reporter, Silent
@@ -451,36 +450,16 @@ def _start_from(system: System, stage: str, initial: Path, reporter: Reporter, l
             f"at least {least:.0%} of them, with the same network, grid size and channels",
             "Train with the package's own recipe options and spacing, or without initial weights.",
         )
-    for layer in dict.fromkeys(key.rpartition(".")[0] for key in shared if "." in key):
-        there, here = source.get_submodule(layer), system.get_submodule(layer)
-        if not _mean_the_same(there, here):
-            raise GenaugError(
-                Reason.BAD_PACKAGE,
-                initial,
-                f"weights of {_kind(there)} at {layer} of stage {stage!r}",
-                f"those of {_kind(here)}",
-                "Train with the package's own recipe options, its network's norm too, or without initial weights.",
-            )
+    for layer, there, here in unlike_layers(source, system, shared):
+        raise GenaugError(
+            Reason.BAD_PACKAGE,
+            initial,
+            f"weights of {there} at {layer} of stage {stage!r}",
+            f"those of {here}",
+            "Train with the package's own recipe options, its network's norm too, or without initial weights.",
+        )
     system.load_state_dict({**own, **shared})
     reporter.log(f"{stage}: {taken / whole:.0%} of the weights start from {initial.name}")
-
-
-def _mean_the_same(there: nn.Module, here: nn.Module) -> bool:
-    """Whether two layers do the same with the same weights, as norms of instances and of groups, or of others, do not.
-
-    A loaded layer may compute in a way of its own, as a subclass of what it is; one whose spectrum is normalised has a
-    class that no other layer has.
-    """
-    one, other = type_before_parametrizations(there), type_before_parametrizations(here)
-    related = issubclass(one, other) or issubclass(other, one)
-    return related and getattr(there, "num_groups", None) == getattr(here, "num_groups", None)
-
-
-def _kind(layer: nn.Module) -> str:
-    """What a layer is, for a message."""
-    groups = getattr(layer, "num_groups", None)
-    name = type_before_parametrizations(layer).__name__
-    return name if groups is None else f"{name} with {groups} groups"
 
 
 def _preview(
