@@ -652,12 +652,13 @@ def test_measuring_happens_in_training_only():
 
 
 def trained(recipe, cohort, folder, iterations, loss=(), **options):
-    """A package of a small network that has been trained for a while; `loss` is merged over the recipe's."""
+    """A package of small networks that have been trained for a while; `loss` is merged over the first stage's."""
     tuned = tiny_options(recipe, iterations, batch_size=4, **options)
     if recipe != "label-to-image":
-        (stage,) = tuned.overrides["stages"].values()
-        stage["network"]["options"]["features"] = [8] * 6
-        stage["loss"].update(loss)
+        stages = list(tuned.overrides["stages"].values())
+        stages[0]["loss"].update(loss)
+        for stage in stages:
+            stage["network"]["options"]["features"] = [8] * 6
     return train(cohort, tuned, folder, "cpu", Silent())
 
 
@@ -681,12 +682,13 @@ def test_what_is_made_comes_near_the_target(recipe, tmp_path):
     assert after < 0.5 * before
 
 
-def test_a_cycle_learns_what_no_pair_has_shown(tmp_path):
+@pytest.mark.parametrize("recipe", ["cyclegan", "syndiff"])
+def test_a_cycle_learns_what_no_pair_has_shown(tmp_path, recipe):
     """Bright spheres become dark ones: trained without pairs, and compared with the pairs that nobody saw."""
     cohort = blob_cohort(tmp_path / "data", 6, 32, flat=True)
     # The default weight holds a short training where both directions undo each other already.
     loss = {"cycle": 2}
-    package = trained("cyclegan", cohort, tmp_path / "t", 120, loss, learning_rate=1e-2)
+    package = trained(recipe, cohort, tmp_path / "t", 120, loss, learning_rate=1e-2)
     errors = []
     for case in translate(package, cohort, tmp_path / "out", TranslationParameters(overlap=0), device="cpu").cases:
         (given,) = (one for one in cohort.cases if case.id.endswith(one.id))
