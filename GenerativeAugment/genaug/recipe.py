@@ -99,8 +99,8 @@ class Training(Strict):
 class Stage(Strict):
     """One network trained with its critics. A stage in the space "latent" sees the codes of the autoencoder before it.
 
-    See `stages` for the parts that stages make. A stage that `follows` another starts from its weights, and the terms
-    of its loss have that one beside them as the teacher.
+    See `stages` for the parts that stages make. A stage that `follows` another starts from its weights, or from those
+    of the part that it goes on with, and the terms of its loss have that one beside them as the teacher.
     """
 
     makes: Literal["all", "images", "labels"] = "all"
