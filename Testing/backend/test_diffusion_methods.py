@@ -203,6 +203,15 @@ def test_a_syndiff_learns_from_what_the_cycle_before_it_goes_back_to():
     assert any(parameter.grad is not None for parameter in system.diffusion.parameters())
 
 
+def test_the_cycle_that_a_syndiff_follows_stays_as_it_is_while_it_trains():
+    _, system = syndiff(norm="batch", dropout=0.5)
+    before = {key: value.clone() for key, value in system.back.state_dict().items()}
+    batch = batch_for(system.signature, source=1)
+    one, two = (system.train()(batch, torch.Generator().manual_seed(1))["generated"] for _ in range(2))
+    assert torch.equal(one, two)
+    assert all(torch.equal(before[key], value) for key, value in system.back.state_dict().items())
+
+
 def test_a_syndiff_is_refused_without_a_cycle_or_with_other_norms():
     cycle, system = syndiff(norm="instance")
     with pytest.raises(ValueError, match="InstanceNorm2d, where the stage that it follows has GroupNorm with 4 groups"):

@@ -182,9 +182,7 @@ class System(nn.Module, ABC):
         Raises:
             ValueError: when one of them has no place here: a network that starts anew has nothing of its teacher.
         """
-        lost = take_alike(self, teacher)
-        if lost:
-            raise ValueError(f"{len(lost)} tensors of the stage that it follows have no place in it, such as {lost[0]}")
+        take_whole(self, teacher)
 
     def suits(self, sampler: Sampler) -> bool:
         """Whether the network was trained for the steps of this sampler."""
@@ -222,6 +220,17 @@ def take_alike(module: nn.Module, given: nn.Module) -> list[str]:
         raise ValueError(f"{layer} is {here}, where the stage that it follows has {there}")
     module.load_state_dict({**own, **alike})
     return [key for key in others if key not in alike]
+
+
+def take_whole(module: nn.Module, given: nn.Module) -> None:
+    """Copy every tensor of `given`.
+
+    Raises:
+        ValueError: when one of them has no place in `module`, and as `take_alike` does.
+    """
+    lost = take_alike(module, given)
+    if lost:
+        raise ValueError(f"{len(lost)} tensors of the stage that it follows have no place in it, such as {lost[0]}")
 
 
 def unlike_layers(there: nn.Module, here: nn.Module, keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:

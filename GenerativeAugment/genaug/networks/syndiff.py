@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genaug.networks.base import Batch, Outputs, Signature, System, take_alike
+from genaug.networks.base import Batch, Outputs, Signature, System, take_whole
 from genaug.networks.cycle import CyclePair, made_from, reverse_of
 from genaug.networks.diffusion_gan import DiffusionGan
 from genaug.networks.translators import FEATURES, Translator
@@ -52,9 +52,13 @@ class SynDiff(System):
         """Take over the translator back of the cycle that this follows."""
         if not isinstance(teacher, CyclePair):
             raise ValueError(f"it needs the translator back of a cycle_pair; a {type(teacher).__name__} has none")
-        lost = take_alike(self.back, teacher.back)
-        if lost:
-            raise ValueError(f"{len(lost)} tensors of the cycle's translator back do not fit, such as {lost[0]}")
+        take_whole(self.back, teacher.back)
+
+    def train(self, mode: bool = True) -> SynDiff:
+        """Train the diffusion GAN alone: the translator back drops nothing and keeps the means of its norms."""
+        super().train(mode)
+        self.back.eval()
+        return self
 
     def start_at(self, mean: Tensor) -> None:
         """Make the mean target what a zero output of the diffusion GAN means."""
